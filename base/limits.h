@@ -1,0 +1,98 @@
+/* Every number an outsider can push against has its name here; docs/limits.md is made from
+ * this file. Units stand last in the name. */
+#pragma once
+
+#include <assert.h>
+
+#define KiB 1024ULL
+#define MiB (1024 * KiB)
+#define GiB (1024 * MiB)
+
+/* --- SMTP in (RFC 5321 4.5.3) --- */
+#define LIMIT_SMTP_LINE_BYTES          2048 /* command line with CRLF; RFC asks for >= 512 */
+#define LIMIT_SMTP_PATH_BYTES          254  /* address in MAIL or RCPT; RFC 5321 4.5.3.1.3 */
+#define LIMIT_SMTP_LOCAL_PART_BYTES    64   /* RFC 5321 4.5.3.1.1 */
+#define LIMIT_SMTP_DOMAIN_BYTES        253  /* a DNS name in text form without final dot */
+#define LIMIT_SMTP_HELO_BYTES          255
+#define LIMIT_SMTP_RCPTS               100      /* per message; RFC asks for >= 100 */
+#define LIMIT_SMTP_ERRORS              20       /* bad commands in a session */
+#define LIMIT_SMTP_IDLE_COMMANDS       100      /* NOOP, RSET, VRFY between two messages */
+#define LIMIT_SMTP_MESSAGES            1000     /* per session */
+#define LIMIT_SMTP_REPLY_BYTES         1024     /* one reply of ours, all lines */
+#define LIMIT_BODY_BYTES               52428800 /* largest message: 50 MB (2^20); SIZE */
+#define LIMIT_BODY_LINE_BYTES          65536 /* a line of DATA with CRLF; kept whole up to here */
+#define LIMIT_HEADER_BYTES             262144      /* header section of a message */
+#define LIMIT_RECEIVED_HOPS            50          /* Received fields: more is a loop */
+#define LIMIT_SMTP_SESSIONS            1000        /* default of smtp.max_sessions */
+#define LIMIT_SMTP_SESSIONS_PER_CLIENT 50          /* default of smtp.max_sessions_per_client */
+#define LIMIT_INPUT_BYTES              32768       /* read buffer of one connection */
+#define LIMIT_SESSION_BLOCK_BYTES      (256 * KiB) /* body kept in memory; more is staged on disk \
+                                                    */
+#define LIMIT_NODE_BLOCK_BYTES (512 * MiB) /* all blocks of a node; then reading stops */
+
+/* --- SMTP in: total time per phase (RFC 5321 4.5.3.2), milliseconds --- */
+#define LIMIT_SMTP_COMMAND_MS    300000 /* from one finished command to the next */
+#define LIMIT_SMTP_ENVELOPE_MS   900000 /* from the banner, or the last message, to DATA */
+#define LIMIT_SMTP_DATA_MS       600000 /* DATA to the dot, plus the time of the minimum rate */
+#define LIMIT_SMTP_DATA_MIN_RATE 1024   /* bytes a second that extend LIMIT_SMTP_DATA_MS */
+#define LIMIT_SMTP_TLS_MS        60000  /* handshake */
+#define LIMIT_COMMIT_MS          180000 /* the dot to the durable answer */
+
+/* --- Delivery --- */
+#define LIMIT_REPLY_BYTES       65536 /* one reply of a primary, all lines */
+#define LIMIT_REPLY_LINES       100
+#define LIMIT_REPLY_LINE_BYTES  2048 /* RFC 5321 4.5.3.1.5 says 512; real ones are longer */
+#define LIMIT_REPLY_KEPT_BYTES  1024 /* what is stored and shown of a reply */
+#define LIMIT_CONNECT_MS        30000
+#define LIMIT_BANNER_MS         300000
+#define LIMIT_REMOTE_COMMAND_MS 300000
+#define LIMIT_REMOTE_DATA_MS    120000 /* DATA to 354 */
+#define LIMIT_REMOTE_BODY_MS    600000 /* body sent, plus the time of the minimum rate */
+#define LIMIT_REMOTE_DOT_MS     600000 /* dot to its reply */
+#define LIMIT_CONNS_PER_DEST    20     /* to one destination address, default of the plan */
+#define LIMIT_CONNS_OUT         500    /* of a node */
+#define LIMIT_JOBS_AHEAD        4      /* messages handed to one connection in advance */
+#define LIMIT_MESSAGES_PER_CONN 1000   /* then QUIT and connect anew */
+#define LIMIT_PROBES_PER_S      200    /* of a node, over all destinations */
+#define LIMIT_ROUTE_HOSTS       20     /* MX hosts or static hosts of a domain */
+#define LIMIT_ROUTE_ADDRS       100    /* addresses of a route */
+#define LIMIT_DNS_MS            8000   /* one look-up, all its retries */
+#define LIMIT_DNS_QUERIES       256    /* under way in a node */
+#define LIMIT_DSN_BYTES         32768  /* a DSN: report and headers */
+
+/* --- Spool --- */
+#define LIMIT_CHUNK_BYTES    4080       /* one LMDB value of a body: one page */
+#define LIMIT_BATCH_BYTES    (16 * MiB) /* of one group commit */
+#define LIMIT_ENVELOPE_BYTES 131072     /* one encoded envelope record */
+#define LIMIT_WRITER_BOX     4096       /* requests waiting for the writer */
+#define LIMIT_TRACE_DAYS     30         /* settled mail stays visible to queue trace */
+
+/* --- Control --- */
+#define LIMIT_COMMAND_BYTES       65536 /* one entry of the control log */
+#define LIMIT_CONTROL_BOX         1024
+#define LIMIT_ADMIN_SESSIONS      32
+#define LIMIT_ADMIN_REQUEST_BYTES 65536
+#define LIMIT_CONFIG_BYTES        (1 * MiB)
+#define LIMIT_HOLD_MIN_S          86400   /* 1 day */
+#define LIMIT_HOLD_MAX_S          5184000 /* 60 days */
+#define LIMIT_HOLD_DEFAULT_S      1209600 /* 14 days */
+#define LIMIT_CLOCK_TICK_MS       5000    /* of the cluster clock */
+
+/* --- Tools: trispool-load and trispool-sink --- */
+#define LIMIT_TOOL_ID_BYTES          800        /* message id of a ledger; a file name as %XX */
+#define LIMIT_TOOL_IDS               16777216   /* ids in one comparison of ledgers */
+#define LIMIT_TOOL_FILES             1000000    /* files sent, or compared */
+#define LIMIT_TOOL_TARGETS           64         /* of trispool-load */
+#define LIMIT_TOOL_SOURCES           256        /* source addresses of trispool-load */
+#define LIMIT_TOOL_RCPTS             1000       /* recipients of a generated message */
+#define LIMIT_TOOL_LISTENERS         64         /* of trispool-sink */
+#define LIMIT_TOOL_CONTROLLERS       16         /* connections to its control socket */
+#define LIMIT_TOOL_CONTROL_BYTES     2048       /* one control line */
+#define LIMIT_TOOL_COMMAND_BYTES     4096       /* one command line trispool-sink reads */
+#define LIMIT_TOOL_HEADER_LINE_BYTES 1024       /* of a header line, what is looked at */
+#define LIMIT_TOOL_ENVELOPE_BYTES    (256 * KiB) /* MAIL and RCPT lines of a message */
+#define LIMIT_TOOL_OUT_BYTES         (256 * KiB) /* bytes waiting to be written to a peer */
+
+static_assert(LIMIT_SMTP_LINE_BYTES >= 512, "RFC 5321 4.5.3.1.4");
+static_assert(LIMIT_SMTP_RCPTS >= 100, "RFC 5321 4.5.3.1.8");
+static_assert(LIMIT_RECEIVED_HOPS >= 30, "RFC 5321 6.3 asks for a large number");

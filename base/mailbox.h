@@ -1,0 +1,32 @@
+/*
+ * mailbox: the only way between threads. Many posters, one owner, first in first out, with an
+ * eventfd that becomes readable when the box stops being empty.
+ *
+ * A request is posted with mailbox_post(), which refuses at the limit (the poster sheds load:
+ * "452", never a wait). An answer to a request goes out with mailbox_answer(), which always
+ * takes it: answers are bounded by the requests that were let in.
+ * Threads: post and answer from any; take and fd by the owner.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/err.h"
+
+struct mail {
+    struct mail *next;
+    int kind; /* the owner's own enum */
+};
+
+struct mailbox;
+
+struct mailbox *mailbox_new(size_t limit); /* ASSERTs on out of memory: only at start */
+void mailbox_free(struct mailbox **m);     /* must be empty */
+int mailbox_fd(const struct mailbox *m);   /* poll for reading */
+
+/* Takes the mail. E_FULL: at the limit; the mail stays the caller's. */
+MUST_CHECK enum err mailbox_post(struct mailbox *m, struct mail *mail);
+void mailbox_answer(struct mailbox *m, struct mail *mail);
+
+/* All that waits, oldest first, as a list; NULL when empty. Clears the eventfd. */
+struct mail *mailbox_take(struct mailbox *m);
