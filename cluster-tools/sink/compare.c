@@ -1,0 +1,249 @@
+#include "cluster-tools/sink/compare.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <openssl/sha.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/limits.h"
+
+/* The length of the field at the front with its folded lines; 0: it does not end. RFC 5322
+ * 2.2.3: a line that begins with a blank or a tab goes on with the one before. */
+static size_t field_bytes(struct str s)
+{
+    for (size_t i = 0; i + 1 < s.n; i++)
+        if (s.p[i] == '\r' && s.p[i + 1] == '\n' &&
+            (i + 2 == s.n || (s.p[i + 2] != ' ' && s.p[i + 2] != '\t')))
+            return i + 2;
+    return 0;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Cuts the next word of a field off *s, leaving comments out. Empty: there is none. */
+static struct str cut_token(struct str *s)
+{
+    size_t start = 0, depth = 0, n;
+    struct str token;
+
+    for (; start < s->n && (depth > 0 || is_blank(s->p[start]) || s->p[start] == '(');
+         start++) {
+        depth += s->p[start] == '(';
+        depth -= s->p[start] == ')' && depth > 0;
+    }
+    for (n = start; n < s->n && !is_blank(s->p[n]) && s->p[n] != '(' && s->p[n] != ';'; n++)
+        continue;
+    token = str_from(str_head(*s, n), start);
+    n += n < s->n && s->p[n] == ';';
+    *s = str_from(*s, n);
+    return token;
+}
+
+/* Does the body of a Received field say "by NAME"? */
+static bool names_relay(struct str field, struct str relay)
+{
+    struct str token;
+
+    while (field.n > 0) {
+        token = cut_token(&field);
+        if (!str_eq_nocase(token, STR("by")))
+            continue;
+        token = cut_token(&field);
+        return token.n > 0 && (relay.n == 0 || str_eq_nocase(token, relay));
+    }
+    return false;
+}
+
+bool compare_cut_received(struct str *message, struct str relay)
+{
+    struct str field = *message;
+    size_t n;
+
+    if (!str_cut_nocase(&field, STR("Received:")))
+        return false;
+    n = field_bytes(field);
+    if (n == 0 || !names_relay(str_head(field, n), relay))
+        return false;
+    *message = str_from(field, n);
+    return true;
+}
+
+void fingerprint_make(struct fingerprint *f, struct str bytes, const char *name)
+{
+    static_assert(sizeof f->digest == SHA256_DIGEST_LENGTH, "room for a SHA-256");
+    SHA256((const unsigned char *)bytes.p, bytes.n, f->digest);
+    f->name = name;
+}
+
+static int by_digest(const void *a, const void *b)
+{
+    const struct fingerprint *x = a, *y = b;
+
+    return memcmp(x->digest, y->digest, sizeof x->digest);
+}
+
+static void show(FILE *shown, const char *what, const struct fingerprint *f)
+{
+    if (shown != NULL)
+        fprintf(shown, "%s %s\n", what, f->name);
+}
+
+void compare_lists(struct fingerprint *sent, size_t sent_count, struct fingerprint *received,
+                   size_t received_count, struct compare_result *r, FILE *shown)
+{
+    size_t s = 0, g = 0;
+
+    *r = (struct compare_result){.sent = sent_count, .received = received_count};
+    if (sent_count > 0)
+        qsort(sent, sent_count, sizeof *sent, by_digest);
+    if (received_count > 0)
+        qsort(received, received_count, sizeof *received, by_digest);
+    while (s < sent_count || g < received_count) {
+        int order = s == sent_count       ? 1
+                    : g == received_count ? -1
+                                          : by_digest(&sent[s], &received[g]);
+
+        if (order == 0) {
+            s++;
+            g++;
+        } else if (order < 0) {
+            r->lost++;
+            show(shown, "LOST", &sent[s++]);
+        } else if (s > 0 && by_digest(&sent[s - 1], &received[g]) == 0) {
+            r->duplicated++;
+            show(shown, "DUPLICATE", &received[g++]);
+        } else {
+            r->altered++;
+            show(shown, "ALTERED", &received[g++]);
+        }
+    }
+}
+
+/* ---- files ---- */
+
+struct listing {
+    struct fingerprint *list;
+    size_t n;
+};
+
+static void listing_free(struct listing *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        free((void *)(uintptr_t)l->list[i].name);
+    free(l->list);
+}
+
+/* gives *bytes. */
+static enum err read_whole(int dir_fd, const char *name, char **bytes, size_t *n)
+{
+    struct stat st;
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+    enum err e = E_NOTFOUND;
+
+    *n = 0;
+    if (fd < 0)
+        return E_NOTFOUND;
+    if (fstat(fd, &st) == 0 && (*bytes = malloc((size_t)st.st_size + 1)) != NULL) {
+        ssize_t got = 1;
+
+        while (*n < (size_t)st.st_size &&
+               (got = read(fd, *bytes + *n, (size_t)st.st_size - *n)) > 0)
+            *n += (size_t)got;
+        e = got > 0 ? OK : E_NOTFOUND;
+        if (e != OK)
+            free(*bytes);
+    }
+    close(fd);
+    return e;
+}
+
+static enum err add_file(struct listing *l, int dir_fd, const char *name,
+                         const struct compare_setup *cut)
+{
+    struct fingerprint *grown = realloc(l->list, (l->n + 1) * sizeof *grown);
+    char *bytes, *copy;
+    struct str message;
+    enum err e;
+
+    if (grown == NULL || l->n >= LIMIT_TOOL_FILES)
+        return E_FULL;
+    l->list = grown;
+    e = read_whole(dir_fd, name, &bytes, &message.n);
+    if (e != OK)
+        return e;
+    message.p = bytes;
+    if (cut != NULL) {
+        struct str relay = cut->relay == NULL ? STR("") : str_of(cut->relay);
+
+        if (!compare_cut_received(&message, relay) && cut->verbose)
+            fprintf(stderr, "NO RECEIVED FIELD %s\n", name);
+    }
+    copy = strdup(name);
+    if (copy != NULL)
+        fingerprint_make(&l->list[l->n++], message, copy);
+    free(bytes);
+    return copy != NULL ? OK : E_FULL;
+}
+
+static bool is_message(int dir_fd, const char *name)
+{
+    struct str s = str_of(name);
+    struct stat st;
+
+    if (s.n == 0 || name[0] == '.' || (s.n > 4 && strcmp(name + s.n - 4, ".env") == 0))
+        return false;
+    return fstatat(dir_fd, name, &st, 0) == 0 && S_ISREG(st.st_mode);
+}
+
+/* cut: how to cut the Received field; NULL: the files as they are. */
+static enum err read_dir(struct listing *l, const char *path, const struct compare_setup *cut)
+{
+    DIR *d = opendir(path);
+    struct dirent *entry;
+    enum err e = OK;
+
+    if (d == NULL) {
+        fprintf(stderr, "trispool-sink: %s: %s\n", path, strerror(errno));
+        return E_NOTFOUND;
+    }
+    while (e == OK && (entry = readdir(d)) != NULL) {
+        if (!is_message(dirfd(d), entry->d_name))
+            continue;
+        e = add_file(l, dirfd(d), entry->d_name, cut);
+        if (e != OK)
+            fprintf(stderr, "trispool-sink: %s/%s: %s\n", path, entry->d_name, strerror(errno));
+    }
+    closedir(d);
+    return e;
+}
+
+enum err compare_run(const struct compare_setup *setup, FILE *to, bool *equal)
+{
+    struct listing sent = {0}, received = {0};
+    struct compare_result r;
+    enum err e = read_dir(&sent, setup->sent_dir, NULL);
+
+    *equal = false;
+    if (e == OK)
+        e = read_dir(&received, setup->received_dir, setup->direct ? NULL : setup);
+    if (e == OK) {
+        compare_lists(sent.list, sent.n, received.list, received.n, &r,
+                      setup->verbose ? stderr : NULL);
+        *equal = r.sent > 0 && r.lost == 0 && r.duplicated == 0 && r.altered == 0;
+        fprintf(to,
+                "{\"sent\":%" PRIu64 ",\"received\":%" PRIu64 ",\"lost\":%" PRIu64
+                ",\"duplicated\":%" PRIu64 ",\"altered\":%" PRIu64 "}\n",
+                r.sent, r.received, r.lost, r.duplicated, r.altered);
+    }
+    listing_free(&sent);
+    listing_free(&received);
+    return e;
+}
