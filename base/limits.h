@@ -21,13 +21,14 @@
 #define LIMIT_SMTP_REPLY_BYTES         1024     /* one reply of ours, all lines */
 #define LIMIT_BODY_BYTES               52428800 /* largest message: 50 MB (2^20); SIZE */
 #define LIMIT_BODY_LINE_BYTES          65536 /* a line of DATA with CRLF; kept whole up to here */
-#define LIMIT_HEADER_BYTES             262144      /* header section of a message */
-#define LIMIT_RECEIVED_HOPS            50          /* Received fields: more is a loop */
-#define LIMIT_SMTP_SESSIONS            1000        /* default of smtp.max_sessions */
-#define LIMIT_SMTP_SESSIONS_PER_CLIENT 50          /* default of smtp.max_sessions_per_client */
-#define LIMIT_INPUT_BYTES              32768       /* read buffer of one connection */
-#define LIMIT_SESSION_BLOCK_BYTES      (256 * KiB) /* body kept in memory; more is staged on disk \
-                                                    */
+#define LIMIT_HEADER_BYTES             262144 /* header section of a message */
+#define LIMIT_RECEIVED_HOPS            50     /* Received fields: more is a loop */
+#define LIMIT_SMTP_SESSIONS            1000   /* default of smtp.max_sessions */
+#define LIMIT_SMTP_SESSIONS_PER_CLIENT 50     /* default of smtp.max_sessions_per_client */
+#define LIMIT_INPUT_BYTES              32768  /* read buffer of one connection */
+#define LIMIT_SESSION_BLOCK_BYTES                                                              \
+    (256 * KiB)                            /* body kept in memory; more is staged on disk      \
+                                            */
 #define LIMIT_NODE_BLOCK_BYTES (512 * MiB) /* all blocks of a node; then reading stops */
 
 /* --- SMTP in: total time per phase (RFC 5321 4.5.3.2), milliseconds --- */
@@ -61,11 +62,19 @@
 #define LIMIT_DSN_BYTES         32768  /* a DSN: report and headers */
 
 /* --- Spool --- */
-#define LIMIT_CHUNK_BYTES    4080       /* one LMDB value of a body: one page */
-#define LIMIT_BATCH_BYTES    (16 * MiB) /* of one group commit */
-#define LIMIT_ENVELOPE_BYTES 131072     /* one encoded envelope record */
-#define LIMIT_WRITER_BOX     4096       /* requests waiting for the writer */
-#define LIMIT_TRACE_DAYS     30         /* settled mail stays visible to queue trace */
+#define LIMIT_CHUNK_BYTES        4080       /* one LMDB value of a body: one page */
+#define LIMIT_BATCH_BYTES        (16 * MiB) /* of one group commit */
+#define LIMIT_ENVELOPE_BYTES     163840     /* one encoded envelope record */
+#define LIMIT_WRITER_BOX         4096       /* requests waiting for the writer */
+#define LIMIT_TRACE_DAYS         30         /* settled mail stays visible to queue trace */
+#define LIMIT_TRACE_PERCENT      25   /* of the capacity; beyond it the oldest traces go */
+#define LIMIT_SPOOL_FULL_PERCENT 90   /* used of the capacity: puts are refused above */
+#define LIMIT_SPOOL_ROOM_PERCENT 85   /* and taken again below */
+#define LIMIT_SPOOL_READERS      64   /* reader handles of a process */
+#define LIMIT_SPOOL_READER_MS    1000 /* age of a snapshot that is alarmed */
+#define LIMIT_TRACE_HEADER_BYTES 8192 /* the trace fields prepended to a message */
+#define LIMIT_CLIENT_ADDR_BYTES  64   /* text form of an address */
+#define LIMIT_TLS_TEXT_BYTES     128  /* version and cipher suite */
 
 /* --- Control --- */
 #define LIMIT_COMMAND_BYTES       65536 /* one entry of the control log */
@@ -73,23 +82,39 @@
 #define LIMIT_ADMIN_SESSIONS      32
 #define LIMIT_ADMIN_REQUEST_BYTES 65536
 #define LIMIT_CONFIG_BYTES        (1 * MiB)
-#define LIMIT_HOLD_MIN_S          86400   /* 1 day */
-#define LIMIT_HOLD_MAX_S          5184000 /* 60 days */
-#define LIMIT_HOLD_DEFAULT_S      1209600 /* 14 days */
-#define LIMIT_CLOCK_TICK_MS       5000    /* of the cluster clock */
+#define LIMIT_HOLD_MIN_S          86400     /* 1 day */
+#define LIMIT_HOLD_MAX_S          5184000   /* 60 days */
+#define LIMIT_HOLD_DEFAULT_S      1209600   /* 14 days */
+#define LIMIT_CLOCK_TICK_MS       5000      /* of the cluster clock */
+#define LIMIT_COMMAND_SCRATCH     (1 * MiB) /* memory for decoding one command; bytes */
+#define LIMIT_CONTROL_BATCH       256       /* commands in one append, or in one apply */
+#define LIMIT_PROPOSALS           1024      /* in flight: appended and not yet answered */
+#define LIMIT_CONTROL_LOG_KEPT    4096      /* applied entries kept for peers that lag */
+#define LIMIT_SITES               64        /* sites with a session record */
+#define LIMIT_DOMAINS             100000
+#define LIMIT_PLANS               1000
+#define LIMIT_PLAN_NAME_BYTES     64
+#define LIMIT_SETTINGS            1000
+#define LIMIT_SETTING_NAME_BYTES  64
+#define LIMIT_SETTING_VALUE_BYTES 4096
+#define LIMIT_OPERATIONS          1024 /* operators' commands that are not done yet */
+#define LIMIT_OPERATION_IDS       1000 /* message ids in one of them */
+#define LIMIT_DOMAIN_CONNS        1000 /* max_connections of a domain or a plan */
+#define LIMIT_SESSION_MIN_MS      1000 /* duration of a node's session */
+#define LIMIT_SESSION_MAX_MS      60000
 
 /* --- Tools: trispool-load and trispool-sink --- */
-#define LIMIT_TOOL_ID_BYTES          800        /* message id of a ledger; a file name as %XX */
-#define LIMIT_TOOL_IDS               16777216   /* ids in one comparison of ledgers */
-#define LIMIT_TOOL_FILES             1000000    /* files sent, or compared */
-#define LIMIT_TOOL_TARGETS           64         /* of trispool-load */
-#define LIMIT_TOOL_SOURCES           256        /* source addresses of trispool-load */
-#define LIMIT_TOOL_RCPTS             1000       /* recipients of a generated message */
-#define LIMIT_TOOL_LISTENERS         64         /* of trispool-sink */
-#define LIMIT_TOOL_CONTROLLERS       16         /* connections to its control socket */
-#define LIMIT_TOOL_CONTROL_BYTES     2048       /* one control line */
-#define LIMIT_TOOL_COMMAND_BYTES     4096       /* one command line trispool-sink reads */
-#define LIMIT_TOOL_HEADER_LINE_BYTES 1024       /* of a header line, what is looked at */
+#define LIMIT_TOOL_ID_BYTES          800      /* message id of a ledger; a file name as %XX */
+#define LIMIT_TOOL_IDS               16777216 /* ids in one comparison of ledgers */
+#define LIMIT_TOOL_FILES             1000000  /* files sent, or compared */
+#define LIMIT_TOOL_TARGETS           64       /* of trispool-load */
+#define LIMIT_TOOL_SOURCES           256      /* source addresses of trispool-load */
+#define LIMIT_TOOL_RCPTS             1000     /* recipients of a generated message */
+#define LIMIT_TOOL_LISTENERS         64       /* of trispool-sink */
+#define LIMIT_TOOL_CONTROLLERS       16       /* connections to its control socket */
+#define LIMIT_TOOL_CONTROL_BYTES     2048     /* one control line */
+#define LIMIT_TOOL_COMMAND_BYTES     4096     /* one command line trispool-sink reads */
+#define LIMIT_TOOL_HEADER_LINE_BYTES 1024     /* of a header line, what is looked at */
 #define LIMIT_TOOL_ENVELOPE_BYTES    (256 * KiB) /* MAIL and RCPT lines of a message */
 #define LIMIT_TOOL_OUT_BYTES         (256 * KiB) /* bytes waiting to be written to a peer */
 
