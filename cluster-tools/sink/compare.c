@@ -83,6 +83,17 @@ void fingerprint_make(struct fingerprint *f, struct str bytes, const char *name)
     f->name = name;
 }
 
+bool fingerprint_make_relayed(struct fingerprint *f, struct str bytes, struct str relay,
+                              const char *name)
+{
+    bool cut = compare_cut_received(&bytes, relay);
+
+    fingerprint_make(f, bytes, name);
+    if (!cut)
+        memset(f->digest, 0xff, sizeof f->digest); /* the digest of no file anybody has */
+    return cut;
+}
+
 static int by_digest(const void *a, const void *b)
 {
     const struct fingerprint *x = a, *y = b;
@@ -180,15 +191,15 @@ static enum err add_file(struct listing *l, int dir_fd, const char *name,
     if (e != OK)
         return e;
     message.p = bytes;
-    if (cut != NULL) {
+    copy = strdup(name);
+    if (copy != NULL && cut == NULL) {
+        fingerprint_make(&l->list[l->n++], message, copy);
+    } else if (copy != NULL) {
         struct str relay = cut->relay == NULL ? STR("") : str_of(cut->relay);
 
-        if (!compare_cut_received(&message, relay) && cut->verbose)
+        if (!fingerprint_make_relayed(&l->list[l->n++], message, relay, copy) && cut->verbose)
             fprintf(stderr, "NO RECEIVED FIELD %s\n", name);
     }
-    copy = strdup(name);
-    if (copy != NULL)
-        fingerprint_make(&l->list[l->n++], message, copy);
     free(bytes);
     return copy != NULL ? OK : E_FULL;
 }

@@ -44,6 +44,11 @@ struct fingerprint {
 
 void fingerprint_make(struct fingerprint *f, struct str bytes, const char *name);
 
+/* Of a message that came through a relay: without the Received field the relay had to add. A
+ * message that has none is equal to nothing. False: so it was. */
+bool fingerprint_make_relayed(struct fingerprint *f, struct str bytes, struct str relay,
+                              const char *name);
+
 /* Compares as multisets; sorts both lists. `shown`: where names go, may be NULL. */
 void compare_lists(struct fingerprint *sent, size_t sent_count, struct fingerprint *received,
                    size_t received_count, struct compare_result *r, FILE *shown);

@@ -70,6 +70,22 @@ START_TEST(lists_compare_as_multisets)
 }
 END_TEST
 
+START_TEST(a_message_without_the_field_of_the_relay_equals_nothing)
+{
+    static const char *const received[] = {"Received: by mx.x; now\r\nA: b\r\n", "A: b\r\n",
+                                           "Received: by other; now\r\nA: b\r\n"};
+    struct fingerprint sent, got;
+    struct compare_result r;
+
+    fingerprint_make(&sent, STR("A: b\r\n"), "sent");
+    ck_assert_int_eq(
+        fingerprint_make_relayed(&got, str_of(received[_i]), STR("mx.x"), "received"), _i == 0);
+    compare_lists(&sent, 1, &got, 1, &r, NULL);
+    ck_assert_uint_eq(r.lost, _i == 0 ? 0 : 1);
+    ck_assert_uint_eq(r.altered, _i == 0 ? 0 : 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("compare");
@@ -79,6 +95,7 @@ int main(void)
 
     tcase_add_loop_test(tc, exactly_one_field_of_the_relay_is_cut, 0, CUTS);
     tcase_add_loop_test(tc, lists_compare_as_multisets, 0, LISTS);
+    tcase_add_loop_test(tc, a_message_without_the_field_of_the_relay_equals_nothing, 0, 3);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
