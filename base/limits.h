@@ -40,26 +40,40 @@
 #define LIMIT_COMMIT_MS          180000 /* the dot to the durable answer */
 
 /* --- Delivery --- */
-#define LIMIT_REPLY_BYTES       65536 /* one reply of a primary, all lines */
-#define LIMIT_REPLY_LINES       100
-#define LIMIT_REPLY_LINE_BYTES  2048 /* RFC 5321 4.5.3.1.5 says 512; real ones are longer */
-#define LIMIT_REPLY_KEPT_BYTES  1024 /* what is stored and shown of a reply */
-#define LIMIT_CONNECT_MS        30000
-#define LIMIT_BANNER_MS         300000
-#define LIMIT_REMOTE_COMMAND_MS 300000
-#define LIMIT_REMOTE_DATA_MS    120000 /* DATA to 354 */
-#define LIMIT_REMOTE_BODY_MS    600000 /* body sent, plus the time of the minimum rate */
-#define LIMIT_REMOTE_DOT_MS     600000 /* dot to its reply */
-#define LIMIT_CONNS_PER_DEST    20     /* to one destination address, default of the plan */
-#define LIMIT_CONNS_OUT         500    /* of a node */
-#define LIMIT_JOBS_AHEAD        4      /* messages handed to one connection in advance */
-#define LIMIT_MESSAGES_PER_CONN 1000   /* then QUIT and connect anew */
-#define LIMIT_PROBES_PER_S      200    /* of a node, over all destinations */
-#define LIMIT_ROUTE_HOSTS       20     /* MX hosts or static hosts of a domain */
-#define LIMIT_ROUTE_ADDRS       100    /* addresses of a route */
-#define LIMIT_DNS_MS            8000   /* one look-up, all its retries */
-#define LIMIT_DNS_QUERIES       256    /* under way in a node */
-#define LIMIT_DSN_BYTES         32768  /* a DSN: report and headers */
+#define LIMIT_REPLY_BYTES        65536 /* one reply of a primary, all lines */
+#define LIMIT_REPLY_LINES        100
+#define LIMIT_REPLY_LINE_BYTES   2048 /* RFC 5321 4.5.3.1.5 says 512; real ones are longer */
+#define LIMIT_REPLY_KEPT_BYTES   1024 /* what is stored and shown of a reply */
+#define LIMIT_CONNECT_MS         30000
+#define LIMIT_BANNER_MS          300000
+#define LIMIT_REMOTE_COMMAND_MS  300000
+#define LIMIT_REMOTE_DATA_MS     120000 /* DATA to 354 */
+#define LIMIT_REMOTE_BODY_MS     600000 /* body sent, plus the time of the minimum rate */
+#define LIMIT_REMOTE_DOT_MS      600000 /* dot to its reply */
+#define LIMIT_CONNS_PER_DEST     20     /* to one destination address, default of the plan */
+#define LIMIT_CONNS_OUT          500    /* of a node */
+#define LIMIT_JOBS_AHEAD         4      /* messages handed to one connection in advance */
+#define LIMIT_MESSAGES_PER_CONN  1000   /* then QUIT and connect anew */
+#define LIMIT_PROBES_PER_S       200    /* of a node, over all destinations */
+#define LIMIT_ROUTE_HOSTS        20     /* MX hosts or static hosts of a domain */
+#define LIMIT_ROUTE_ADDRS        100    /* addresses of a route */
+#define LIMIT_DNS_MS             8000   /* one look-up, all its retries */
+#define LIMIT_DNS_QUERIES        256    /* under way in a node */
+#define LIMIT_DSN_BYTES          131072 /* a DSN: report and headers */
+#define LIMIT_DSN_HEADER_BYTES   8192   /* of the failed message's headers, in its DSN */
+#define LIMIT_DSN_DIAG_BYTES     256    /* of a primary's reply, in a DSN */
+#define LIMIT_REMOTE_WINDOW      32     /* RCPT commands sent before their replies are read */
+#define LIMIT_REMOTE_RCPT_MS     3000  /* that each recipient adds to LIMIT_REMOTE_COMMAND_MS */
+#define LIMIT_REMOTE_BODY_RATE   8192  /* bytes a second that extend LIMIT_REMOTE_BODY_MS */
+#define LIMIT_REMOTE_TLS_MS      60000 /* handshake */
+#define LIMIT_REMOTE_IDLE_MS     30000 /* a connection without a message; then QUIT */
+#define LIMIT_REMOTE_QUIT_MS     5000  /* QUIT to its reply; then closed */
+#define LIMIT_REMOTE_TEXTS_BYTES 16384 /* reply texts kept of one message, all recipients */
+#define LIMIT_RETRY_FIRST_MS     300000  /* a deferred recipient, or a DSN, waits so long ... */
+#define LIMIT_RETRY_MAX_MS       3600000 /* ... doubling up to this */
+#define LIMIT_ODD_5XX_MS         14400000 /* of nothing but odd 5xx: then the recipient bounces */
+#define LIMIT_ODD_GAP_MS         7200000   /* between two odd 5xx: longer breaks the run */
+#define LIMIT_DSN_HOLD_MS        432000000 /* 5 days: then a DSN is given up */
 
 /* --- Spool --- */
 #define LIMIT_CHUNK_BYTES        4080       /* one LMDB value of a body: one page */
