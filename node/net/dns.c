@@ -1,0 +1,250 @@
+#include "node/net/dns.h"
+
+#include <ares.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+
+struct dns_socket {
+    struct dns_socket *next;
+    struct dns *dns;
+    struct event *ev;
+    int fd;
+};
+
+struct dns_query {
+    struct dns_query *next, *prev;
+    struct dns *dns;
+    enum dns_type type;
+    dns_done *done; /* NULL: answered, c-ares still holds it */
+    void *arg;
+    struct event *deadline;
+};
+
+struct dns {
+    struct event_base *base;
+    ares_channel channel;
+    struct event *timer;
+    struct dns_socket *sockets;
+    struct dns_query *queries;
+    size_t under_way;
+    bool closing;
+};
+
+const char *dns_status_text(enum dns_status s)
+{
+    static const char *const texts[] = {"ok", "no such domain", "no such record",
+                                        "server failure", "no answer"};
+
+    ASSERT((int)s >= 0 && s <= DNS_SILENCE);
+    return texts[s];
+}
+
+static void rearm(struct dns *d)
+{
+    struct timeval max = {1, 0}, tv, *left = ares_timeout(d->channel, &max, &tv);
+
+    if (d->under_way > 0)
+        event_add(d->timer, left);
+    else
+        event_del(d->timer);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct dns *d = arg;
+
+    (void)fd;
+    (void)what;
+    ares_process_fd(d->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    rearm(d);
+}
+
+static void on_socket(evutil_socket_t fd, short what, void *arg)
+{
+    struct dns *d = arg;
+
+    ares_process_fd(d->channel, what & EV_READ ? fd : ARES_SOCKET_BAD,
+                    what & EV_WRITE ? fd : ARES_SOCKET_BAD);
+    rearm(d);
+}
+
+/* c-ares tells which of its sockets it wants watched. */
+static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
+{
+    struct dns *d = arg;
+    struct dns_socket **at = &d->sockets, *s;
+    short what = (short)(EV_PERSIST | (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
+
+    while (*at != NULL && (*at)->fd != fd)
+        at = &(*at)->next;
+    s = *at;
+    if (s != NULL) {
+        *at = s->next;
+        event_free(s->ev);
+        free(s);
+    }
+    if (!readable && !writable)
+        return;
+    s = calloc(1, sizeof *s);
+    ASSERT(s != NULL);
+    *s = (struct dns_socket){d->sockets, d, event_new(d->base, fd, what, on_socket, d), fd};
+    ASSERT(s->ev != NULL);
+    d->sockets = s;
+    event_add(s->ev, NULL);
+}
+
+enum err dns_open(struct event_base *base, const char *servers, struct dns **out)
+{
+    struct dns *d = calloc(1, sizeof *d);
+    struct ares_options o = {.timeout = 1500,
+                             .tries = 4,
+                             .sock_state_cb = on_socket_state,
+                             .sock_state_cb_data = d,
+                             .flags = ARES_FLAG_NOALIASES};
+    int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_FLAGS;
+
+    ASSERT(d != NULL);
+    d->base = base;
+    ASSERT(ares_library_init(ARES_LIB_INIT_ALL) == ARES_SUCCESS);
+    ASSERT(ares_init_options(&d->channel, &o, mask) == ARES_SUCCESS);
+    d->timer = event_new(base, -1, 0, on_timer, d);
+    ASSERT(d->timer != NULL);
+    *out = d;
+    if (servers == NULL || servers[0] == 0)
+        return OK;
+    if (ares_set_servers_ports_csv(d->channel, servers) == ARES_SUCCESS)
+        return OK;
+    dns_close(out);
+    return E_PROTO;
+}
+
+static void forget(struct dns_query *q)
+{
+    struct dns *d = q->dns;
+
+    if (q->prev != NULL)
+        q->prev->next = q->next;
+    else
+        d->queries = q->next;
+    if (q->next != NULL)
+        q->next->prev = q->prev;
+    event_free(q->deadline);
+    free(q);
+    d->under_way--;
+}
+
+void dns_close(struct dns **dp)
+{
+    struct dns *d = *dp;
+
+    *dp = NULL;
+    d->closing = true;
+    ares_destroy(d->channel);
+    while (d->queries != NULL)
+        forget(d->queries);
+    while (d->sockets != NULL) {
+        struct dns_socket *s = d->sockets;
+
+        d->sockets = s->next;
+        event_free(s->ev);
+        free(s);
+    }
+    event_free(d->timer);
+    free(d);
+}
+
+static void answer(struct dns_query *q, const struct dns_answer *a)
+{
+    dns_done *done = q->done;
+
+    q->done = NULL;
+    event_del(q->deadline);
+    if (done != NULL && !q->dns->closing)
+        done(q->arg, a);
+}
+
+static enum dns_status status_of(int ares)
+{
+    switch (ares) {
+    case ARES_SUCCESS:
+        return DNS_OK;
+    case ARES_ENOTFOUND:
+        return DNS_NXDOMAIN;
+    case ARES_ENODATA:
+        return DNS_NODATA;
+    case ARES_ETIMEOUT:
+    case ARES_ECONNREFUSED:
+    case ARES_ECANCELLED:
+    case ARES_EDESTRUCTION:
+        return DNS_SILENCE;
+    default:
+        return DNS_SERVFAIL;
+    }
+}
+
+static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, int n)
+{
+    struct dns_query *q = arg;
+    struct dns_answer a = {.status = status_of(status)};
+
+    (void)timeouts;
+    if (q->dns->closing)
+        return; /* dns_close() frees all */
+    if (a.status == DNS_OK)
+        dns_parse(msg, n, q->type, &a);
+    answer(q, &a);
+    forget(q);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+    struct dns_query *q = arg;
+
+    (void)fd;
+    (void)what;
+    answer(q, &(struct dns_answer){.status = DNS_SILENCE});
+}
+
+struct dns_shed {
+    dns_done *done;
+    void *arg;
+};
+
+static void on_shed(evutil_socket_t fd, short what, void *arg)
+{
+    struct dns_shed *s = arg;
+
+    (void)fd;
+    (void)what;
+    s->done(s->arg, &(struct dns_answer){.status = DNS_SERVFAIL});
+    free(s);
+}
+
+void dns_query(struct dns *d, const char *name, enum dns_type type, dns_done *done, void *arg)
+{
+    struct timeval limit = {LIMIT_DNS_MS / 1000, LIMIT_DNS_MS % 1000 * 1000}, now = {0, 0};
+    struct dns_query *q;
+
+    if (d->under_way >= LIMIT_DNS_QUERIES || strlen(name) > LIMIT_SMTP_DOMAIN_BYTES) {
+        struct dns_shed *s = malloc(sizeof *s);
+
+        ASSERT(s != NULL);
+        *s = (struct dns_shed){done, arg};
+        ASSERT(event_base_once(d->base, -1, EV_TIMEOUT, on_shed, s, &now) == 0);
+        return;
+    }
+    q = calloc(1, sizeof *q);
+    ASSERT(q != NULL);
+    *q = (struct dns_query){
+        .next = d->queries, .dns = d, .type = type, .done = done, .arg = arg};
+    if (d->queries != NULL)
+        d->queries->prev = q;
+    d->queries = q;
+    d->under_way++;
+    q->deadline = event_new(d->base, -1, 0, on_deadline, q);
+    ASSERT(q->deadline != NULL);
+    event_add(q->deadline, &limit);
+    ares_query(d->channel, name, ns_c_in, (int)type, on_answer, q);
+    rearm(d);
+}
