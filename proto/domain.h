@@ -1,0 +1,106 @@
+/*
+ * domain: a customer's domain as the control store keeps it, with its checks and text forms.
+ * Plain data; strings point into an arena or a buffer of whoever made it.
+ *
+ * Life of a domain:
+ *
+ *            DOMAIN_ADD            DOMAIN_REMOVE           DOMAIN_DROP
+ *   (none) ------------> open -------------------> closing -----------> (none)
+ *                          ^   DOMAIN_PUT (reopen)    |
+ *                          +--------------------------+
+ *
+ * open:    mail is taken and delivered.
+ * closing: no new mail is taken; what is queued is still delivered, bounced, expired or purged
+ *          under this record. When no message of this generation is left, the node that holds
+ *          the domain's slot proposes DOMAIN_DROP. The name cannot be added anew before that.
+ * The generation is the log index of the adding. It stands in every envelope, so that a domain
+ * that was removed and added by another tenant never gets old mail: a message whose generation
+ * is not the current one is not delivered to the new route; it stays visible to the operator
+ * until it expires or is deleted.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/str.h"
+
+struct route_host {
+    struct str host;     /* a name in A-labels, lower case, or an address without brackets */
+    uint16_t port;       /* 25 when the text says none                                     */
+    uint16_t preference; /* lower first, equal ones share; as in MX records                */
+};
+
+/* Stored; the values are part of the disk format. */
+enum route_kind {
+    ROUTE_MX = 1,    /* the MX of the domain, without ourselves */
+    ROUTE_STATIC = 2 /* the hosts below                         */
+};
+
+struct route {
+    enum route_kind kind;
+    uint32_t host_count; /* 0 for ROUTE_MX, else 1 .. LIMIT_ROUTE_HOSTS */
+    struct route_host hosts[LIMIT_ROUTE_HOSTS];
+};
+
+/* TLS towards the primary. Stored. */
+enum domain_tls {
+    DOMAIN_TLS_OPPORTUNISTIC = 0, /* when offered; any certificate; else in the clear */
+    DOMAIN_TLS_REQUIRE = 1,       /* no TLS, no delivery: the mail waits              */
+    DOMAIN_TLS_OFF = 2            /* never                                            */
+};
+
+/* 8-bit mail for a primary without 8BITMIME. Stored. */
+enum domain_eight_bit { DOMAIN_EIGHT_BIT_PASS = 0, DOMAIN_EIGHT_BIT_HOLD = 1 };
+
+struct domain {
+    struct str name; /* A-labels, lower case, no final dot */
+    struct route route;
+    uint32_t hold_s; /* 0: that of the plan */
+    enum domain_tls tls;
+    enum domain_eight_bit eight_bit;
+    bool paused;              /* taken and kept, not delivered, until an operator resumes it */
+    struct str plan;          /* empty: the defaults of limits.h                             */
+    uint32_t max_connections; /* to its primary; 0: that of the plan                         */
+
+    /* Set by the store; ignored in a command. */
+    uint64_t generation; /* log index of the adding            */
+    uint64_t changed;    /* log index of the last change       */
+    bool closing;        /* removed, but mail of it is left    */
+};
+
+/* NULL: a name the store takes: labels of a-z, 0-9 and inner hyphens, 1 to 63 bytes, at least
+ * two of them, the last one not a number, 253 bytes in all (RFC 1035 2.3.4, RFC 5890 2.3.1).
+ * Else why not: static text that fits behind "domain: ". Upper case is refused: lower it
+ * first. Names in other scripts come as A-labels. */
+const char *domain_name_check(struct str name);
+
+/* NULL: limits and texts of the whole record are fine; else why not, static. */
+const char *domain_check(const struct domain *d);
+
+/* Route text: "mx", or hosts in the order of trying, separated by commas:
+ *
+ *   host[:port][=preference]     mail.example.com:2525,192.0.2.7,[2001:db8::7]:25=10
+ *
+ * Without "=" the preference is the place in the list, from 0. Blanks around commas are
+ * skipped, names are lowered, addresses brought to their shortest form.
+ * NULL: done, *out points into `a`. Else why not, static, and *at is the byte of `text` where
+ * (for a caret). */
+MUST_CHECK const char *route_parse(struct str text, struct arena *a, struct route *out,
+                                   size_t *at);
+
+/* Room for the text of every route, with its NUL. */
+#define ROUTE_TEXT_SIZE (LIMIT_ROUTE_HOSTS * (LIMIT_SMTP_DOMAIN_BYTES + 16) + 1)
+
+/* Writes the text that route_parse() reads back, and a NUL; returns its length. */
+size_t route_format(const struct route *r, char buf[ROUTE_TEXT_SIZE]);
+
+/* "opportunistic", "require", "off"; "pass", "hold". Parsing: false if it is none of them. */
+const char *domain_tls_text(enum domain_tls tls);
+bool domain_tls_parse(struct str text, enum domain_tls *out);
+const char *domain_eight_bit_text(enum domain_eight_bit e);
+bool domain_eight_bit_parse(struct str text, enum domain_eight_bit *out);
