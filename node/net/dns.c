@@ -1,6 +1,7 @@
 #include "node/net/dns.h"
 
 #include <ares.h>
+#include <arpa/nameser.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -19,6 +20,8 @@ struct dns_query {
     dns_done *done; /* NULL: answered, c-ares still holds it */
     void *arg;
     struct event *deadline;
+    bool submitting, early; /* c-ares answered inside the submit call: told next turn */
+    enum dns_status status;
 };
 
 struct dns {
@@ -191,6 +194,12 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, i
     (void)timeouts;
     if (q->dns->closing)
         return; /* dns_close() frees all */
+    if (q->submitting) {
+        q->early = true;
+        q->status = a.status == DNS_OK ? DNS_SERVFAIL : a.status;
+        event_active(q->deadline, EV_TIMEOUT, 0);
+        return;
+    }
     if (a.status == DNS_OK)
         dns_parse(msg, n, q->type, &a);
     answer(q, &a);
@@ -203,7 +212,9 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    answer(q, &(struct dns_answer){.status = DNS_SILENCE});
+    answer(q, &(struct dns_answer){.status = q->early ? q->status : DNS_SILENCE});
+    if (q->early)
+        forget(q); /* else c-ares still holds it, until it calls on_answer() */
 }
 
 struct dns_shed {
@@ -245,6 +256,8 @@ void dns_query(struct dns *d, const char *name, enum dns_type type, dns_done *do
     q->deadline = event_new(d->base, -1, 0, on_deadline, q);
     ASSERT(q->deadline != NULL);
     event_add(q->deadline, &limit);
+    q->submitting = true;
     ares_query(d->channel, name, ns_c_in, (int)type, on_answer, q);
+    q->submitting = false;
     rearm(d);
 }
