@@ -18,14 +18,18 @@
 #define LIMIT_SMTP_ERRORS              20       /* bad commands in a session */
 #define LIMIT_SMTP_IDLE_COMMANDS       100      /* NOOP, RSET, VRFY between two messages */
 #define LIMIT_SMTP_MESSAGES            1000     /* per session */
+#define LIMIT_SMTP_REFUSED_RCPTS       100      /* RCPT answered 5xx in a session: harvesting */
 #define LIMIT_SMTP_REPLY_BYTES         1024     /* one reply of ours, all lines */
 #define LIMIT_BODY_BYTES               52428800 /* largest message: 50 MB (2^20); SIZE */
 #define LIMIT_BODY_LINE_BYTES          65536 /* a line of DATA with CRLF; kept whole up to here */
 #define LIMIT_HEADER_BYTES             262144 /* header section of a message */
 #define LIMIT_RECEIVED_HOPS            50     /* Received fields: more is a loop */
-#define LIMIT_SMTP_SESSIONS            1000   /* default of smtp.max_sessions */
-#define LIMIT_SMTP_SESSIONS_PER_CLIENT 50     /* default of smtp.max_sessions_per_client */
-#define LIMIT_INPUT_BYTES              32768  /* read buffer of one connection */
+#define LIMIT_OWN_TRACES               3      /* Received fields of ours: more is a loop */
+#define LIMIT_CLUSTER_NAME_BYTES       63     /* as it stands in our Received fields */
+#define LIMIT_BODY_SWALLOW_BYTES       LIMIT_BODY_BYTES /* read on after a violation */
+#define LIMIT_SMTP_SESSIONS            1000             /* default of smtp.max_sessions */
+#define LIMIT_SMTP_SESSIONS_PER_CLIENT 50    /* default of smtp.max_sessions_per_client */
+#define LIMIT_INPUT_BYTES              32768 /* read buffer of one connection */
 #define LIMIT_SESSION_BLOCK_BYTES                                                              \
     (256 * KiB)                            /* body kept in memory; more is staged on disk      \
                                             */
