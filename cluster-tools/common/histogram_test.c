@@ -55,6 +55,17 @@ START_TEST(a_rare_slow_answer_shows_at_p999_and_not_at_p99)
 }
 END_TEST
 
+START_TEST(a_quantile_is_reached_not_fallen_short_of)
+{
+    histogram_add(&h, 1);
+    histogram_add(&h, 10);
+    histogram_add(&h, 50);
+    ck_assert_uint_eq(histogram_quantile_us(&h, 3333), 1);
+    ck_assert_uint_eq(histogram_quantile_us(&h, 5000), 10);
+    ck_assert_uint_eq(histogram_quantile_us(&h, 6667), 50);
+}
+END_TEST
+
 START_TEST(absurd_values_land_in_the_last_bucket)
 {
     histogram_add(&h, UINT64_MAX);
@@ -76,6 +87,7 @@ int main(void)
     tcase_add_loop_test(tc, one_sample_is_every_quantile, 0, 7);
     tcase_add_loop_test(tc, quantiles_of_a_ramp_are_within_one_64th, 0, 6);
     tcase_add_test(tc, a_rare_slow_answer_shows_at_p999_and_not_at_p99);
+    tcase_add_test(tc, a_quantile_is_reached_not_fallen_short_of);
     tcase_add_test(tc, absurd_values_land_in_the_last_bucket);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_ENV);
