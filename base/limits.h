@@ -99,16 +99,22 @@
 #define LIMIT_CONTROL_BOX         1024
 #define LIMIT_ADMIN_SESSIONS      32
 #define LIMIT_ADMIN_REQUEST_BYTES 65536
-#define LIMIT_CONFIG_BYTES        (1 * MiB)
-#define LIMIT_HOLD_MIN_S          86400     /* 1 day */
-#define LIMIT_HOLD_MAX_S          5184000   /* 60 days */
-#define LIMIT_HOLD_DEFAULT_S      1209600   /* 14 days */
-#define LIMIT_CLOCK_TICK_MS       5000      /* of the cluster clock */
-#define LIMIT_COMMAND_SCRATCH     (1 * MiB) /* memory for decoding one command; bytes */
-#define LIMIT_CONTROL_BATCH       256       /* commands in one append, or in one apply */
-#define LIMIT_PROPOSALS           1024      /* in flight: appended and not yet answered */
-#define LIMIT_CONTROL_LOG_KEPT    4096      /* applied entries kept for peers that lag */
-#define LIMIT_SITES               64        /* sites with a session record */
+#define LIMIT_CONFIG_BYTES        (1 * MiB)  /* trispool.yaml and conf.d together */
+#define LIMIT_CONFIG_FILES        64         /* trispool.yaml and conf.d together */
+#define LIMIT_CONFIG_NODES        65536      /* keys, values, lists and items of a file */
+#define LIMIT_CONFIG_DEPTH        16         /* maps and lists within each other */
+#define LIMIT_CONFIG_ITEMS        256        /* of one list */
+#define LIMIT_CONFIG_ERRORS       100        /* mistakes shown; more are counted */
+#define LIMIT_CONFIG_MEMORY_BYTES (32 * MiB) /* of one loaded configuration */
+#define LIMIT_HOLD_MIN_S          86400      /* 1 day */
+#define LIMIT_HOLD_MAX_S          5184000    /* 60 days */
+#define LIMIT_HOLD_DEFAULT_S      1209600    /* 14 days */
+#define LIMIT_CLOCK_TICK_MS       5000       /* of the cluster clock */
+#define LIMIT_COMMAND_SCRATCH     (1 * MiB)  /* memory for decoding one command; bytes */
+#define LIMIT_CONTROL_BATCH       256        /* commands in one append, or in one apply */
+#define LIMIT_PROPOSALS           1024       /* in flight: appended and not yet answered */
+#define LIMIT_CONTROL_LOG_KEPT    4096       /* applied entries kept for peers that lag */
+#define LIMIT_SITES               64         /* sites with a session record */
 #define LIMIT_DOMAINS             100000
 #define LIMIT_PLANS               1000
 #define LIMIT_PLAN_NAME_BYTES     64
