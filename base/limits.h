@@ -51,22 +51,28 @@
 #define LIMIT_CONNECT_MS         30000
 #define LIMIT_BANNER_MS          300000
 #define LIMIT_REMOTE_COMMAND_MS  300000
-#define LIMIT_REMOTE_DATA_MS     120000 /* DATA to 354 */
-#define LIMIT_REMOTE_BODY_MS     600000 /* body sent, plus the time of the minimum rate */
-#define LIMIT_REMOTE_DOT_MS      600000 /* dot to its reply */
-#define LIMIT_CONNS_PER_DEST     20     /* to one destination address, default of the plan */
-#define LIMIT_CONNS_OUT          500    /* of a node */
-#define LIMIT_JOBS_AHEAD         4      /* messages handed to one connection in advance */
-#define LIMIT_MESSAGES_PER_CONN  1000   /* then QUIT and connect anew */
-#define LIMIT_PROBES_PER_S       200    /* of a node, over all destinations */
-#define LIMIT_ROUTE_HOSTS        20     /* MX hosts or static hosts of a domain */
-#define LIMIT_ROUTE_ADDRS        100    /* addresses of a route */
-#define LIMIT_DNS_MS             8000   /* one look-up, all its retries */
-#define LIMIT_DNS_QUERIES        256    /* under way in a node */
-#define LIMIT_DSN_BYTES          131072 /* a DSN: report and headers */
-#define LIMIT_DSN_HEADER_BYTES   8192   /* of the failed message's headers, in its DSN */
-#define LIMIT_DSN_DIAG_BYTES     256    /* of a primary's reply, in a DSN */
-#define LIMIT_REMOTE_WINDOW      32     /* RCPT commands sent before their replies are read */
+#define LIMIT_REMOTE_DATA_MS     120000  /* DATA to 354 */
+#define LIMIT_REMOTE_BODY_MS     600000  /* body sent, plus the time of the minimum rate */
+#define LIMIT_REMOTE_DOT_MS      600000  /* dot to its reply */
+#define LIMIT_CONNS_PER_DEST     20      /* to one destination address, default of the plan */
+#define LIMIT_CONNS_OUT          500     /* of a node */
+#define LIMIT_JOBS_AHEAD         4       /* messages handed to one connection in advance */
+#define LIMIT_MESSAGES_PER_CONN  1000    /* then QUIT and connect anew */
+#define LIMIT_PROBES_PER_S       200     /* of a node, over all destinations */
+#define LIMIT_ROUTE_HOSTS        20      /* MX hosts or static hosts of a domain */
+#define LIMIT_ROUTE_ADDRS        100     /* addresses of a route */
+#define LIMIT_ROUTE_HOST_ADDRS   20      /* addresses of one host of a route */
+#define LIMIT_ROUTES_PENDING     128     /* routes looked up at the same time */
+#define LIMIT_ROUTES_FOREIGN     64      /* of these, for domains that are not ours (DSN) */
+#define LIMIT_QUEUE_MESSAGES     4000000 /* known to the scheduler of a node */
+#define LIMIT_QUEUE_DOMAINS      1000000 /* known to the scheduler of a node */
+#define LIMIT_PROBE_ADDRS        8       /* addresses tried for one operator's probe */
+#define LIMIT_DNS_MS             8000    /* one look-up, all its retries */
+#define LIMIT_DNS_QUERIES        256     /* under way in a node */
+#define LIMIT_DSN_BYTES          131072  /* a DSN: report and headers */
+#define LIMIT_DSN_HEADER_BYTES   8192    /* of the failed message's headers, in its DSN */
+#define LIMIT_DSN_DIAG_BYTES     256     /* of a primary's reply, in a DSN */
+#define LIMIT_REMOTE_WINDOW      32      /* RCPT commands sent before their replies are read */
 #define LIMIT_REMOTE_RCPT_MS     3000  /* that each recipient adds to LIMIT_REMOTE_COMMAND_MS */
 #define LIMIT_REMOTE_BODY_RATE   8192  /* bytes a second that extend LIMIT_REMOTE_BODY_MS */
 #define LIMIT_REMOTE_TLS_MS      60000 /* handshake */
