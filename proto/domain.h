@@ -29,7 +29,7 @@
 #include "base/limits.h"
 #include "base/str.h"
 
-struct route_host {
+struct domain_host {
     struct str host;     /* a name in A-labels, lower case, or an address without brackets */
     uint16_t port;       /* 25 when the text says none                                     */
     uint16_t preference; /* lower first, equal ones share; as in MX records                */
@@ -41,10 +41,10 @@ enum route_kind {
     ROUTE_STATIC = 2 /* the hosts below                         */
 };
 
-struct route {
+struct domain_route {
     enum route_kind kind;
     uint32_t host_count; /* 0 for ROUTE_MX, else 1 .. LIMIT_ROUTE_HOSTS */
-    struct route_host hosts[LIMIT_ROUTE_HOSTS];
+    struct domain_host hosts[LIMIT_ROUTE_HOSTS];
 };
 
 /* TLS towards the primary. Stored. */
@@ -59,7 +59,7 @@ enum domain_eight_bit { DOMAIN_EIGHT_BIT_PASS = 0, DOMAIN_EIGHT_BIT_HOLD = 1 };
 
 struct domain {
     struct str name; /* A-labels, lower case, no final dot */
-    struct route route;
+    struct domain_route route;
     uint32_t hold_s; /* 0: that of the plan */
     enum domain_tls tls;
     enum domain_eight_bit eight_bit;
@@ -90,14 +90,14 @@ const char *domain_check(const struct domain *d);
  * skipped, names are lowered, addresses brought to their shortest form.
  * NULL: done, *out points into `a`. Else why not, static, and *at is the byte of `text` where
  * (for a caret). */
-MUST_CHECK const char *route_parse(struct str text, struct arena *a, struct route *out,
+MUST_CHECK const char *route_parse(struct str text, struct arena *a, struct domain_route *out,
                                    size_t *at);
 
 /* Room for the text of every route, with its NUL. */
 #define ROUTE_TEXT_SIZE (LIMIT_ROUTE_HOSTS * (LIMIT_SMTP_DOMAIN_BYTES + 16) + 1)
 
 /* Writes the text that route_parse() reads back, and a NUL; returns its length. */
-size_t route_format(const struct route *r, char buf[ROUTE_TEXT_SIZE]);
+size_t route_format(const struct domain_route *r, char buf[ROUTE_TEXT_SIZE]);
 
 /* "opportunistic", "require", "off"; "pass", "hold". Parsing: false if it is none of them. */
 const char *domain_tls_text(enum domain_tls tls);
