@@ -18,9 +18,10 @@
 #include "base/err.h"
 #include "base/log.h"
 
-#define NODE_CONFIG_PATH     "/etc/trispool/trispool.yaml"
-#define NODE_CONFIG_EXIT_BAD 78 /* EX_CONFIG: the exit status when a configuration is refused  \
-                                 */
+#define NODE_CONFIG_PATH "/etc/trispool/trispool.yaml"
+#define NODE_CONFIG_EXIT_BAD                                                                   \
+    78 /* EX_CONFIG: the exit status when a configuration is refused                           \
+        */
 
 struct node_config {
     uint64_t site;        /* 1..3 */

@@ -11,9 +11,10 @@
  *                  STARTTLS -> HANDSHAKE   any -> CLOSED
  *
  * The turn of the shell
- *   1. step with an event; then, in this order: write out->send; do out->act; pass on
- *      out->result; if out->close, close the socket (out->closed says why) and stop; else, if
- *      out->ready, hand over the next JOB when there is one. Set the timer to out->deadline_ms.
+ *   1. step with an event; then, in this order: write out->send; pass on out->result; if
+ *      out->close, close the socket (out->closed says why) and stop; if out->ready, hand over
+ *      the next JOB when there is one; else do out->act, which never comes with a result. Set
+ * the timer to out->deadline_ms.
  *   2. bytes from the socket go through reply_feed(): REPLY_DONE is EV_REPLY (one step for each
  *      reply; reply_reset() after the step), REPLY_BAD is EV_ODDITY. End of file or a reset is
  *      EV_CLOSED, after all complete replies before it were passed in.
@@ -167,7 +168,8 @@ struct smtpc_rcpt {
     enum verdict verdict; /* OK, RETRY, RETRY_BRAKE, PERMANENT, ODD_5XX, UNKNOWN or ODDITY */
     uint16_t code;        /* of the reply that decided, 0: none */
     bool tried;           /* RCPT was sent and MAIL accepted */
-    bool accepted;        /* private: RCPT got its 2xx       */
+    bool accepted;        /* private: RCPT got its 2xx */
+    bool decided;         /* private: a reply has set verdict */
     struct str reply;     /* the kept text, or words of our own in parentheses */
 };
 
@@ -225,12 +227,18 @@ struct smtpc {
     struct smtpc_job job;
     struct smtpc_rcpt rcpts[LIMIT_SMTP_RCPTS];
     uint32_t rcpt_count, rcpts_sent, rcpts_answered, rcpts_accepted;
-    bool in_job, consent, refused, need_rset, heard, dropping;
-    bool rset_due, mail_due, data_due; /* replies not yet in */
+    enum at reached;                   /* where the message was decided */
+    bool in_job, heard;                /* heard: a reply to MAIL came */
+    bool consent, refused;             /* to send the dot: given; denied */
+    bool rset_due, mail_due, data_due; /* sent, reply not yet in */
     bool mail_sent, mail_ok, data_sent;
+    bool need_rset;  /* the primary still has a transaction open */
+    bool empty_data; /* 354 without a recipient: close after the result */
     struct smtpc_result result;
     struct smtpc_closed closed;
+    uint32_t texts_left; /* recipients that may still need room in texts[] */
     size_t texts_n;
+    struct str text; /* the last one put into texts[] */
     char texts[LIMIT_REMOTE_TEXTS_BYTES];
     char closed_text[LIMIT_REPLY_KEPT_BYTES];
 };

@@ -12,6 +12,8 @@
 #include "base/limits.h"
 #include "node/net/tls.h"
 
+#define FINISH_S 5 /* how long a finished connection may take to end */
+
 enum conn_state {
     CONN_CONNECTING,
     CONN_PLAIN,
@@ -32,6 +34,8 @@ struct conn {
     enum conn_state state;
     int depth; /* callbacks under way; memory goes at zero */
     bool paused, server, ended, write_armed, flush_armed;
+    bool stuffed;   /* the input buffer is full: not polled until the owner consumes */
+    bool finishing; /* the owner is gone: flush, say goodbye, wait for the peer's end */
     enum conn_end end;
     uint64_t deadline_ms;
     size_t in_at, in_n; /* unread: in[in_at .. in_n) */
@@ -66,10 +70,16 @@ static bool leave(struct conn *c)
     return true;
 }
 
+static void kill_conn(struct conn *c);
+
 static void tell_end(struct conn *c, enum conn_end why)
 {
     if (c->ended || c->state == CONN_DEAD)
         return;
+    if (c->finishing) {
+        kill_conn(c);
+        return;
+    }
     c->ended = true;
     event_del(c->readable);
     event_del(c->writable);
@@ -171,6 +181,10 @@ static void flush(struct conn *c)
     if (c->state == CONN_TLS_WANTED) {
         c->state = CONN_SHAKING;
         shake(c);
+    } else if (c->finishing) {
+        if (c->state == CONN_TLS)
+            SSL_shutdown(c->ssl);
+        shutdown(c->fd, SHUT_WR);
     } else if (had) {
         c->ops->on_drained(c->owner);
     }
@@ -210,7 +224,14 @@ static void pump_input(struct conn *c)
         if (n == 0 && !kept)
             return;
         kept = false;
-        c->ops->on_input(c->owner);
+        if (c->finishing)
+            conn_discard_input(c);
+        else
+            c->ops->on_input(c->owner);
+        if (c->state != CONN_DEAD && c->in_n - c->in_at == sizeof c->in && !c->paused) {
+            c->stuffed = true; /* else a level-triggered poll would spin */
+            event_del(c->readable);
+        }
         if (c->state == CONN_DEAD || c->paused || c->ended)
             return;
         /* TLS keeps decrypted bytes inside; a plain socket wakes us again */
@@ -285,7 +306,9 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     (void)what;
     c->deadline_ms = 0;
     enter(c);
-    if (c->state != CONN_DEAD && !c->ended)
+    if (c->finishing)
+        kill_conn(c);
+    else if (c->state != CONN_DEAD && !c->ended)
         c->ops->on_timeout(c->owner);
     leave(c);
 }
@@ -355,6 +378,32 @@ void conn_close(struct conn **cp)
     ASSERT(c->state != CONN_DEAD);
     if (c->state == CONN_TLS && !c->ended)
         SSL_shutdown(c->ssl); /* close_notify, sent if there is room */
+    kill_conn(c);
+}
+
+void conn_finish(struct conn **cp)
+{
+    struct conn *c = *cp;
+    struct timeval limit = {FINISH_S, 0};
+
+    if (c == NULL || c->ended || c->state == CONN_CONNECTING || c->state == CONN_SHAKING ||
+        c->state == CONN_TLS_WANTED) {
+        conn_close(cp);
+        return;
+    }
+    *cp = NULL;
+    c->finishing = true;
+    conn_discard_input(c);
+    conn_pause(c, false);
+    event_add(c->timer, &limit);
+    if (!c->flush_armed) {
+        c->flush_armed = true;
+        event_active(c->flush, EV_TIMEOUT, 0);
+    }
+}
+
+static void kill_conn(struct conn *c)
+{
     c->state = CONN_DEAD;
     event_del(c->readable);
     event_del(c->writable);
@@ -369,15 +418,26 @@ struct str conn_input(struct conn *c)
     return (struct str){c->in + c->in_at, c->in_n - c->in_at};
 }
 
+static void unstuff(struct conn *c, size_t room)
+{
+    if (!c->stuffed || room == 0 || c->ended)
+        return;
+    c->stuffed = false;
+    if (!c->paused)
+        event_add(c->readable, NULL);
+}
+
 void conn_consume(struct conn *c, size_t n)
 {
     ASSERT(n <= c->in_n - c->in_at);
     c->in_at += n;
+    unstuff(c, n);
 }
 
 void conn_discard_input(struct conn *c)
 {
     c->in_at = c->in_n = 0;
+    unstuff(c, 1);
 }
 
 bool conn_input_pending(struct conn *c)
@@ -397,6 +457,7 @@ void conn_pause(struct conn *c, bool paused)
     if (paused) {
         event_del(c->readable);
     } else {
+        c->stuffed = false;
         event_add(c->readable, NULL);
         if (c->in_at < c->in_n || (is_tls(c) && SSL_pending(c->ssl) > 0))
             event_active(c->readable, EV_READ, 0);

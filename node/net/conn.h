@@ -42,6 +42,9 @@ MUST_CHECK enum err conn_connect(struct event_base *base, const struct sockaddr 
                                  socklen_t addr_n, const struct conn_ops *ops, void *owner,
                                  struct conn **out);
 void conn_close(struct conn **c);
+/* Lets pending output leave, says goodbye and swallows what the peer still sends, for a few
+ * seconds, so that no reset destroys our last reply. No callback any more; *c is NULL. */
+void conn_finish(struct conn **c);
 
 struct str conn_input(struct conn *c); /* unread bytes, borrowed until the next call */
 void conn_consume(struct conn *c, size_t n);

@@ -37,9 +37,9 @@ enum body_violation {
 
 struct bodyscan {
     uint64_t max_body_bytes;
-    uint64_t body_bytes;      /* handed out so far                                   */
+    uint64_t body_bytes;      /* of the body so far                                 */
     uint64_t swallowed_bytes; /* bytes of input since the first violation            */
-    uint64_t eight_bit_bytes; /* bytes above 0x7f among those handed out             */
+    uint64_t eight_bit_bytes; /* bytes above 0x7f among them                         */
     uint64_t line_bytes;      /* of the current line                                 */
     enum body_violation violation;
     bool done; /* the final dot line was consumed                            */

@@ -35,9 +35,10 @@ struct headerscan {
 
     /* private */
     int at;
-    bool field_is_received, field_counted_own, last_was_space, first_line;
-    uint32_t matched; /* bytes of the field name, or of the mark, that matched */
-    uint32_t mark_n;
+    uint32_t name_n; /* bytes of the field name, those not kept included */
+    char name[sizeof "Received" - 1];
+    bool in_received, counted_as_own, after_space, is_first_line;
+    uint32_t mark_matched, mark_n;
     char mark[LIMIT_CLUSTER_NAME_BYTES + sizeof "(trispool )"];
 };
 

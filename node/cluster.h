@@ -1,0 +1,84 @@
+/*
+ * cluster: the thread that owns the delivery scheduler: DNS, destinations, who tries which
+ * message when, what becomes of results, operators' orders, expiry.
+ *
+ * Threads: start and stop by main; cluster_message_new() and cluster_ask() from any.
+ */
+#pragma once
+
+#include "base/mailbox.h"
+#include "node/delivery/sched.h"
+#include "node/node.h"
+
+struct cluster;
+
+enum cluster_mail {
+    CLUSTER_MAIL_NEW,     /* struct cluster_new: a message was accepted           */
+    CLUSTER_MAIL_READY,   /* struct conn_report                                   */
+    CLUSTER_MAIL_FAILED,  /* struct conn_report                                   */
+    CLUSTER_MAIL_CLOSED,  /* struct conn_report                                   */
+    CLUSTER_MAIL_RESULT,  /* struct delivery_job                                  */
+    CLUSTER_MAIL_WRITTEN, /* struct writer_request                                */
+    CLUSTER_MAIL_NOTICE,  /* of the control thread: see control_notice_take()     */
+    CLUSTER_MAIL_ANSWER,  /* struct control_answer: to a proposal of this thread  */
+    CLUSTER_MAIL_ASK,     /* struct cluster_ask                                   */
+    CLUSTER_MAIL_DRAIN,   /* struct mail: give no new jobs                        */
+    CLUSTER_MAIL_STOP,    /* struct mail: leave the loop                          */
+};
+
+/* Makes the mailbox; the thread runs from cluster_run(). The control thread needs the box
+ * before the cluster thread can start. */
+struct cluster *cluster_new(struct node *n);
+struct mailbox *cluster_box(struct cluster *c);
+/* Scans the spool, then starts the thread. */
+MUST_CHECK enum err cluster_run(struct cluster *c);
+void cluster_drain(struct cluster *c);
+void cluster_stop(struct cluster **c);
+
+/* A message became durable and was answered 250. */
+void cluster_message_new(struct cluster *c, const struct envelope *e);
+
+/* --- questions of the admin side, answered by the cluster thread --- */
+
+enum cluster_ask_kind {
+    CLUSTER_ASK_COUNTS,
+    CLUSTER_ASK_DOMAIN,
+    CLUSTER_ASK_MESSAGE,
+    CLUSTER_ASK_PROBE
+};
+
+struct cluster_addr {
+    char ip[64], host[LIMIT_SMTP_DOMAIN_BYTES + 1];
+    uint16_t port, pref;
+    enum sched_dest_state state;
+    enum sched_failure failure;
+    uint64_t down_ms;       /* DOWN: for how long */
+    uint64_t next_probe_ms; /* from now; UINT64_MAX: none */
+    uint32_t conns, window;
+    uint64_t latency_ms; /* PROBE: of the greeting; failure NONE: it answered */
+};
+
+/* Heap object: made by the asker, posted with cluster_ask(), comes back to answer_to with
+ * mail.kind = answer_kind, err and the answer set; freed by the asker with free(). */
+struct cluster_ask {
+    struct mail mail;
+    enum cluster_ask_kind kind;
+    struct mailbox *answer_to;
+    int answer_kind;
+    void *ctx;
+
+    char domain[LIMIT_SMTP_DOMAIN_BYTES + 1];
+    uint64_t generation;
+    struct mid id;
+
+    enum err err; /* E_NOTFOUND: the scheduler does not know it (no mail of it) */
+    struct sched_counts counts;
+    struct sched_message_view message;
+    bool paused, stale;
+    enum route_result route; /* ROUTE_RESULTS: not looked up yet */
+    uint64_t messages, ready, deferred, held, given;
+    size_t addr_count;
+    struct cluster_addr addrs[LIMIT_PROBE_ADDRS];
+};
+
+void cluster_ask(struct cluster *c, struct cluster_ask *a);

@@ -1,0 +1,56 @@
+/*
+ * smtp_thread: one event loop with its share of all SMTP sessions, in and out. Every thread
+ * listens on every address (SO_REUSEPORT); connections to primaries are dealt out in turn by
+ * the cluster thread.
+ * Threads: start and stop by the main thread; posts from any; the rest in the thread itself.
+ */
+#pragma once
+
+#include <event2/event.h>
+
+#include "base/mailbox.h"
+#include "node/delivery_job.h"
+#include "node/node.h"
+
+struct inbound;
+struct outbound;
+
+struct smtp_thread {
+    struct node *node;
+    struct event_base *base;
+    struct mailbox *box;
+    struct event *box_event;
+    struct listener *listeners;
+    struct inbound *inbound;   /* all sessions */
+    struct outbound *outbound; /* all connections */
+    pthread_t thread;
+    int spare_fd; /* given up for a moment to say 421 when descriptors run out */
+    bool draining;
+};
+
+enum smtp_mail {
+    SMTP_MAIL_STORED, /* struct writer_request of an inbound session came back */
+    SMTP_MAIL_DOT,    /* struct writer_request: the mark before a final dot    */
+    SMTP_MAIL_OPEN,   /* struct conn_order                                     */
+    SMTP_MAIL_QUIT,   /* struct conn_order                                     */
+    SMTP_MAIL_GIVE,   /* struct delivery_job                                   */
+    SMTP_MAIL_DRAIN,  /* struct mail: end sessions in good order               */
+    SMTP_MAIL_STOP,   /* struct mail: leave the loop                           */
+};
+
+/* Binds and listens. E_IO: an address cannot be bound; logged. */
+MUST_CHECK enum err smtp_thread_start(struct node *n, struct smtp_thread **out);
+void smtp_thread_stop(struct smtp_thread **t);
+
+/* inbound.c */
+void inbound_accept(struct smtp_thread *t, int fd, const struct sockaddr *addr);
+void inbound_stored(struct writer_request *r);
+void inbound_drain(struct smtp_thread *t);
+void inbound_close_all(struct smtp_thread *t);
+
+/* outbound.c */
+void outbound_open(struct smtp_thread *t, struct conn_order *o);
+void outbound_quit(struct smtp_thread *t, struct conn_order *o);
+void outbound_give(struct smtp_thread *t, struct delivery_job *j);
+void outbound_consent(struct smtp_thread *t, struct writer_request *r);
+void outbound_close_all(struct smtp_thread *t);

@@ -1,0 +1,302 @@
+#include "node/writer.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/stats.h"
+
+#define UPKEEP_MS   1000 /* room and gauges */
+#define PRUNE_COUNT 1000 /* traces dropped in one commit */
+
+struct writer {
+    struct writer_options o;
+    struct mailbox *box;
+    pthread_t thread;
+    atomic_bool stopping;
+    bool fenced, full;
+    struct mail *first, **last; /* taken from the box, not yet committed */
+    uint64_t upkeep_at_ms;
+};
+
+struct writer_request *writer_request_new(enum writer_op op, struct mailbox *answer_to,
+                                          int answer_kind, void *ctx)
+{
+    struct writer_request *r = calloc(1, sizeof *r);
+
+    if (r == NULL)
+        return NULL;
+    r->op = op;
+    r->answer_to = answer_to;
+    r->answer_kind = answer_kind;
+    r->ctx = ctx;
+    arena_init(&r->arena, RECORD_ARENA_BYTES + 65536);
+    return r;
+}
+
+void writer_request_free(struct writer *w, struct writer_request **r)
+{
+    block_list_free(w->o.blocks, &(*r)->body);
+    arena_reset(&(*r)->arena);
+    free(*r);
+    *r = NULL;
+}
+
+enum err writer_post(struct writer *w, struct writer_request *r)
+{
+    return mailbox_post(w->box, &r->mail);
+}
+
+void writer_post_always(struct writer *w, struct writer_request *r)
+{
+    mailbox_answer(w->box, &r->mail);
+}
+
+static void fence(struct writer *w, enum err why)
+{
+    if (w->fenced)
+        return;
+    w->fenced = true;
+    LOG(EV_FENCED, L_CSTR("store", "spool"), L_ERR(why));
+    w->o.fence(w->o.ctx, why);
+}
+
+static enum err put(struct spool_txn *t, struct writer_request *r)
+{
+    enum err e = r->staged ? spool_put_staged(t, r->env, r->body_number)
+                           : spool_put(t, r->env, &r->body);
+    enum err gone;
+
+    if (e == OK)
+        return OK;
+    /* The id is drawn: it must not look like live mail that somebody else still has. */
+    gone = spool_abort_id(t, r->id);
+    return gone == E_IO ? E_IO : e;
+}
+
+static enum err update(struct spool_txn *t, struct writer_request *r)
+{
+    enum err e = spool_update(t, r->env), mark = OK;
+
+    if (r->closed)
+        mark = spool_closed(t, r->env->id);
+    return e == OK && mark != E_NOTFOUND ? mark : e;
+}
+
+static enum err run(struct writer *w, struct spool_txn *t, struct writer_request *r)
+{
+    switch (r->op) {
+    case WRITER_PUT:
+        return put(t, r);
+    case WRITER_STAGE:
+        return spool_stage(t, r->body_number, r->offset, &r->body);
+    case WRITER_UNSTAGE:
+        return spool_unstage(t, r->body_number);
+    case WRITER_DOT:
+        return spool_dot(t, r->id, r->slot_epoch);
+    case WRITER_CLOSED:
+        return spool_closed(t, r->id);
+    case WRITER_UPDATE:
+        return update(t, r);
+    case WRITER_SETTLE:
+        return spool_settle(t, r->env, w->o.cluster_ms(w->o.ctx), clock_wall_ms());
+    }
+    return E_PROTO;
+}
+
+static void answer(struct writer *w, struct writer_request *r)
+{
+    if (r->op == WRITER_PUT || r->op == WRITER_STAGE)
+        block_list_free(w->o.blocks, &r->body);
+    r->mail.kind = r->answer_kind;
+    if (r->answer_to != NULL)
+        mailbox_answer(r->answer_to, &r->mail);
+    else
+        writer_request_free(w, &r);
+}
+
+static enum err commit(struct writer *w, struct spool_txn **t)
+{
+    uint64_t start = clock_boot_us();
+    enum err e = spool_commit(t);
+
+    stat_add(STAT_SPOOL_COMMITS_TOTAL, 1);
+    stat_add(STAT_SPOOL_COMMIT_US_TOTAL, (int64_t)(clock_boot_us() - start));
+    if (e != OK && e != E_FULL)
+        fence(w, e);
+    return e;
+}
+
+/* One request in a commit of its own: after a batch that did not fit. */
+static void run_alone(struct writer *w, struct writer_request *r)
+{
+    struct spool_txn *t = spool_begin(w->o.spool);
+    enum err e, done;
+
+    /* Puts and stages are shed; only the abort mark of a drawn id is written. */
+    if (r->op == WRITER_PUT)
+        e = spool_abort_id(t, r->id);
+    else
+        e = r->op == WRITER_STAGE ? OK : run(w, t, r);
+    done = commit(w, &t);
+    if (r->op == WRITER_PUT || r->op == WRITER_STAGE)
+        r->err = done == E_IO ? E_IO : E_FULL;
+    else
+        r->err = done != OK ? done : e;
+}
+
+/* Takes requests from the front of the queue into one commit and answers them. */
+static void run_batch(struct writer *w)
+{
+    struct spool_txn *t = spool_begin(w->o.spool);
+    struct mail *batch = w->first, *m, *next;
+    enum err done;
+
+    for (m = w->first; m != NULL && spool_txn_bytes(t) < LIMIT_BATCH_BYTES; m = m->next) {
+        struct writer_request *r = (struct writer_request *)m;
+
+        r->err = run(w, t, r);
+    }
+    w->first = m;
+    if (m == NULL)
+        w->last = &w->first;
+    done = commit(w, &t);
+    for (; batch != m; batch = next) {
+        struct writer_request *r = (struct writer_request *)batch;
+
+        next = batch->next;
+        if (done == E_FULL)
+            run_alone(w, r);
+        else if (done != OK)
+            r->err = done;
+        answer(w, r);
+    }
+}
+
+static void answer_fenced(struct writer *w)
+{
+    while (w->first != NULL) {
+        struct writer_request *r = (struct writer_request *)w->first;
+
+        w->first = w->first->next;
+        r->err = E_IO;
+        answer(w, r);
+    }
+    w->last = &w->first;
+}
+
+static void gauges(struct writer *w)
+{
+    struct spool_totals t = spool_totals(w->o.spool);
+
+    stat_set(STAT_QUEUE_MESSAGES, t.messages);
+    stat_set(STAT_QUEUE_BYTES, t.bytes);
+    stat_set(STAT_SPOOL_USED_BYTES, spool_used_bytes(w->o.spool));
+    stat_set(STAT_BODY_BLOCK_BYTES, atomic_load(&w->o.blocks->held));
+}
+
+static void note_room(struct writer *w)
+{
+    bool full = spool_room(w->o.spool) == SPOOL_FULL;
+
+    if (full && !w->full)
+        LOG(EV_SPOOL_FULL, L_U64("used", spool_used_bytes(w->o.spool)),
+            L_U64("capacity", spool_capacity_bytes(w->o.spool)));
+    if (!full && w->full)
+        LOG(EV_SPOOL_ROOM_AGAIN, L_U64("used", spool_used_bytes(w->o.spool)));
+    w->full = full;
+}
+
+static void upkeep(struct writer *w, uint64_t now_ms)
+{
+    struct spool_reader_age age;
+    struct spool_txn *t;
+    size_t dropped = 0;
+
+    if (w->fenced || now_ms < w->upkeep_at_ms)
+        return;
+    w->upkeep_at_ms = now_ms + UPKEEP_MS;
+    spool_refresh_room(w->o.spool);
+    spool_readers_check(w->o.spool, &age);
+    t = spool_begin(w->o.spool);
+    if (spool_prune(t, w->o.cluster_ms(w->o.ctx), PRUNE_COUNT, &dropped) == OK && dropped > 0) {
+        if (commit(w, &t) == OK && dropped == PRUNE_COUNT)
+            w->upkeep_at_ms = now_ms; /* there may be more */
+    } else {
+        spool_abort(&t);
+    }
+    note_room(w);
+    gauges(w);
+}
+
+static void gather(struct writer *w)
+{
+    *w->last = mailbox_take(w->box);
+    while (*w->last != NULL)
+        w->last = &(*w->last)->next;
+}
+
+static void *writer_main(void *arg)
+{
+    struct writer *w = arg;
+    struct pollfd p = {mailbox_fd(w->box), POLLIN, 0};
+
+    for (;;) {
+        bool stopping = atomic_load(&w->stopping);
+
+        gather(w);
+        if (w->first == NULL) {
+            if (stopping)
+                break;
+            upkeep(w, clock_boot_ms());
+            poll(&p, 1, UPKEEP_MS);
+            continue;
+        }
+        if (w->fenced)
+            answer_fenced(w);
+        else
+            run_batch(w);
+        note_room(w);
+        upkeep(w, clock_boot_ms());
+    }
+    return NULL;
+}
+
+enum err writer_start(struct writer **out, const struct writer_options *o)
+{
+    struct writer *w = calloc(1, sizeof *w);
+
+    ASSERT(w != NULL);
+    w->o = *o;
+    w->last = &w->first;
+    w->box = mailbox_new(LIMIT_WRITER_BOX);
+    atomic_init(&w->stopping, false);
+    gauges(w);
+    if (pthread_create(&w->thread, NULL, writer_main, w) != 0) {
+        mailbox_free(&w->box);
+        free(w);
+        return E_IO;
+    }
+    pthread_setname_np(w->thread, "writer");
+    *out = w;
+    return OK;
+}
+
+void writer_stop(struct writer **wp)
+{
+    struct writer *w = *wp;
+    struct writer_request *wake = writer_request_new(WRITER_UNSTAGE, NULL, 0, NULL);
+
+    *wp = NULL;
+    ASSERT(wake != NULL); /* a request without effect, to end the wait */
+    wake->body_number = UINT64_MAX;
+    atomic_store(&w->stopping, true);
+    writer_post_always(w, wake);
+    pthread_join(w->thread, NULL);
+    mailbox_free(&w->box);
+    free(w);
+}

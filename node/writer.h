@@ -1,0 +1,75 @@
+/*
+ * writer: the thread that makes all changes of the spool. Natural group commit: it takes all
+ * that waits, at most LIMIT_BATCH_BYTES, commits once, answers, and starts again. Upkeep
+ * (traces past their age, room, old readers) runs between commits.
+ *
+ * A request is one heap struct, made by the asker and posted with writer_post(); the same
+ * struct comes back to `answer_to` with `err` set once the commit that holds it is durable.
+ * Nobody may touch it in between. The asker frees it with writer_request_free().
+ *
+ * E_FULL of a commit hits puts and stages only: what ends messages is tried again by itself in
+ * a commit of its own. E_IO fences the node: `fence` is called once, everything then and later
+ * is answered E_IO.
+ * Limits: LIMIT_WRITER_BOX requests waiting.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/block.h"
+#include "base/mailbox.h"
+#include "proto/envelope.h"
+#include "proto/record.h"
+#include "spool/spool.h"
+
+enum writer_op {
+    WRITER_PUT,     /* env, body, or env over the staged body_number. Not OK: the id is
+                       marked as aborted in the same or the next commit */
+    WRITER_STAGE,   /* body_number, offset, body */
+    WRITER_UNSTAGE, /* body_number */
+    WRITER_DOT,     /* id, slot_epoch */
+    WRITER_CLOSED,  /* id */
+    WRITER_UPDATE,  /* env; and with `closed` the mark of its id goes */
+    WRITER_SETTLE,  /* env */
+};
+
+struct writer_request {
+    struct mail mail; /* first; mail.kind is answer_kind on the way back */
+    enum writer_op op;
+    struct mailbox *answer_to;
+    int answer_kind;
+    enum err err;
+
+    struct mid id;
+    struct envelope *env;   /* in `arena` or elsewhere alive until the answer */
+    struct arena arena;     /* of the request; reset by writer_request_free() */
+    struct block_list body; /* freed by the writer thread when it is stored */
+    bool staged, closed;
+    uint64_t body_number, offset, slot_epoch;
+
+    void *ctx; /* the asker's */
+    uint64_t tag;
+};
+
+struct writer;
+
+struct writer_options {
+    struct spool *spool;
+    struct block_pool *blocks;
+    uint64_t (*cluster_ms)(void *ctx); /* any thread */
+    void (*fence)(void *ctx, enum err why);
+    void *ctx;
+};
+
+MUST_CHECK enum err writer_start(struct writer **out, const struct writer_options *o);
+/* Commits and answers all that waits, then ends the thread. Nobody may post any more. */
+void writer_stop(struct writer **w);
+
+/* NULL: out of memory. */
+struct writer_request *writer_request_new(enum writer_op op, struct mailbox *answer_to,
+                                          int answer_kind, void *ctx);
+void writer_request_free(struct writer *w, struct writer_request **r);
+
+/* Takes the request. E_FULL: too much waits; it stays the caller's. */
+MUST_CHECK enum err writer_post(struct writer *w, struct writer_request *r);
+/* For what ends messages: always taken (bounded by the messages under way). */
+void writer_post_always(struct writer *w, struct writer_request *r);
