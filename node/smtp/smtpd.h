@@ -101,7 +101,8 @@ enum smtpd_act {
                               passed in, forget everything else about the client, handshake   */
     SMTPD_ACT_BODY,        /* init bodyscan and headerscan; the bytes from here on are theirs */
     SMTPD_ACT_COMMIT,      /* make it durable, then EV_COMMIT                                 */
-    SMTPD_ACT_RESET,       /* the transaction is over: drop what is kept of envelope and body */
+    SMTPD_ACT_RESET, /* the transaction is over: the session forgets envelope and body. What was
+                        handed to storage is storage's                                      */
 };
 
 struct smtpd_out {
