@@ -22,8 +22,8 @@
 #include "spool/spool.h"
 
 enum writer_op {
-    WRITER_PUT,     /* env, body, or env over the staged body_number. Not OK: the id is
-                       marked as aborted in the same or the next commit */
+    WRITER_PUT, /* env, body, or env over the staged body_number. env NULL: E_FULL. Not OK: the
+                   id is marked as aborted in the same or the next commit */
     WRITER_STAGE,   /* body_number, offset, body */
     WRITER_UNSTAGE, /* body_number */
     WRITER_DOT,     /* id, slot_epoch */

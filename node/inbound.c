@@ -1,0 +1,718 @@
+/* One SMTP session with a client: the shell around node/smtp. It moves bytes, asks the control
+ * store, keeps envelope and body, and waits for the writer. Every decision is smtpd's. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/stats.h"
+#include "node/cluster.h"
+#include "node/net/conn.h"
+#include "node/smtp/received.h"
+#include "node/smtp/smtpd.h"
+#include "node/smtp_thread.h"
+#include "proto/record.h"
+
+#define BLOCKS_RETRY_MS 20 /* the node's body memory is full: look again after */
+
+/* What is kept of one mail transaction. */
+struct transaction {
+    struct arena arena;
+    struct str sender;
+    struct str rcpts[LIMIT_SMTP_RCPTS];
+    uint32_t rcpt_count;
+    char domain[LIMIT_SMTP_DOMAIN_BYTES + 1];
+    uint64_t generation;
+    uint64_t hold_ms;
+    bool eight_bit;
+
+    struct bodyscan scan;
+    struct headerscan header;
+    XXH3_state_t digest;
+    struct block_list body;
+    uint64_t body_number, staged_bytes; /* 0: nothing staged */
+    bool stage_failed;
+};
+
+struct inbound {
+    struct inbound *next, *prev;
+    struct smtp_thread *thread;
+    struct snapshot_ref *settings;
+    struct conn *conn; /* NULL: the client is gone, only the writer's answers are awaited */
+    struct event *retry;
+    struct smtpd_options options;
+    struct smtpd smtpd;
+    struct transaction tx;
+    unsigned requests; /* with the writer */
+    bool staging;      /* input waits for a STAGE */
+    atomic_uint *bucket;
+    char peer[INET6_ADDRSTRLEN];
+};
+
+static const struct node_settings *settings_of(const struct inbound *in)
+{
+    return snapshot_value(in->settings);
+}
+
+static void feed(struct inbound *in, struct smtpd_event *ev);
+static void pump(struct inbound *in);
+
+/* --- life --- */
+
+static void tx_reset(struct inbound *in)
+{
+    struct node *n = in->thread->node;
+    struct writer_request *r;
+
+    block_list_free(&n->blocks, &in->tx.body);
+    if (in->tx.body_number != 0) { /* chunks on disk that no record will name */
+        r = writer_request_new(WRITER_UNSTAGE, NULL, 0, NULL);
+        if (r != NULL) { /* else they are removed at the next start */
+            r->body_number = in->tx.body_number;
+            writer_post_always(n->writer, r);
+        }
+    }
+    arena_reset(&in->tx.arena);
+    memset(&in->tx, 0, offsetof(struct transaction, digest));
+    in->tx.body_number = in->tx.staged_bytes = 0;
+    in->tx.stage_failed = false;
+    arena_init(&in->tx.arena, RECORD_ARENA_BYTES);
+}
+
+static void inbound_free(struct inbound *in)
+{
+    struct smtp_thread *t = in->thread;
+
+    tx_reset(in);
+    if (in->prev != NULL)
+        in->prev->next = in->next;
+    else
+        t->inbound = in->next;
+    if (in->next != NULL)
+        in->next->prev = in->prev;
+    event_free(in->retry);
+    snapshot_release(&in->settings);
+    free(in);
+}
+
+/* The client is gone or told to go. What the writer still holds keeps the memory. */
+static void end_session(struct inbound *in, bool politely)
+{
+    if (in->conn != NULL) {
+        if (politely)
+            conn_finish(&in->conn);
+        else
+            conn_close(&in->conn);
+        event_del(in->retry);
+        atomic_fetch_sub(in->bucket, 1);
+        atomic_fetch_sub(&in->thread->node->sessions, 1);
+        stat_add(STAT_SESSIONS, -1);
+        LOG(EV_DISCONNECT, L_CSTR("client", in->peer), L_U64("messages", in->smtpd.messages));
+    }
+    if (in->requests == 0)
+        inbound_free(in);
+}
+
+/* --- questions of smtpd --- */
+
+static const char *ask_connect(struct inbound *in)
+{
+    struct node *n = in->thread->node;
+    const struct node_config *c = settings_of(in)->config;
+
+    if (atomic_load(&n->fenced))
+        return "421 4.3.0 Storage failed here, try the next MX";
+    if (atomic_load(in->bucket) > c->smtp.max_sessions_per_client) {
+        LOG(EV_SHED, L_CSTR("limit", "smtp.max_sessions_per_client"),
+            L_CSTR("client", in->peer));
+        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
+        return "421 4.7.0 Too many connections from your address";
+    }
+    if (spool_room(n->spool) == SPOOL_FULL) {
+        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
+        return "421 4.3.1 No space here, try the next MX";
+    }
+    return "";
+}
+
+static const char *ask_mail(struct inbound *in, const struct smtpd_out *out)
+{
+    struct node *n = in->thread->node;
+
+    if (atomic_load(&n->fenced) || spool_room(n->spool) == SPOOL_FULL)
+        return "452 4.3.1 No space here, try the next MX";
+    tx_reset(in);
+    in->tx.sender = arena_str(&in->tx.arena, out->path.whole);
+    if (in->tx.sender.p == NULL)
+        return "452 4.3.0 Out of memory";
+    in->tx.eight_bit = out->params.eight_bit;
+    return "";
+}
+
+static const char *look_up(struct inbound *in, struct str name, bool ours)
+{
+    struct node *n = in->thread->node;
+    struct control *control = control_thread_state(n->control);
+    struct arena scratch;
+    struct domain d;
+    struct domain_terms terms = {0};
+    enum err e;
+
+    arena_init(&scratch, LIMIT_COMMAND_SCRATCH);
+    e = control_domain_get(control, name, &scratch, &d);
+    if (e == OK && !d.closing)
+        e = control_domain_terms(control, &d, &terms);
+    in->tx.generation = e == OK ? d.generation : 0;
+    in->tx.hold_ms = e == OK && (d.hold_s > 0 || d.plan.n > 0)
+                         ? (uint64_t)terms.hold_s * 1000
+                         : settings_of(in)->config->hold_ms;
+    if (e == OK && d.closing)
+        e = E_NOTFOUND;
+    arena_reset(&scratch);
+    if (e == E_NOTFOUND && !ours)
+        return "550 5.7.1 Relaying denied: this domain is not served here";
+    if (e != OK && e != E_NOTFOUND)
+        return "451 4.3.0 Cannot look that domain up now";
+    memcpy(in->tx.domain, name.p, name.n);
+    in->tx.domain[name.n] = 0;
+    return "";
+}
+
+static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out)
+{
+    char buf[LIMIT_SMTP_DOMAIN_BYTES];
+    struct str path = out->path.whole, name = out->path.domain;
+    const char *refusal;
+
+    if (out->path.relay_form || out->path.literal)
+        return "550 5.7.1 Relaying denied";
+    if (out->path.is_postmaster) {
+        path = str_of(settings_of(in)->config->postmaster);
+        name = str_from(path, str_find_last(path, '@') + 1);
+    }
+    if (!domain_normalize(name, buf, &name))
+        return "550 5.7.1 Relaying denied";
+    if (in->tx.rcpt_count > 0 && !str_eq(name, str_of(in->tx.domain)))
+        return "452 4.5.3 One domain per message, send the others in another";
+    refusal = look_up(in, name, out->path.is_postmaster);
+    if (refusal[0] != 0)
+        return refusal;
+    path = arena_str(&in->tx.arena, path);
+    if (path.p == NULL)
+        return "452 4.3.0 Out of memory";
+    ASSERT(in->tx.rcpt_count < LIMIT_SMTP_RCPTS);
+    in->tx.rcpts[in->tx.rcpt_count++] = path;
+    return "";
+}
+
+/* --- the body --- */
+
+static void body_begin(struct inbound *in)
+{
+    const struct node_settings *s = settings_of(in);
+
+    bodyscan_init(&in->tx.scan, in->options.max_body_bytes);
+    headerscan_init(&in->tx.header, str_of(s->config->cluster));
+    XXH3_64bits_reset(&in->tx.digest);
+}
+
+/* More than a session may hold: the blocks go to disk, reading waits until they are there. */
+static void stage(struct inbound *in)
+{
+    struct node *n = in->thread->node;
+    struct writer_request *r =
+        writer_request_new(WRITER_STAGE, in->thread->box, SMTP_MAIL_STORED, in);
+
+    if (r == NULL) {
+        in->tx.stage_failed = true;
+        block_list_free(&n->blocks, &in->tx.body);
+        return;
+    }
+    if (in->tx.body_number == 0)
+        in->tx.body_number = spool_next_body(n->spool);
+    r->body_number = in->tx.body_number;
+    r->offset = in->tx.staged_bytes;
+    r->body = in->tx.body;
+    in->tx.staged_bytes += r->body.bytes;
+    in->tx.body = (struct block_list){0};
+    in->staging = true;
+    in->requests++;
+    conn_pause(in->conn, true);
+    writer_post_always(n->writer, r); /* one per session at a time */
+}
+
+static void body_end(struct inbound *in)
+{
+    struct smtpd_event ev = {.type = SMTPD_EV_BODY_END,
+                             .violation = in->tx.scan.violation,
+                             .endless = !in->tx.scan.done,
+                             .header = headerscan_verdict(&in->tx.header),
+                             .body_bytes = in->tx.scan.body_bytes};
+
+    if (ev.violation != BODY_CLEAN || ev.header != HEADER_OK) {
+        stat_add(STAT_MESSAGES_REFUSED_TOTAL, 1);
+        LOG(EV_MESSAGE_REFUSED, L_CSTR("client", in->peer), L_STR("from", in->tx.sender),
+            L_U64("violation", ev.violation), L_U64("header", ev.header));
+    }
+    feed(in, &ev);
+}
+
+/* False: wait (for the writer, for memory, for more input, or the session has gone on). */
+static bool body_pump(struct inbound *in)
+{
+    struct node *n = in->thread->node;
+    struct str unread = conn_input(in->conn), rest = unread, span;
+    bool shed = atomic_load(&n->blocks.held) + 2 * LIMIT_INPUT_BYTES > n->blocks.ceiling;
+
+    if (in->staging || unread.n == 0)
+        return false;
+    if (shed) {
+        struct timeval tv = {0, BLOCKS_RETRY_MS * 1000};
+
+        conn_pause(in->conn, true);
+        event_add(in->retry, &tv);
+        return false;
+    }
+    while ((span = bodyscan_next(&in->tx.scan, &rest)).n > 0) {
+        headerscan_feed(&in->tx.header, span);
+        XXH3_64bits_update(&in->tx.digest, span.p, span.n);
+        if (!in->tx.stage_failed && !block_append(&n->blocks, &in->tx.body, span))
+            in->tx.stage_failed = true;
+    }
+    conn_consume(in->conn, unread.n - rest.n);
+    if (in->tx.scan.done || bodyscan_is_endless(&in->tx.scan)) {
+        body_end(in);
+        return true;
+    }
+    if (in->tx.body.bytes >= LIMIT_SESSION_BLOCK_BYTES && in->tx.scan.violation == BODY_CLEAN)
+        stage(in);
+    return !in->staging;
+}
+
+/* --- the commit --- */
+
+static bool envelope_fill(struct inbound *in, struct writer_request *r)
+{
+    struct node *n = in->thread->node;
+    const struct node_config *c = settings_of(in)->config;
+    struct envelope *e = arena_take(&r->arena, sizeof *e);
+    struct rcpt *rcpts = arena_take(&r->arena, sizeof *rcpts * in->tx.rcpt_count);
+    char trace[RECEIVED_SIZE];
+    struct received rec = {.helo = smtpd_helo(&in->smtpd),
+                           .client_addr = str_of(in->peer),
+                           .host = str_of(c->hostname),
+                           .cluster = str_of(c->cluster),
+                           .esmtp = in->smtpd.esmtp,
+                           .tls = smtpd_tls_text(&in->smtpd),
+                           .id = r->id,
+                           .rcpt = in->tx.rcpt_count == 1 ? in->tx.rcpts[0] : STR_NONE,
+                           .wall_ms = clock_wall_ms()};
+
+    if (e == NULL || rcpts == NULL)
+        return false;
+    for (uint32_t i = 0; i < in->tx.rcpt_count; i++)
+        rcpts[i].path = arena_str(&r->arena, in->tx.rcpts[i]);
+    *e = (struct envelope){.id = r->id,
+                           .domain = arena_str(&r->arena, str_of(in->tx.domain)),
+                           .domain_generation = in->tx.generation,
+                           .sender = arena_str(&r->arena, in->tx.sender),
+                           .rcpts = rcpts,
+                           .rcpt_count = in->tx.rcpt_count,
+                           .body_bytes = in->tx.scan.body_bytes,
+                           .body_digest = XXH3_64bits_digest(&in->tx.digest),
+                           .eight_bit = in->tx.eight_bit || in->tx.scan.eight_bit_bytes > 0,
+                           .trace_header = arena_str(&r->arena, received_format(&rec, trace)),
+                           .received_ms = control_now_ms(n->control),
+                           .received_wall_ms = rec.wall_ms,
+                           .client_addr = arena_str(&r->arena, str_of(in->peer)),
+                           .client_helo = arena_str(&r->arena, rec.helo),
+                           .tls = arena_str(&r->arena, rec.tls)};
+    e->deadline_ms = e->received_ms + in->tx.hold_ms;
+    r->env = e;
+    return e->trace_header.p != NULL && e->tls.p != NULL && rcpts[0].path.p != NULL;
+}
+
+static void commit_failed(struct inbound *in, enum err e)
+{
+    feed(in, &(struct smtpd_event){.type = SMTPD_EV_COMMIT, .err = e});
+}
+
+static void commit(struct inbound *in)
+{
+    struct node *n = in->thread->node;
+    struct writer_request *r;
+
+    if (atomic_load(&n->fenced)) { /* nothing was begun: the client may go elsewhere */
+        commit_failed(in, E_TIMEOUT);
+        return;
+    }
+    r = in->tx.stage_failed
+            ? NULL
+            : writer_request_new(WRITER_PUT, in->thread->box, SMTP_MAIL_STORED, in);
+    if (r == NULL) {
+        commit_failed(in, E_FULL);
+        return;
+    }
+    r->id = node_draw_id(n);
+    r->body = in->tx.body;
+    in->tx.body = (struct block_list){0};
+    r->body_number = in->tx.body_number;
+    r->staged = in->tx.body_number != 0;
+    if (!envelope_fill(in, r))
+        in->tx.stage_failed = true;
+    if (r->staged && r->body.bytes > 0) { /* the tail joins the chunks on disk first */
+        struct writer_request *tail =
+            writer_request_new(WRITER_STAGE, in->thread->box, SMTP_MAIL_STORED, in);
+
+        ASSERT(tail != NULL);
+        tail->body_number = r->body_number;
+        tail->offset = in->tx.staged_bytes;
+        tail->body = r->body;
+        r->body = (struct block_list){0};
+        in->requests++;
+        writer_post_always(n->writer, tail);
+    }
+    in->tx.body_number =
+        0; /* the record names it from here on, or the writer's answer frees it */
+    in->requests++;
+    if (in->tx.stage_failed) {
+        r->err = E_FULL;
+        r->op = WRITER_PUT;
+        mailbox_answer(in->thread->box, &r->mail);
+        r->mail.kind = SMTP_MAIL_STORED;
+        return;
+    }
+    if (writer_post(n->writer, r) != OK)
+        writer_post_always(n->writer, r); /* the id is drawn: bounded by the sessions */
+}
+
+static void put_done(struct inbound *in, struct writer_request *r)
+{
+    struct node *n = in->thread->node;
+    struct smtpd_event ev = {.type = SMTPD_EV_COMMIT, .err = r->err, .mid = r->id};
+
+    if (r->err == OK) {
+        stat_add(STAT_MESSAGES_ACCEPTED_TOTAL, 1);
+        stat_add(STAT_BYTES_ACCEPTED_TOTAL, (int64_t)r->env->body_bytes);
+        LOG(EV_MESSAGE_ACCEPTED, L_MID(r->id), L_STR("from", r->env->sender),
+            L_STR("domain", r->env->domain), L_U64("rcpts", r->env->rcpt_count),
+            L_U64("bytes", r->env->body_bytes), L_STR("client", r->env->client_addr));
+        cluster_message_new(n->cluster, r->env);
+    } else {
+        in->tx.body_number = r->staged ? r->body_number : 0; /* tx_reset() removes the chunks */
+        if (r->err != E_IO)
+            ev.err = E_FULL;
+        stat_add(STAT_MESSAGES_REFUSED_TOTAL, 1);
+        LOG(EV_SHED, L_CSTR("limit", "spool"), L_MID(r->id), L_ERR(r->err));
+    }
+    if (in->conn != NULL)
+        feed(in, &ev);
+}
+
+void inbound_stored(struct writer_request *r)
+{
+    struct inbound *in = r->ctx;
+    struct node *n = in->thread->node;
+
+    in->requests--;
+    if (r->op == WRITER_PUT) {
+        put_done(in, r);
+    } else if (r->err != OK) {
+        in->tx.stage_failed = true;
+    }
+    if (r->op == WRITER_STAGE && in->staging) {
+        in->staging = false;
+        if (in->conn != NULL)
+            conn_pause(in->conn, false);
+    }
+    writer_request_free(n->writer, &r);
+    if (in->conn == NULL && in->requests == 0)
+        inbound_free(in);
+    else if (in->conn != NULL)
+        pump(in);
+}
+
+/* --- the turn --- */
+
+static const char *answer_ask(struct inbound *in, const struct smtpd_out *out)
+{
+    switch (out->act) {
+    case SMTPD_ACT_ASK_CONNECT:
+        return ask_connect(in);
+    case SMTPD_ACT_ASK_MAIL:
+        return ask_mail(in, out);
+    case SMTPD_ACT_ASK_RCPT:
+        return ask_rcpt(in, out);
+    default:
+        return NULL;
+    }
+}
+
+static void start_tls(struct inbound *in)
+{
+    size_t thrown = conn_start_tls(in->conn, settings_of(in)->server_tls, true, NULL, false);
+
+    if (thrown == 0)
+        return;
+    stat_add(STAT_STARTTLS_DISCARDED_TOTAL, 1);
+    LOG(EV_PLAINTEXT_AFTER_STARTTLS, L_CSTR("client", in->peer), L_U64("bytes", thrown));
+}
+
+static void log_refusal(struct inbound *in, const struct smtpd_out *out)
+{
+    struct str reply = {out->reply, out->reply_n};
+
+    if (reply.n < 3 || reply.p[0] < '4')
+        return;
+    LOG(EV_REFUSED, L_CSTR("client", in->peer), L_CSTR("state", smtpd_state_name(&in->smtpd)),
+        L_STR("reply", str_head(reply, reply.n - 2)));
+}
+
+/* One event in; performs what comes out, and answers what can be answered at once. */
+static void feed(struct inbound *in, struct smtpd_event *first)
+{
+    struct smtpd_event ev = *first;
+    struct smtpd_out out;
+    const char *refusal;
+
+    for (;;) {
+        uint64_t now_ms = clock_boot_ms();
+
+        ev.now_ms = now_ms;
+        smtpd_step(&in->smtpd, &ev, &out);
+        log_refusal(in, &out);
+        conn_write(in->conn, (struct str){out.reply, out.reply_n});
+        conn_deadline(in->conn, out.deadline_ms, now_ms);
+        refusal = answer_ask(in, &out);
+        if (refusal == NULL)
+            break;
+        if (refusal[0] != 0 && out.act == SMTPD_ACT_ASK_RCPT)
+            stat_add(STAT_RCPTS_REFUSED_TOTAL, 1);
+        ev = (struct smtpd_event){.type = SMTPD_EV_VERDICT, .refusal = str_of(refusal)};
+    }
+    if (out.act == SMTPD_ACT_RESET)
+        tx_reset(in);
+    else if (out.act == SMTPD_ACT_START_TLS)
+        start_tls(in);
+    else if (out.act == SMTPD_ACT_BODY)
+        body_begin(in);
+    if (out.act == SMTPD_ACT_COMMIT)
+        commit(in);
+    else if (out.close)
+        end_session(in, true);
+}
+
+static bool command_pump(struct inbound *in)
+{
+    struct wire_cut cut = wire_cut_line(conn_input(in->conn));
+    struct smtpd_event ev = {.type = SMTPD_EV_LINE, .line = cut.line};
+
+    if (cut.kind == WIRE_MORE)
+        return false;
+    if (cut.kind != WIRE_LINE)
+        ev = (struct smtpd_event){.type = SMTPD_EV_BAD_LINE, .bad_line = cut.kind};
+    conn_consume(in->conn,
+                 cut.consumed); /* the bytes stay where they are until the next read */
+    feed(in, &ev);
+    return true;
+}
+
+/* Works through the unread input as far as the state allows. A session that ended is gone
+ * after the call. */
+static void pump(struct inbound *in)
+{
+    bool more = true;
+
+    in->requests++; /* keeps the memory over the turn */
+    while (more && in->conn != NULL) {
+        switch (in->smtpd.state) {
+        case SMTPD_TLS:
+        case SMTPD_COMMIT:
+        case SMTPD_CLOSED:
+            more = false;
+            break;
+        case SMTPD_BODY:
+            more = body_pump(in);
+            break;
+        default:
+            more = !in->smtpd.waiting && command_pump(in);
+        }
+    }
+    in->requests--;
+    if (in->conn == NULL && in->requests == 0)
+        inbound_free(in);
+}
+
+static void on_input(void *owner)
+{
+    pump(owner);
+}
+
+static void on_nothing(void *owner)
+{
+    (void)owner;
+}
+
+/* Runs one event outside pump(), where the session may end and its memory go. */
+static void feed_and_pump(struct inbound *in, struct smtpd_event *ev)
+{
+    in->requests++;
+    feed(in, ev);
+    in->requests--;
+    pump(in);
+}
+
+static void on_tls(void *owner)
+{
+    struct inbound *in = owner;
+    char text[LIMIT_TLS_TEXT_BYTES];
+
+    conn_tls(in->conn, text, sizeof text);
+    LOG(EV_TLS_IN, L_CSTR("client", in->peer), L_CSTR("tls", text));
+    feed_and_pump(in, &(struct smtpd_event){
+                          .type = SMTPD_EV_TLS, .tls_ok = true, .tls_text = str_of(text)});
+}
+
+static void on_timeout(void *owner)
+{
+    struct inbound *in = owner;
+    uint64_t now_ms = clock_boot_ms();
+
+    if (in->smtpd.state == SMTPD_BODY) {
+        uint64_t read = in->tx.scan.body_bytes + in->tx.scan.swallowed_bytes;
+        uint64_t deadline_ms = smtpd_body_deadline(&in->smtpd, read);
+
+        if (deadline_ms > now_ms) {
+            conn_deadline(in->conn, deadline_ms, now_ms);
+            return;
+        }
+    }
+    feed_and_pump(in, &(struct smtpd_event){.type = SMTPD_EV_TIMEOUT});
+}
+
+static void on_end(void *owner, enum conn_end why)
+{
+    struct inbound *in = owner;
+
+    if (why == CONN_TLS_FAILED)
+        LOG(EV_TLS_IN_FAILED, L_CSTR("client", in->peer));
+    end_session(in, false);
+}
+
+static const struct conn_ops ops = {.on_connected = on_nothing,
+                                    .on_input = on_input,
+                                    .on_drained = on_nothing,
+                                    .on_tls = on_tls,
+                                    .on_timeout = on_timeout,
+                                    .on_end = on_end};
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+    struct inbound *in = arg;
+
+    (void)fd;
+    (void)what;
+    if (in->conn != NULL)
+        conn_pause(in->conn, false);
+}
+
+/* --- for the thread --- */
+
+static atomic_uint *bucket_of(struct node *n, const struct sockaddr *addr, char *text)
+{
+    uint64_t hash;
+
+    if (addr->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *a = (const void *)addr;
+        bool mapped = IN6_IS_ADDR_V4MAPPED(&a->sin6_addr);
+
+        inet_ntop(mapped ? AF_INET : AF_INET6,
+                  mapped ? (const void *)&a->sin6_addr.s6_addr[12] : &a->sin6_addr, text,
+                  INET6_ADDRSTRLEN);
+        hash = XXH3_64bits(&a->sin6_addr, mapped ? 16 : 8); /* a client is a /64 */
+    } else {
+        const struct sockaddr_in *a = (const void *)addr;
+
+        inet_ntop(AF_INET, &a->sin_addr, text, INET6_ADDRSTRLEN);
+        hash = XXH3_64bits(&a->sin_addr, 4);
+    }
+    return &n->clients[hash % NODE_CLIENT_BUCKETS];
+}
+
+static void say_and_close(int fd, const char *line)
+{
+    ssize_t n = send(fd, line, strlen(line), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    (void)n; /* a courtesy */
+    close(fd);
+    stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
+}
+
+void inbound_accept(struct smtp_thread *t, int fd, const struct sockaddr *addr)
+{
+    struct node *n = t->node;
+    struct inbound *in = calloc(1, sizeof *in);
+    const struct node_config *c;
+
+    if (in == NULL) {
+        say_and_close(fd, "421 4.3.0 Out of memory\r\n");
+        return;
+    }
+    in->settings = snapshot_hold(n->settings);
+    c = settings_of(in)->config;
+    if (atomic_load(&n->sessions) >= c->smtp.max_sessions) {
+        LOG(EV_SHED, L_CSTR("limit", "smtp.max_sessions"));
+        say_and_close(fd, "421 4.3.2 Too many connections, try the next MX\r\n");
+        snapshot_release(&in->settings);
+        free(in);
+        return;
+    }
+    in->thread = t;
+    in->bucket = bucket_of(n, addr, in->peer);
+    in->options = (struct smtpd_options){.hostname = str_of(c->hostname),
+                                         .max_body_bytes = c->smtp.max_message_bytes,
+                                         .tls_offered = settings_of(in)->server_tls != NULL,
+                                         .tls_required = c->smtp.require_tls};
+    arena_init(&in->tx.arena, RECORD_ARENA_BYTES);
+    smtpd_init(&in->smtpd, &in->options);
+    in->retry = event_new(t->base, -1, 0, on_retry, in);
+    in->conn = conn_accepted(t->base, fd, &ops, in);
+    ASSERT(in->retry != NULL && in->conn != NULL);
+    in->next = t->inbound;
+    if (t->inbound != NULL)
+        t->inbound->prev = in;
+    t->inbound = in;
+    atomic_fetch_add(in->bucket, 1);
+    atomic_fetch_add(&n->sessions, 1);
+    stat_add(STAT_SESSIONS, 1);
+    stat_add(STAT_SESSIONS_TOTAL, 1);
+    LOG(EV_CONNECT, L_CSTR("client", in->peer));
+    feed_and_pump(in, &(struct smtpd_event){.type = SMTPD_EV_OPEN,
+                                            .shutting_down = atomic_load(&n->stopping)});
+}
+
+void inbound_drain(struct smtp_thread *t)
+{
+    struct inbound *next;
+
+    for (struct inbound *in = t->inbound; in != NULL; in = next) {
+        next = in->next;
+        if (in->conn != NULL)
+            feed_and_pump(in, &(struct smtpd_event){.type = SMTPD_EV_SHUTDOWN});
+    }
+}
+
+void inbound_close_all(struct smtp_thread *t)
+{
+    struct inbound *next;
+
+    for (struct inbound *in = t->inbound; in != NULL; in = next) {
+        next = in->next;
+        if (in->conn != NULL)
+            end_session(in, false);
+    }
+}
