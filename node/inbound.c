@@ -32,7 +32,6 @@ struct transaction {
 
     struct bodyscan scan;
     struct headerscan header;
-    XXH3_state_t digest;
     struct block_list body;
     uint64_t body_number, staged_bytes; /* 0: nothing staged */
     bool stage_failed;
@@ -47,8 +46,9 @@ struct inbound {
     struct smtpd_options options;
     struct smtpd smtpd;
     struct transaction tx;
-    unsigned requests; /* with the writer */
-    bool staging;      /* input waits for a STAGE */
+    XXH3_state_t *digest; /* of the body */
+    unsigned requests;    /* with the writer */
+    bool staging;         /* input waits for a STAGE */
     atomic_uint *bucket;
     char peer[INET6_ADDRSTRLEN];
 };
@@ -77,9 +77,7 @@ static void tx_reset(struct inbound *in)
         }
     }
     arena_reset(&in->tx.arena);
-    memset(&in->tx, 0, offsetof(struct transaction, digest));
-    in->tx.body_number = in->tx.staged_bytes = 0;
-    in->tx.stage_failed = false;
+    in->tx = (struct transaction){0};
     arena_init(&in->tx.arena, RECORD_ARENA_BYTES);
 }
 
@@ -95,6 +93,7 @@ static void inbound_free(struct inbound *in)
     if (in->next != NULL)
         in->next->prev = in->prev;
     event_free(in->retry);
+    XXH3_freeState(in->digest);
     snapshot_release(&in->settings);
     free(in);
 }
@@ -217,7 +216,7 @@ static void body_begin(struct inbound *in)
 
     bodyscan_init(&in->tx.scan, in->options.max_body_bytes);
     headerscan_init(&in->tx.header, str_of(s->config->cluster));
-    XXH3_64bits_reset(&in->tx.digest);
+    XXH3_64bits_reset(in->digest);
 }
 
 /* More than a session may hold: the blocks go to disk, reading waits until they are there. */
@@ -279,7 +278,7 @@ static bool body_pump(struct inbound *in)
     }
     while ((span = bodyscan_next(&in->tx.scan, &rest)).n > 0) {
         headerscan_feed(&in->tx.header, span);
-        XXH3_64bits_update(&in->tx.digest, span.p, span.n);
+        XXH3_64bits_update(in->digest, span.p, span.n);
         if (!in->tx.stage_failed && !block_append(&n->blocks, &in->tx.body, span))
             in->tx.stage_failed = true;
     }
@@ -323,7 +322,7 @@ static bool envelope_fill(struct inbound *in, struct writer_request *r)
                            .rcpts = rcpts,
                            .rcpt_count = in->tx.rcpt_count,
                            .body_bytes = in->tx.scan.body_bytes,
-                           .body_digest = XXH3_64bits_digest(&in->tx.digest),
+                           .body_digest = XXH3_64bits_digest(in->digest),
                            .eight_bit = in->tx.eight_bit || in->tx.scan.eight_bit_bytes > 0,
                            .trace_header = arena_str(&r->arena, received_format(&rec, trace)),
                            .received_ms = control_now_ms(n->control),
@@ -363,7 +362,7 @@ static void commit(struct inbound *in)
     r->body_number = in->tx.body_number;
     r->staged = in->tx.body_number != 0;
     if (!envelope_fill(in, r))
-        in->tx.stage_failed = true;
+        r->env = NULL;                    /* the writer marks the id and answers E_FULL */
     if (r->staged && r->body.bytes > 0) { /* the tail joins the chunks on disk first */
         struct writer_request *tail =
             writer_request_new(WRITER_STAGE, in->thread->box, SMTP_MAIL_STORED, in);
@@ -376,16 +375,8 @@ static void commit(struct inbound *in)
         in->requests++;
         writer_post_always(n->writer, tail);
     }
-    in->tx.body_number =
-        0; /* the record names it from here on, or the writer's answer frees it */
+    in->tx.body_number = 0; /* the record names it from here on, or put_done() takes it back */
     in->requests++;
-    if (in->tx.stage_failed) {
-        r->err = E_FULL;
-        r->op = WRITER_PUT;
-        mailbox_answer(in->thread->box, &r->mail);
-        r->mail.kind = SMTP_MAIL_STORED;
-        return;
-    }
     if (writer_post(n->writer, r) != OK)
         writer_post_always(n->writer, r); /* the id is drawn: bounded by the sessions */
 }
@@ -416,24 +407,22 @@ static void put_done(struct inbound *in, struct writer_request *r)
 void inbound_stored(struct writer_request *r)
 {
     struct inbound *in = r->ctx;
-    struct node *n = in->thread->node;
 
-    in->requests--;
-    if (r->op == WRITER_PUT) {
+    if (r->op == WRITER_PUT)
         put_done(in, r);
-    } else if (r->err != OK) {
+    else if (r->err != OK)
         in->tx.stage_failed = true;
-    }
     if (r->op == WRITER_STAGE && in->staging) {
         in->staging = false;
         if (in->conn != NULL)
             conn_pause(in->conn, false);
     }
-    writer_request_free(n->writer, &r);
-    if (in->conn == NULL && in->requests == 0)
-        inbound_free(in);
-    else if (in->conn != NULL)
+    writer_request_free(in->thread->node->writer, &r);
+    in->requests--; /* last: until here it kept the memory */
+    if (in->conn != NULL)
         pump(in);
+    else if (in->requests == 0)
+        inbound_free(in);
 }
 
 /* --- the turn --- */
@@ -681,7 +670,8 @@ void inbound_accept(struct smtp_thread *t, int fd, const struct sockaddr *addr)
     smtpd_init(&in->smtpd, &in->options);
     in->retry = event_new(t->base, -1, 0, on_retry, in);
     in->conn = conn_accepted(t->base, fd, &ops, in);
-    ASSERT(in->retry != NULL && in->conn != NULL);
+    in->digest = XXH3_createState();
+    ASSERT(in->retry != NULL && in->conn != NULL && in->digest != NULL);
     in->next = t->inbound;
     if (t->inbound != NULL)
         t->inbound->prev = in;

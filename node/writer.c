@@ -67,9 +67,11 @@ static void fence(struct writer *w, enum err why)
 
 static enum err put(struct spool_txn *t, struct writer_request *r)
 {
-    enum err e = r->staged ? spool_put_staged(t, r->env, r->body_number)
-                           : spool_put(t, r->env, &r->body);
-    enum err gone;
+    enum err e = E_FULL, gone;
+
+    if (r->env != NULL)
+        e = r->staged ? spool_put_staged(t, r->env, r->body_number)
+                      : spool_put(t, r->env, &r->body);
 
     if (e == OK)
         return OK;
