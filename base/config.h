@@ -44,7 +44,7 @@ enum config_type {
     CONFIG_SECTION,   /* a nested map; the rows of its keys are named "section.key" */
     CONFIG_BOOL,      /* bool; true or false */
     CONFIG_INT,       /* uint64_t */
-    CONFIG_SIZE,      /* uint64_t, bytes; a unit is required: B KiB MiB GiB TiB kB MB GB TB */
+    CONFIG_SIZE,      /* uint64_t, bytes; a unit is required: KiB MiB GiB TiB kB MB GB TB */
     CONFIG_DURATION,  /* uint64_t, milliseconds; a unit is required: ms s m h d */
     CONFIG_WORD,      /* int: index into .words */
     CONFIG_STRING,    /* const char *, never empty; NULL when not set and without a preset */
@@ -89,7 +89,7 @@ struct config_key {
     enum config_type type;
     size_t offset; /* of the member in the bound struct; the type says what it must be */
     /* The value when the key is not in the file, as it would be written there; items of a list
-     * parted by spaces. NULL: false, 0, NULL or the empty list. */
+     * parted by spaces. NULL: nothing, that is false, 0, NULL or the empty list. */
     const char *preset;
     uint64_t min, max; /* INT, SIZE (bytes), DURATION (ms); both 0: no limits. Ends included */
     const char *const *words; /* WORD: the choices, ended by NULL */
@@ -126,6 +126,9 @@ void config_bind(struct config *c, const struct config_schema *schema, void *out
 
 /* Is the key in the file? */
 bool config_is_set(const struct config *c, const char *key);
+/* Is it there with a value that was refused? Then the struct has the preset, and to compare it
+ * with other values would only confuse. */
+bool config_is_bad(const struct config *c, const char *key);
 
 /* For checks over several fields: an error at the key's value, or where its section starts if
  * it is not in the file. The text goes behind "key: ". */
@@ -138,6 +141,11 @@ void config_error_item(struct config *c, const char *key, size_t item, const cha
 size_t config_error_count(const struct config *c);
 /* In the order of the files, lines and columns. */
 void config_print_errors(const struct config *c, FILE *out);
+
+/* A number in the unit of its type, as it is written in a file; in buf. */
+#define CONFIG_NUMBER_BYTES 32
+const char *config_number_text(enum config_type type, uint64_t n,
+                               char buf[CONFIG_NUMBER_BYTES]);
 
 /* Memory that lives as long as c, for values that are made from others; zeroed. NULL: limit. */
 void *config_take(struct config *c, size_t bytes);
