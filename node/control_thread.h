@@ -119,5 +119,5 @@ enum control_changed {
 };
 
 /* For the owner of `notices`, on a mail of notice_kind (do not free it): the bits gathered. The
- * notice may be posted again from here on. Call it before reading the state. */
+ * notice may be posted again from here on: take mail->next before, and read the state after. */
 unsigned control_notice_take(struct control_thread *t);

@@ -1,0 +1,530 @@
+#include "proto/command.h"
+
+#include "base/limits.h"
+#include "proto/command.pb-c.h"
+
+#define MID_BYTES sizeof(struct mid)
+
+static_assert(sizeof(struct mid) == 16, "ids travel as they stand in memory");
+
+/* A name of a plan or a setting. */
+static const char *label_check(struct str s, size_t limit)
+{
+    if (s.n == 0 || s.n > limit)
+        return "a name has 1 to 64 characters";
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+
+        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '.' && c != '_' &&
+            c != '-')
+            return "a name is made of a-z, 0-9, '.', '_' and '-'";
+    }
+    return NULL;
+}
+
+static const char *session_check(const struct session_open *s)
+{
+    if (s->site == 0)
+        return "a site is 1 to 65535";
+    if (s->incarnation == 0)
+        return "an incarnation is above 0";
+    if (s->duration_ms < LIMIT_SESSION_MIN_MS || s->duration_ms > LIMIT_SESSION_MAX_MS)
+        return "a session lasts 1 to 60 seconds";
+    return NULL;
+}
+
+static const char *clock_check(const struct clock_tick *c)
+{
+    return c->elapsed_ms >= 1 && c->elapsed_ms <= 2 * LIMIT_CLOCK_TICK_MS
+               ? NULL
+               : "a clock entry adds at most two intervals";
+}
+
+static const char *domain_put_check(const struct domain_put *p)
+{
+    const char *why = domain_check(&p->domain);
+
+    if (why == NULL && p->domain.plan.n > 0)
+        why = label_check(p->domain.plan, LIMIT_PLAN_NAME_BYTES);
+    if (why == NULL && (p->mode < DOMAIN_ADD || p->mode > DOMAIN_REOPEN))
+        why = "unknown mode";
+    if (why == NULL && p->mode == DOMAIN_ADD && p->if_changed != 0)
+        why = "a new domain has no change to compare with";
+    return why;
+}
+
+static const char *drop_check(const struct domain_drop *d)
+{
+    return d->generation != 0 ? domain_name_check(d->name) : "a generation is above 0";
+}
+
+static const char *setting_check(const struct setting *s)
+{
+    if (s->value.n > LIMIT_SETTING_VALUE_BYTES)
+        return "a value has at most 4096 bytes";
+    if (str_find(s->value, 0) < s->value.n)
+        return "a value has no NUL";
+    return label_check(s->name, LIMIT_SETTING_NAME_BYTES);
+}
+
+static const char *plan_check(const struct plan *p)
+{
+    if (p->hold_s < LIMIT_HOLD_MIN_S || p->hold_s > LIMIT_HOLD_MAX_S)
+        return "a hold time is 1 to 60 days";
+    if (p->max_connections < 1 || p->max_connections > LIMIT_DOMAIN_CONNS)
+        return "1 to 1000 connections";
+    return label_check(p->name, LIMIT_PLAN_NAME_BYTES);
+}
+
+static const char *operate_check(const struct operate *o)
+{
+    if (o->op < OPERATE_HOLD || o->op > OPERATE_BOUNCE)
+        return "unknown operation";
+    if (o->cutoff_ms == 0)
+        return "a cutoff is above 0";
+    if (o->id_count > 0 && o->select != OPERATE_IDS)
+        return "message ids without their selector";
+    if ((o->domain.n > 0 || o->generation != 0) && o->select != OPERATE_DOMAIN)
+        return "a domain without its selector";
+    switch (o->select) {
+    case OPERATE_IDS:
+        return o->id_count >= 1 && o->id_count <= LIMIT_OPERATION_IDS ? NULL
+                                                                      : "1 to 1000 message ids";
+    case OPERATE_DOMAIN:
+        return domain_name_check(o->domain);
+    case OPERATE_ALL:
+        return NULL;
+    }
+    return "unknown selector";
+}
+
+const char *command_check(const struct command *c)
+{
+    switch (c->kind) {
+    case COMMAND_SESSION_OPEN:
+        return session_check(&c->session_open);
+    case COMMAND_CLOCK:
+        return clock_check(&c->clock);
+    case COMMAND_DOMAIN_PUT:
+        return domain_put_check(&c->domain_put);
+    case COMMAND_DOMAIN_REMOVE:
+        return domain_name_check(c->domain_remove.name);
+    case COMMAND_DOMAIN_DROP:
+        return drop_check(&c->domain_drop);
+    case COMMAND_SETTING_PUT:
+        return setting_check(&c->setting_put);
+    case COMMAND_PLAN_PUT:
+        return plan_check(&c->plan_put);
+    case COMMAND_OPERATE:
+        return operate_check(&c->operate);
+    case COMMAND_OPERATE_DONE:
+        return c->operate_done.index != 0 ? NULL : "an index is above 0";
+    }
+    return "unknown command";
+}
+
+/* --- to bytes --- */
+
+static ProtobufCBinaryData bytes_of(struct str s)
+{
+    return (ProtobufCBinaryData){.len = s.n, .data = (uint8_t *)s.p};
+}
+
+/* The generated form of a domain; lives as long as its source. */
+struct domain_pb {
+    Control__Domain domain;
+    Control__Host hosts[LIMIT_ROUTE_HOSTS];
+    Control__Host *host_list[LIMIT_ROUTE_HOSTS];
+};
+
+static void domain_to_pb(const struct domain *d, struct domain_pb *pb)
+{
+    ASSERT(d->route.host_count <= LIMIT_ROUTE_HOSTS);
+    control__domain__init(&pb->domain);
+    for (uint32_t i = 0; i < d->route.host_count; i++) {
+        control__host__init(&pb->hosts[i]);
+        pb->hosts[i].host = bytes_of(d->route.hosts[i].host);
+        pb->hosts[i].port = d->route.hosts[i].port;
+        pb->hosts[i].preference = d->route.hosts[i].preference;
+        pb->host_list[i] = &pb->hosts[i];
+    }
+    pb->domain.name = bytes_of(d->name);
+    pb->domain.route_kind = (uint32_t)d->route.kind;
+    pb->domain.n_hosts = d->route.host_count;
+    pb->domain.hosts = pb->host_list;
+    pb->domain.hold_s = d->hold_s;
+    pb->domain.tls = (uint32_t)d->tls;
+    pb->domain.eight_bit = (uint32_t)d->eight_bit;
+    pb->domain.paused = d->paused;
+    pb->domain.plan = bytes_of(d->plan);
+    pb->domain.max_connections = d->max_connections;
+}
+
+static enum err pack(const ProtobufCMessage *m, size_t limit, uint8_t *buf, size_t size,
+                     struct str *out)
+{
+    size_t n = protobuf_c_message_get_packed_size(m);
+
+    if (n > size || n > limit)
+        return E_FULL;
+    ASSERT(protobuf_c_message_pack(m, buf) == n);
+    *out = (struct str){(const char *)buf, n};
+    return OK;
+}
+
+/* Any one body of a command; only one is used. */
+union body_pb {
+    Control__SessionOpen session_open;
+    Control__Clock clock;
+    Control__DomainPut domain_put;
+    Control__DomainRemove domain_remove;
+    Control__DomainDrop domain_drop;
+    Control__SettingPut setting_put;
+    Control__PlanPut plan_put;
+    Control__Operate operate;
+    Control__OperateDone operate_done;
+};
+
+static void operate_to_pb(const struct operate *o, Control__Operate *pb)
+{
+    control__operate__init(pb);
+    pb->op = (uint32_t)o->op;
+    pb->select = (uint32_t)o->select;
+    pb->ids = (ProtobufCBinaryData){.len = o->id_count * MID_BYTES, .data = (uint8_t *)o->ids};
+    pb->domain = bytes_of(o->domain);
+    pb->generation = o->generation;
+    pb->cutoff_ms = o->cutoff_ms;
+    pb->uid = o->uid;
+}
+
+static void put_domain_body(const struct command *c, union body_pb *b, struct domain_pb *d,
+                            Control__Command *pb)
+{
+    if (c->kind == COMMAND_DOMAIN_PUT) {
+        domain_to_pb(&c->domain_put.domain, d);
+        control__domain_put__init(&b->domain_put);
+        b->domain_put.mode = (uint32_t)c->domain_put.mode;
+        b->domain_put.if_changed = c->domain_put.if_changed;
+        b->domain_put.domain = &d->domain;
+        pb->domain_put = &b->domain_put;
+    } else if (c->kind == COMMAND_DOMAIN_REMOVE) {
+        control__domain_remove__init(&b->domain_remove);
+        b->domain_remove.name = bytes_of(c->domain_remove.name);
+        pb->domain_remove = &b->domain_remove;
+    } else {
+        control__domain_drop__init(&b->domain_drop);
+        b->domain_drop.name = bytes_of(c->domain_drop.name);
+        b->domain_drop.generation = c->domain_drop.generation;
+        pb->domain_drop = &b->domain_drop;
+    }
+}
+
+static void put_node_body(const struct command *c, union body_pb *b, Control__Command *pb)
+{
+    if (c->kind == COMMAND_SESSION_OPEN) {
+        control__session_open__init(&b->session_open);
+        b->session_open.site = c->session_open.site;
+        b->session_open.incarnation = c->session_open.incarnation;
+        b->session_open.duration_ms = c->session_open.duration_ms;
+        pb->session_open = &b->session_open;
+    } else {
+        control__clock__init(&b->clock);
+        b->clock.elapsed_ms = c->clock.elapsed_ms;
+        pb->clock = &b->clock;
+    }
+}
+
+static void put_body(const struct command *c, union body_pb *b, struct domain_pb *d,
+                     Control__Command *pb)
+{
+    switch (c->kind) {
+    case COMMAND_SESSION_OPEN:
+    case COMMAND_CLOCK:
+        put_node_body(c, b, pb);
+        return;
+    case COMMAND_DOMAIN_PUT:
+    case COMMAND_DOMAIN_REMOVE:
+    case COMMAND_DOMAIN_DROP:
+        put_domain_body(c, b, d, pb);
+        return;
+    case COMMAND_SETTING_PUT:
+        control__setting_put__init(&b->setting_put);
+        b->setting_put.name = bytes_of(c->setting_put.name);
+        b->setting_put.value = bytes_of(c->setting_put.value);
+        pb->setting_put = &b->setting_put;
+        return;
+    case COMMAND_PLAN_PUT:
+        control__plan_put__init(&b->plan_put);
+        b->plan_put.name = bytes_of(c->plan_put.name);
+        b->plan_put.hold_s = c->plan_put.hold_s;
+        b->plan_put.max_connections = c->plan_put.max_connections;
+        pb->plan_put = &b->plan_put;
+        return;
+    case COMMAND_OPERATE:
+        operate_to_pb(&c->operate, &b->operate);
+        pb->operate = &b->operate;
+        return;
+    case COMMAND_OPERATE_DONE:
+        control__operate_done__init(&b->operate_done);
+        b->operate_done.index = c->operate_done.index;
+        pb->operate_done = &b->operate_done;
+        return;
+    }
+}
+
+static_assert((int)COMMAND_SESSION_OPEN == (int)CONTROL__COMMAND__KIND_SESSION_OPEN &&
+                  (int)COMMAND_DOMAIN_PUT == (int)CONTROL__COMMAND__KIND_DOMAIN_PUT &&
+                  (int)COMMAND_OPERATE_DONE == (int)CONTROL__COMMAND__KIND_OPERATE_DONE,
+              "kinds are field numbers");
+
+enum err command_encode(const struct command *c, uint8_t *buf, size_t size, struct str *out)
+{
+    Control__Command pb = CONTROL__COMMAND__INIT;
+    union body_pb body;
+    struct domain_pb domain;
+
+    if (command_check(c) != NULL)
+        return E_PROTO;
+    pb.kind_case = (Control__Command__KindCase)c->kind;
+    put_body(c, &body, &domain, &pb);
+    return pack(&pb.base, LIMIT_COMMAND_BYTES, buf, size, out);
+}
+
+enum err domain_encode(const struct domain *d, uint8_t *buf, size_t size, struct str *out)
+{
+    struct domain_pb pb;
+
+    if (domain_check(d) != NULL)
+        return E_PROTO;
+    domain_to_pb(d, &pb);
+    pb.domain.generation = d->generation;
+    pb.domain.changed = d->changed;
+    pb.domain.closing = d->closing;
+    return pack(&pb.domain.base, LIMIT_COMMAND_BYTES, buf, size, out);
+}
+
+/* --- from bytes --- */
+
+/* Memory for protobuf-c: an arena with a fixed ceiling, so that a small input cannot grow large
+ * and the answer does not depend on what else the caller keeps in its arena. */
+static void *scratch_alloc(void *arena, size_t n)
+{
+    return arena_take(arena, n);
+}
+
+static void scratch_free(void *arena, void *p)
+{
+    (void)arena;
+    (void)p;
+}
+
+static ProtobufCAllocator scratch_allocator(struct arena *scratch)
+{
+    arena_init(scratch, LIMIT_COMMAND_SCRATCH);
+    return (ProtobufCAllocator){scratch_alloc, scratch_free, scratch};
+}
+
+/* A copy in the caller's arena; *full is set when there is no room. */
+static struct str keep(ProtobufCBinaryData b, struct arena *a, bool *full)
+{
+    struct str copy = arena_str(a, (struct str){(const char *)b.data, b.len});
+
+    if (b.len > 0 && copy.p == NULL)
+        *full = true;
+    return copy;
+}
+
+/* False: a number does not fit, which its text form could not have come from. */
+static bool hosts_from_pb(const Control__Domain *pb, struct arena *a, struct domain_route *r,
+                          bool *full)
+{
+    if (pb->n_hosts > LIMIT_ROUTE_HOSTS)
+        return false;
+    r->host_count = (uint32_t)pb->n_hosts;
+    for (uint32_t i = 0; i < r->host_count; i++) {
+        const Control__Host *h = pb->hosts[i];
+
+        if (h->port > UINT16_MAX || h->preference > UINT16_MAX)
+            return false;
+        r->hosts[i].host = keep(h->host, a, full);
+        r->hosts[i].port = (uint16_t)h->port;
+        r->hosts[i].preference = (uint16_t)h->preference;
+    }
+    return true;
+}
+
+static bool domain_from_pb(const Control__Domain *pb, struct arena *a, struct domain *d,
+                           bool *full)
+{
+    *d = (struct domain){.name = keep(pb->name, a, full),
+                         .route.kind = (enum route_kind)pb->route_kind,
+                         .hold_s = pb->hold_s,
+                         .tls = (enum domain_tls)pb->tls,
+                         .eight_bit = (enum domain_eight_bit)pb->eight_bit,
+                         .paused = pb->paused != 0,
+                         .plan = keep(pb->plan, a, full),
+                         .max_connections = pb->max_connections,
+                         .generation = pb->generation,
+                         .changed = pb->changed,
+                         .closing = pb->closing != 0};
+    return hosts_from_pb(pb, a, &d->route, full);
+}
+
+static bool operate_from_pb(const Control__Operate *pb, struct arena *a, struct operate *o,
+                            bool *full)
+{
+    struct str ids;
+
+    if (pb->ids.len % MID_BYTES != 0 || pb->ids.len / MID_BYTES > LIMIT_OPERATION_IDS)
+        return false;
+    ids = keep(pb->ids, a, full);
+    *o = (struct operate){.op = (enum operate_op)pb->op,
+                          .select = (enum operate_select)pb->select,
+                          .ids = ids.n > 0 ? (const struct mid *)(const void *)ids.p : NULL,
+                          .id_count = (uint32_t)(ids.n / MID_BYTES),
+                          .domain = keep(pb->domain, a, full),
+                          .generation = pb->generation,
+                          .cutoff_ms = pb->cutoff_ms,
+                          .uid = pb->uid};
+    return true;
+}
+
+static bool session_from_pb(const Control__SessionOpen *pb, struct session_open *s)
+{
+    *s = (struct session_open){.site = (uint16_t)pb->site,
+                               .incarnation = pb->incarnation,
+                               .duration_ms = pb->duration_ms};
+    return pb->site <= UINT16_MAX;
+}
+
+/* False: malformed. Ranges are left to command_check(). */
+static bool from_pb(const Control__Command *pb, struct arena *a, struct command *c, bool *full)
+{
+    *c = (struct command){.kind = (enum command_kind)pb->kind_case};
+    switch (pb->kind_case) {
+    case CONTROL__COMMAND__KIND_SESSION_OPEN:
+        return session_from_pb(pb->session_open, &c->session_open);
+    case CONTROL__COMMAND__KIND_CLOCK:
+        c->clock.elapsed_ms = pb->clock->elapsed_ms;
+        return true;
+    case CONTROL__COMMAND__KIND_DOMAIN_PUT:
+        c->domain_put.mode = (enum domain_put_mode)pb->domain_put->mode;
+        c->domain_put.if_changed = pb->domain_put->if_changed;
+        return pb->domain_put->domain != NULL &&
+               domain_from_pb(pb->domain_put->domain, a, &c->domain_put.domain, full);
+    case CONTROL__COMMAND__KIND_DOMAIN_REMOVE:
+        c->domain_remove.name = keep(pb->domain_remove->name, a, full);
+        return true;
+    case CONTROL__COMMAND__KIND_DOMAIN_DROP:
+        c->domain_drop.name = keep(pb->domain_drop->name, a, full);
+        c->domain_drop.generation = pb->domain_drop->generation;
+        return true;
+    case CONTROL__COMMAND__KIND_SETTING_PUT:
+        c->setting_put.name = keep(pb->setting_put->name, a, full);
+        c->setting_put.value = keep(pb->setting_put->value, a, full);
+        return true;
+    case CONTROL__COMMAND__KIND_PLAN_PUT:
+        c->plan_put.name = keep(pb->plan_put->name, a, full);
+        c->plan_put.hold_s = pb->plan_put->hold_s;
+        c->plan_put.max_connections = pb->plan_put->max_connections;
+        return true;
+    case CONTROL__COMMAND__KIND_OPERATE:
+        return operate_from_pb(pb->operate, a, &c->operate, full);
+    case CONTROL__COMMAND__KIND_OPERATE_DONE:
+        c->operate_done.index = pb->operate_done->index;
+        return true;
+    case CONTROL__COMMAND__KIND__NOT_SET:
+        break;
+    default: /* the generated enum has a size marker of its own */
+        break;
+    }
+    return false;
+}
+
+enum err command_decode(struct str bytes, struct arena *a, struct command *out)
+{
+    struct arena scratch;
+    ProtobufCAllocator alloc = scratch_allocator(&scratch);
+    Control__Command *pb;
+    struct str again;
+    uint8_t *buf;
+    bool full = false;
+    enum err e = E_PROTO;
+
+    *out = (struct command){.kind = 0};
+    if (bytes.n == 0 || bytes.n > LIMIT_COMMAND_BYTES)
+        return E_PROTO;
+    pb = control__command__unpack(&alloc, bytes.n, (const uint8_t *)bytes.p);
+    buf = arena_take(&scratch, bytes.n);
+    if (pb != NULL && buf != NULL && from_pb(pb, a, out, &full)) {
+        if (full)
+            e = E_FULL;
+        else if (command_encode(out, buf, bytes.n, &again) == OK && str_eq(again, bytes))
+            e = OK;
+    }
+    arena_reset(&scratch);
+    return e;
+}
+
+enum err domain_decode(struct str bytes, struct arena *a, struct domain *out)
+{
+    struct arena scratch;
+    ProtobufCAllocator alloc = scratch_allocator(&scratch);
+    Control__Domain *pb;
+    struct str again;
+    uint8_t *buf;
+    bool full = false;
+    enum err e = E_PROTO;
+
+    *out = (struct domain){.name = STR_NONE};
+    if (bytes.n == 0 || bytes.n > LIMIT_COMMAND_BYTES)
+        return E_PROTO;
+    pb = control__domain__unpack(&alloc, bytes.n, (const uint8_t *)bytes.p);
+    buf = arena_take(&scratch, bytes.n);
+    if (pb != NULL && buf != NULL && domain_from_pb(pb, a, out, &full)) {
+        if (full)
+            e = E_FULL;
+        else if (domain_encode(out, buf, bytes.n, &again) == OK && str_eq(again, bytes))
+            e = OK;
+    }
+    arena_reset(&scratch);
+    return e;
+}
+
+/* --- texts --- */
+
+static const char *const op_texts[] = {[OPERATE_HOLD] = "hold",
+                                       [OPERATE_RELEASE] = "release",
+                                       [OPERATE_RETRY] = "retry",
+                                       [OPERATE_DELETE] = "delete",
+                                       [OPERATE_BOUNCE] = "bounce"};
+
+const char *operate_op_text(enum operate_op op)
+{
+    ASSERT(op >= OPERATE_HOLD && op <= OPERATE_BOUNCE);
+    return op_texts[op];
+}
+
+bool operate_op_parse(struct str text, enum operate_op *out)
+{
+    for (int i = OPERATE_HOLD; i <= OPERATE_BOUNCE; i++) {
+        if (str_eq(text, str_of(op_texts[i]))) {
+            *out = (enum operate_op)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *command_kind_text(enum command_kind k)
+{
+    static const char *const texts[] = {
+        [COMMAND_SESSION_OPEN] = "session_open", [COMMAND_CLOCK] = "clock",
+        [COMMAND_DOMAIN_PUT] = "domain_put",     [COMMAND_DOMAIN_REMOVE] = "domain_remove",
+        [COMMAND_DOMAIN_DROP] = "domain_drop",   [COMMAND_SETTING_PUT] = "setting_put",
+        [COMMAND_PLAN_PUT] = "plan_put",         [COMMAND_OPERATE] = "operate",
+        [COMMAND_OPERATE_DONE] = "operate_done"};
+
+    ASSERT(k >= COMMAND_SESSION_OPEN && k <= COMMAND_OPERATE_DONE);
+    return texts[k];
+}

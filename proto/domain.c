@@ -1,0 +1,352 @@
+#include "proto/domain.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+#define DEFAULT_PORT 25
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static const char *label_check(struct str label)
+{
+    if (label.n == 0)
+        return "an empty label (two dots, or a dot at an end)";
+    if (label.n > 63)
+        return "a label is longer than 63 bytes";
+    if (label.p[0] == '-' || str_ends(label, '-'))
+        return "a label starts or ends with a hyphen";
+    for (size_t i = 0; i < label.n; i++) {
+        char c = label.p[i];
+
+        if (c >= 'A' && c <= 'Z')
+            return "upper case; names are kept in lower case";
+        if (!(c >= 'a' && c <= 'z') && !is_digit(c) && c != '-')
+            return "only a-z, 0-9, hyphens and dots (other scripts as xn-- labels)";
+    }
+    return NULL;
+}
+
+static bool all_digits(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!is_digit(s.p[i]))
+            return false;
+    return true;
+}
+
+/* Hosts of a route may have one label ("localhost"); domains need two. */
+static const char *name_check(struct str name, size_t min_labels)
+{
+    struct str rest = name, label = STR_NONE;
+    size_t labels = 0;
+    bool more = true;
+
+    if (name.n == 0)
+        return "empty";
+    if (name.n > LIMIT_SMTP_DOMAIN_BYTES)
+        return "longer than 253 bytes";
+    while (more) {
+        size_t dot = str_find(rest, '.');
+        const char *why = label_check(str_head(rest, dot));
+
+        if (why != NULL)
+            return why;
+        label = str_head(rest, dot);
+        labels++;
+        more = dot < rest.n;
+        if (more)
+            rest = str_from(rest, dot + 1);
+    }
+    if (all_digits(label))
+        return "the last label is a number";
+    return labels < min_labels ? "needs at least two labels" : NULL;
+}
+
+const char *domain_name_check(struct str name)
+{
+    return name_check(name, 2);
+}
+
+/* AF_INET, AF_INET6, or 0; `canonical` gets the shortest text. */
+static int address_family(struct str s, char canonical[INET6_ADDRSTRLEN])
+{
+    static const int families[] = {AF_INET, AF_INET6};
+    char z[INET6_ADDRSTRLEN];
+    unsigned char bytes[sizeof(struct in6_addr)];
+
+    if (!str_to_z(s, z, sizeof z))
+        return 0;
+    for (size_t i = 0; i < 2; i++)
+        if (inet_pton(families[i], z, bytes) == 1 &&
+            inet_ntop(families[i], bytes, canonical, INET6_ADDRSTRLEN) != NULL)
+            return families[i];
+    return 0;
+}
+
+static const char *host_check(struct str host)
+{
+    char canonical[INET6_ADDRSTRLEN];
+
+    return address_family(host, canonical) != 0 ? NULL : name_check(host, 1);
+}
+
+static const char *route_check(const struct domain_route *r)
+{
+    if (r->kind == ROUTE_MX)
+        return r->host_count == 0 ? NULL : "an mx route has no hosts";
+    if (r->kind != ROUTE_STATIC)
+        return "unknown kind of route";
+    if (r->host_count == 0)
+        return "a static route needs a host";
+    if (r->host_count > LIMIT_ROUTE_HOSTS)
+        return "more than 20 hosts";
+    for (uint32_t i = 0; i < r->host_count; i++) {
+        const char *why = host_check(r->hosts[i].host);
+
+        if (why != NULL)
+            return why;
+        if (r->hosts[i].port == 0)
+            return "a port is 1 to 65535";
+    }
+    return NULL;
+}
+
+const char *domain_check(const struct domain *d)
+{
+    const char *why = domain_name_check(d->name);
+
+    if (why == NULL)
+        why = route_check(&d->route);
+    if (why != NULL)
+        return why;
+    if (d->hold_s != 0 && (d->hold_s < LIMIT_HOLD_MIN_S || d->hold_s > LIMIT_HOLD_MAX_S))
+        return "a hold time is 1 to 60 days, or 0 for that of the plan";
+    if ((unsigned)d->tls > DOMAIN_TLS_OFF)
+        return "unknown TLS mode";
+    if ((unsigned)d->eight_bit > DOMAIN_EIGHT_BIT_HOLD)
+        return "unknown 8-bit mode";
+    if (d->max_connections > LIMIT_DOMAIN_CONNS)
+        return "at most 1000 connections";
+    return NULL;
+}
+
+/* One entry of a route text while it is read. `at` is what a complaint points to. */
+struct entry {
+    struct str host, port, preference;
+    bool bracketed, has_port, has_preference;
+    const char *at;
+};
+
+/* Cuts "host[:port][=preference]" apart; nothing is judged but the brackets. */
+static const char *entry_split(struct str text, struct entry *e)
+{
+    size_t equals = str_find_last(text, '=');
+    size_t end;
+
+    *e = (struct entry){.at = text.p};
+    if (equals < text.n) {
+        e->has_preference = true;
+        e->preference = str_from(text, equals + 1);
+        text = str_head(text, equals);
+    }
+    if (text.n > 0 && text.p[0] == '[') {
+        end = str_find(text, ']');
+        if (end == text.n)
+            return "\"[\" without \"]\"";
+        e->bracketed = true;
+        e->host = str_from(str_head(text, end), 1);
+        text = str_from(text, end + 1);
+        if (text.n > 0 && text.p[0] != ':') {
+            e->at = text.p;
+            return "\":\" or nothing must follow \"]\"";
+        }
+    } else {
+        end = str_find(text, ':');
+        e->host = str_head(text, end);
+        text = str_from(text, end);
+        if (str_find_last(text, ':') < text.n && str_find_last(text, ':') > 0)
+            return "an IPv6 address needs brackets";
+    }
+    e->has_port = text.n > 0;
+    if (e->has_port)
+        e->port = str_from(text, 1);
+    return NULL;
+}
+
+static const char *entry_numbers(struct entry *e, uint32_t place, struct domain_host *out)
+{
+    uint64_t n = 0;
+
+    out->port = DEFAULT_PORT;
+    out->preference = (uint16_t)place;
+    if (e->has_port) {
+        e->at = e->port.p;
+        if (!str_to_u64(e->port, &n) || n < 1 || n > UINT16_MAX)
+            return "a port is 1 to 65535";
+        out->port = (uint16_t)n;
+    }
+    if (e->has_preference) {
+        e->at = e->preference.p;
+        if (!str_to_u64(e->preference, &n) || n > UINT16_MAX)
+            return "a preference is 0 to 65535";
+        out->preference = (uint16_t)n;
+    }
+    return NULL;
+}
+
+static const char *entry_parse(struct entry *e, uint32_t place, struct arena *a,
+                               struct domain_host *out)
+{
+    char canonical[INET6_ADDRSTRLEN], lower[LIMIT_SMTP_DOMAIN_BYTES];
+    const char *why = NULL;
+    int family;
+
+    if (e->host.n == 0)
+        return "a host is missing";
+    if (e->host.n > LIMIT_SMTP_DOMAIN_BYTES)
+        return "longer than 253 bytes";
+    family = address_family(e->host, canonical);
+    if (e->bracketed && family != AF_INET6)
+        return "brackets are for IPv6 addresses";
+    if (family != 0)
+        out->host = str_of(canonical);
+    else
+        out->host = str_lower(e->host, lower, sizeof lower);
+    if (family == 0)
+        why = name_check(out->host, 1);
+    if (why == NULL && str_eq(out->host, STR("mx")))
+        why = "\"mx\" stands alone";
+    if (why == NULL)
+        why = entry_numbers(e, place, out);
+    if (why != NULL)
+        return why;
+    out->host = arena_str(a, out->host);
+    return out->host.p == NULL ? "out of memory" : NULL;
+}
+
+static bool listed(const struct domain_route *r, const struct domain_host *h)
+{
+    for (uint32_t i = 0; i < r->host_count; i++)
+        if (str_eq(r->hosts[i].host, h->host) && r->hosts[i].port == h->port)
+            return true;
+    return false;
+}
+
+static struct str trim(struct str s)
+{
+    str_skip(&s, ' ');
+    while (str_ends(s, ' '))
+        s = str_head(s, s.n - 1);
+    return s;
+}
+
+const char *route_parse(struct str text, struct arena *a, struct domain_route *out, size_t *at)
+{
+    struct str rest = text;
+    bool more = true;
+
+    *at = 0;
+    *out = (struct domain_route){.kind = ROUTE_STATIC};
+    if (str_eq_nocase(trim(text), STR("mx"))) {
+        out->kind = ROUTE_MX;
+        return NULL;
+    }
+    if (trim(text).n == 0)
+        return "empty; \"mx\" or a list of hosts";
+    while (more) {
+        size_t comma = str_find(rest, ',');
+        struct str one = trim(str_head(rest, comma));
+        struct domain_host h = {.port = 0};
+        struct entry e;
+        const char *why;
+
+        *at = (size_t)(one.p - text.p);
+        if (out->host_count == LIMIT_ROUTE_HOSTS)
+            return "more than 20 hosts";
+        why = entry_split(one, &e);
+        if (why == NULL)
+            why = entry_parse(&e, out->host_count, a, &h);
+        if (why != NULL) {
+            *at = (size_t)(e.at - text.p);
+            return why;
+        }
+        if (listed(out, &h))
+            return "listed twice";
+        out->hosts[out->host_count++] = h;
+        more = comma < rest.n;
+        if (more)
+            rest = str_from(rest, comma + 1);
+    }
+    return NULL;
+}
+
+size_t route_format(const struct domain_route *r, char buf[ROUTE_TEXT_SIZE])
+{
+    size_t n = 0;
+
+    if (r->kind == ROUTE_MX)
+        return (size_t)snprintf(buf, ROUTE_TEXT_SIZE, "mx");
+    buf[0] = 0;
+    for (uint32_t i = 0; i < r->host_count; i++) {
+        const struct domain_host *h = &r->hosts[i];
+        bool v6 = str_find(h->host, ':') < h->host.n;
+        char preference[8] = "";
+
+        ASSERT(h->host.n <= LIMIT_SMTP_DOMAIN_BYTES);
+        if (h->preference != i)
+            snprintf(preference, sizeof preference, "=%u", (unsigned)h->preference);
+        n += (size_t)snprintf(buf + n, ROUTE_TEXT_SIZE - n, "%s%s" STR_FMT "%s:%u%s",
+                              i > 0 ? "," : "", v6 ? "[" : "", STR_ARG(h->host), v6 ? "]" : "",
+                              (unsigned)h->port, preference);
+        ASSERT(n < ROUTE_TEXT_SIZE);
+    }
+    return n;
+}
+
+static const char *const tls_texts[] = {[DOMAIN_TLS_OPPORTUNISTIC] = "opportunistic",
+                                        [DOMAIN_TLS_REQUIRE] = "require",
+                                        [DOMAIN_TLS_OFF] = "off"};
+static const char *const eight_bit_texts[] = {
+    [DOMAIN_EIGHT_BIT_PASS] = "pass", [DOMAIN_EIGHT_BIT_HOLD] = "hold"};
+
+/* Index of the text in the list, or -1. */
+static int text_find(const char *const *texts, int count, struct str text)
+{
+    for (int i = 0; i < count; i++)
+        if (str_eq(text, str_of(texts[i])))
+            return i;
+    return -1;
+}
+
+const char *domain_tls_text(enum domain_tls tls)
+{
+    ASSERT((unsigned)tls <= DOMAIN_TLS_OFF);
+    return tls_texts[tls];
+}
+
+bool domain_tls_parse(struct str text, enum domain_tls *out)
+{
+    int i = text_find(tls_texts, 3, text);
+
+    if (i >= 0)
+        *out = (enum domain_tls)i;
+    return i >= 0;
+}
+
+const char *domain_eight_bit_text(enum domain_eight_bit e)
+{
+    ASSERT((unsigned)e <= DOMAIN_EIGHT_BIT_HOLD);
+    return eight_bit_texts[e];
+}
+
+bool domain_eight_bit_parse(struct str text, enum domain_eight_bit *out)
+{
+    int i = text_find(eight_bit_texts, 2, text);
+
+    if (i >= 0)
+        *out = (enum domain_eight_bit)i;
+    return i >= 0;
+}
