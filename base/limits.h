@@ -105,6 +105,14 @@
 #define LIMIT_CONTROL_BOX         1024
 #define LIMIT_ADMIN_SESSIONS      32
 #define LIMIT_ADMIN_REQUEST_BYTES 65536
+#define LIMIT_ADMIN_OUT_BYTES     262144     /* waiting for a reader; then a listing pauses */
+#define LIMIT_ADMIN_REQUEST_MS    30000      /* a session without a whole request */
+#define LIMIT_ADMIN_STALL_MS      600000     /* a reader that takes nothing (a pager) */
+#define LIMIT_ADMIN_SESSION_MS    3600000    /* a session, all in all */
+#define LIMIT_ADMIN_ANSWER_MS     20000      /* for an answer of another thread */
+#define LIMIT_ADMIN_BATCH         256        /* records looked at in one turn of the loop */
+#define LIMIT_ADMIN_SUMMARY_BYTES (32 * MiB) /* names of domains in one queue summary */
+#define LIMIT_ADMIN_SAMPLE        10         /* messages shown before an order is given */
 #define LIMIT_CONFIG_BYTES        (1 * MiB)  /* trispool.yaml and conf.d together */
 #define LIMIT_CONFIG_FILES        64         /* trispool.yaml and conf.d together */
 #define LIMIT_CONFIG_NODES        65536      /* keys, values, lists and items of a file */
