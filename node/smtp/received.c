@@ -22,7 +22,7 @@ static void put(struct writer *w, struct str s)
     w->column += s.n;
 }
 
-/* One word made of up to three parts without a fold between them. */
+/* One word of three parts, without a fold between them. */
 static void word3(struct writer *w, struct str a, struct str b, struct str c)
 {
     if (w->column + 1 + a.n + b.n + c.n > FOLD_COLUMNS) {
@@ -92,25 +92,23 @@ static void put_from(struct writer *w, const struct received *r)
     char buf[80];
     struct str literal = literal_of(r->client_addr, buf, sizeof buf);
 
-    word(w, STR("from"));
     if (is_host_name(r->helo) ||
         (r->helo.n <= LIMIT_SMTP_HELO_BYTES && address_is_literal(r->helo)))
-        word(w, r->helo);
+        word3(w, STR("from "), r->helo, STR(""));
     else
-        word(w, literal.n > 0 ? literal : STR("unknown"));
+        word3(w, STR("from "), literal.n > 0 ? literal : STR("unknown"), STR(""));
     if (literal.n > 0)
         word3(w, STR("("), literal, STR(")"));
 }
 
 static void put_with(struct writer *w, const struct received *r)
 {
-    word(w, STR("with"));
     /* RFC 3848 has no name for SMTP with TLS, and TLS is there only by way of ESMTP */
     if (r->tls.n == 0) {
-        word(w, r->esmtp ? STR("ESMTP") : STR("SMTP"));
+        word(w, r->esmtp ? STR("with ESMTP") : STR("with SMTP"));
         return;
     }
-    word(w, STR("ESMTPS"));
+    word(w, STR("with ESMTPS"));
     if (r->tls.n <= LIMIT_TLS_TEXT_BYTES && is_comment_text(r->tls))
         word3(w, STR("("), r->tls, STR(")"));
 }
@@ -125,16 +123,12 @@ struct str received_format(const struct received *r, char buf[static RECEIVED_SI
     ASSERT(r->cluster.n <= LIMIT_CLUSTER_NAME_BYTES && is_comment_text(r->cluster));
     put(&w, STR("Received:"));
     put_from(&w, r);
-    word(&w, STR("by"));
-    word(&w, r->host);
+    word3(&w, STR("by "), r->host, STR(""));
     word3(&w, STR("(trispool "), r->cluster, STR(")"));
     put_with(&w, r);
-    word(&w, STR("id"));
-    word3(&w, str_of(mid_text(r->id, id)), has_for ? STR("") : STR(";"), STR(""));
-    if (has_for) {
-        word(&w, STR("for"));
-        word3(&w, STR("<"), r->rcpt, STR(">;"));
-    }
+    word3(&w, STR("id "), str_of(mid_text(r->id, id)), has_for ? STR("") : STR(";"));
+    if (has_for)
+        word3(&w, STR("for <"), r->rcpt, STR(">;"));
     word(&w, str_of(rfc5322_date(r->wall_ms, date)));
     put(&w, STR("\r\n"));
     return (struct str){buf, w.n};
