@@ -33,7 +33,11 @@ struct mailbox *cluster_box(struct cluster *c);
 /* Scans the spool, then starts the thread. */
 MUST_CHECK enum err cluster_run(struct cluster *c);
 void cluster_drain(struct cluster *c);
-void cluster_stop(struct cluster **c);
+/* Ends the thread. What others still post is kept. */
+void cluster_join(struct cluster *c);
+/* After join, and after the smtp threads ended: turns what they handed back into writes. */
+void cluster_take_last(struct cluster *c);
+void cluster_free(struct cluster **c); /* after the writer has answered all */
 
 /* A message became durable and was answered 250. */
 void cluster_message_new(struct cluster *c, const struct envelope *e);

@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/mailbox.h"
+#include "node/delivery/outcome.h"
 #include "node/delivery/sched.h"
 #include "node/delivery/smtpc.h"
 #include "proto/envelope.h"
@@ -22,7 +23,6 @@ struct conn_order {
     uint16_t port;
     char host[LIMIT_SMTP_DOMAIN_BYTES + 1];
     enum smtpc_tls tls;
-    enum smtpc_eight_bit eight_bit;
     uint64_t connect_ms, greet_ms;
 };
 
@@ -54,4 +54,7 @@ struct delivery_job {
     const struct smtpc_result *result; /* in arena; NULL: never begun */
     uint64_t latency_ms;               /* dot to reply */
     struct delivery_job *next;         /* of the connection's queue */
+
+    enum smtpc_eight_bit eight_bit; /* policy of the domain */
+    struct outcome outcome;         /* of the cluster thread: what the writer stores */
 };

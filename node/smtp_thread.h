@@ -7,6 +7,7 @@
 #pragma once
 
 #include <event2/event.h>
+#include <pthread.h>
 
 #include "base/mailbox.h"
 #include "node/delivery_job.h"
@@ -24,6 +25,7 @@ struct smtp_thread {
     struct inbound *inbound;   /* all sessions */
     struct outbound *outbound; /* all connections */
     pthread_t thread;
+    struct spool_reader *reader;
     int spare_fd; /* given up for a moment to say 421 when descriptors run out */
     bool draining;
 };
@@ -40,7 +42,13 @@ enum smtp_mail {
 
 /* Binds and listens. E_IO: an address cannot be bound; logged. */
 MUST_CHECK enum err smtp_thread_start(struct node *n, struct smtp_thread **out);
-void smtp_thread_stop(struct smtp_thread **t);
+/* Stops listening; sessions end in good order, those between the dot and its answer after it.
+ */
+void smtp_thread_drain(struct smtp_thread *t);
+/* Ends the loop and cuts what is left. Requests with the writer stay until the next call. */
+void smtp_thread_join(struct smtp_thread *t);
+/* After the writer has answered all. */
+void smtp_thread_free(struct smtp_thread **t);
 
 /* inbound.c */
 void inbound_accept(struct smtp_thread *t, int fd, const struct sockaddr *addr);

@@ -442,9 +442,7 @@ void conn_discard_input(struct conn *c)
 
 bool conn_input_pending(struct conn *c)
 {
-    if (c->in_at < c->in_n || c->ended)
-        return true;
-    return read_some(c) != 0;
+    return c->in_at < c->in_n || (!c->ended && read_some(c) > 0);
 }
 
 void conn_pause(struct conn *c, bool paused)

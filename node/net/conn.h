@@ -49,8 +49,8 @@ void conn_finish(struct conn **c);
 struct str conn_input(struct conn *c); /* unread bytes, borrowed until the next call */
 void conn_consume(struct conn *c, size_t n);
 void conn_discard_input(struct conn *c);
-/* Reads what the kernel (and TLS) has, without waiting. True: unread bytes are there, or the
- * peer has ended: in both cases the other side spoke out of turn. */
+/* Reads what the kernel (and TLS) has, without waiting. True: unread bytes are there. The end
+ * of the stream is no byte; it is reported by on_end later. */
 bool conn_input_pending(struct conn *c);
 void conn_pause(struct conn *c, bool paused); /* stop reading: back-pressure */
 

@@ -1,0 +1,72 @@
+/* Between the files of the cluster thread (cluster*.c) only. All of it runs in that thread. */
+#pragma once
+
+#include <event2/event.h>
+#include <pthread.h>
+
+#include "base/prng.h"
+#include "node/cluster.h"
+#include "node/delivery_job.h"
+#include "node/net/dns.h"
+
+struct route_job;
+struct order;
+
+struct cluster {
+    struct node *node;
+    struct event_base *base;
+    struct mailbox *box;
+    struct event *box_event, *wake, *retry;
+    pthread_t thread;
+    bool running;
+    struct sched *sched;
+    struct dns *dns;
+    struct spool_reader *reader;
+    struct prng rng;
+
+    struct route_job *routes;  /* look-ups under way */
+    struct order *orders;      /* operators' orders that wait for their message */
+    struct mail *parked;       /* writes that met a full disk, tried again every second */
+    struct cluster_ask *probe; /* the one under way */
+    uint32_t probe_token;
+    uint64_t domains_seen;    /* control index up to which domains are known here */
+    uint64_t operations_seen; /* the same for operations */
+    bool some_closing;
+};
+
+struct sched_now cluster_now(struct cluster *c);
+const struct node_settings *cluster_settings(struct cluster *c, struct snapshot_ref **ref);
+
+/* Reports an event whose refusal means only that the scheduler has moved on. */
+void cluster_tell(struct cluster *c, const struct sched_event *ev);
+
+/* cluster_route.c */
+void cluster_resolve(struct cluster *c, const struct sched_action *a);
+void cluster_routes_free(struct cluster *c);
+
+/* cluster_change.c: everything that changes a message */
+void cluster_give(struct cluster *c, const struct sched_action *a);
+void cluster_result(struct cluster *c, struct delivery_job *j);
+void cluster_expire(struct cluster *c, struct mid id);
+void cluster_written(struct cluster *c, struct writer_request *r);
+void cluster_retry_parked(struct cluster *c);
+void cluster_dead_dsns(struct cluster *c, struct str domain, enum route_result why);
+MUST_CHECK enum err cluster_scan(struct cluster *c); /* at start: the whole spool */
+/* What the scheduler is to know. False: a DSN without a usable destination. */
+bool cluster_message_of(struct cluster *c, const struct envelope *e, struct sched_message *out,
+                        char domain[LIMIT_SMTP_DOMAIN_BYTES]);
+struct delivery_job *cluster_load(struct cluster *c, struct mid id, enum err *why);
+void cluster_job_free(struct delivery_job **j);
+/* Writes j->outcome; takes the job. */
+void cluster_write(struct cluster *c, struct delivery_job *j, bool close_mark);
+
+/* cluster_order.c: the control store's changes and operators' orders */
+void cluster_domains_changed(struct cluster *c);
+void cluster_operations(struct cluster *c);
+void cluster_order_try(struct cluster *c, struct mid id); /* the message is free again */
+void cluster_orders_free(struct cluster *c);
+void cluster_drop_closed(struct cluster *c);
+
+/* cluster_ask.c */
+void cluster_answer(struct cluster *c, struct cluster_ask *a);
+void cluster_probed(struct cluster *c, const struct sched_action *a);
