@@ -37,6 +37,8 @@ void cluster_tell(struct cluster *c, const struct sched_event *ev)
 
     if (e != OK && e != E_NOTFOUND && e != E_EXISTS && e != E_CONFLICT && e != E_AGAIN)
         LOG(EV_SHED, L_CSTR("limit", "scheduler"), L_ERR(e), L_U64("event", ev->type));
+    if (e == E_FULL && ev->type == SCHED_EV_MESSAGE_NEW)
+        c->rescan = true;
 }
 
 /* --- performing --- */
@@ -268,11 +270,17 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
     struct cluster *c = arg;
+    struct sched_counts counts;
 
     (void)fd;
     (void)what;
     cluster_retry_parked(c);
     cluster_drop_closed(c);
+    sched_counts(c->sched, &counts);
+    if (c->rescan && counts.messages < LIMIT_QUEUE_MESSAGES / 2) {
+        c->rescan = false;
+        cluster_rescan(c);
+    }
     pull(c);
 }
 

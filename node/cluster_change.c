@@ -425,6 +425,7 @@ void cluster_expire(struct cluster *c, struct mid id)
 struct walk {
     struct cluster *cluster;
     struct str domain; /* DSNs to this sender's domain; or empty: at start */
+    bool again;        /* not at start: open marks are those of tries under way */
     struct mid *ids;
     size_t count, size;
 };
@@ -447,8 +448,11 @@ static bool on_start(void *user, const struct envelope *e, bool dot_open)
 
     if (cluster_message_of(w->cluster, e, &ev.message, domain)) {
         ev.message.possible_duplicate = dot_open || e->possible_duplicates > 0;
+        ev.message.held |= dot_open && !w->again; /* until the flag is durable */
         cluster_tell(w->cluster, &ev);
     }
+    if (w->again)
+        return true;
     if (dot_open || (e->phase == PHASE_DSN && ev.message.domain.n == 0))
         remember(w, e->id);
     return true;
@@ -488,6 +492,14 @@ enum err cluster_scan(struct cluster *c)
         flag_open_dot(c, w.ids[i]);
     free(w.ids);
     return e;
+}
+
+void cluster_rescan(struct cluster *c)
+{
+    struct walk w = {.cluster = c, .again = true};
+
+    if (walk(c, &w, on_start) != OK)
+        c->rescan = true;
 }
 
 static bool on_dsn(void *user, const struct envelope *e, bool dot_open)

@@ -32,6 +32,7 @@ struct cluster {
     uint64_t domains_seen;    /* control index up to which domains are known here */
     uint64_t operations_seen; /* the same for operations */
     bool some_closing;
+    bool rescan; /* the scheduler was full: mail in the spool is unknown to it */
 };
 
 struct sched_now cluster_now(struct cluster *c);
@@ -52,6 +53,7 @@ void cluster_written(struct cluster *c, struct writer_request *r);
 void cluster_retry_parked(struct cluster *c);
 void cluster_dead_dsns(struct cluster *c, struct str domain, enum route_result why);
 MUST_CHECK enum err cluster_scan(struct cluster *c); /* at start: the whole spool */
+void cluster_rescan(struct cluster *c); /* offers what the scheduler had no room for */
 /* What the scheduler is to know. False: a DSN without a usable destination. */
 bool cluster_message_of(struct cluster *c, const struct envelope *e, struct sched_message *out,
                         char domain[LIMIT_SMTP_DOMAIN_BYTES]);

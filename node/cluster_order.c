@@ -1,0 +1,283 @@
+/* What the control store says: domains to the scheduler, operators' orders to messages. */
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "node/cluster_private.h"
+#include "proto/record.h"
+
+/* One message of an operation. Waits while a try or a write of the message is under way. */
+struct order {
+    struct order *next;
+    struct mid id;
+    enum operate_op op;
+    uint64_t operation; /* log index */
+};
+
+/* --- domains --- */
+
+static enum sched_tls tls_of(enum domain_tls t)
+{
+    return t == DOMAIN_TLS_OFF       ? SCHED_TLS_OFF
+           : t == DOMAIN_TLS_REQUIRE ? SCHED_TLS_REQUIRE
+                                     : SCHED_TLS_TRY;
+}
+
+static void set_domain(struct cluster *c, struct control *control, const struct domain *d)
+{
+    struct domain_terms terms = {.max_connections = LIMIT_CONNS_PER_DEST};
+    struct snapshot_ref *ref;
+    const struct node_settings *s = cluster_settings(c, &ref);
+    uint32_t conns = (uint32_t)s->config->delivery.max_connections;
+
+    if ((d->max_connections > 0 || d->plan.n > 0) &&
+        control_domain_terms(control, d, &terms) == OK)
+        conns = terms.max_connections;
+    snapshot_release(&ref);
+    cluster_tell(c, &(struct sched_event){.type = SCHED_EV_DOMAIN_SET,
+                                          .domain = d->name,
+                                          .generation = d->generation,
+                                          .settings = {.is_paused = d->paused,
+                                                       .max_conns = conns,
+                                                       .tls = tls_of(d->tls),
+                                                       .route_version = d->changed}});
+}
+
+void cluster_domains_changed(struct cluster *c)
+{
+    struct control *control = control_thread_state(c->node->control);
+    char after[LIMIT_SMTP_DOMAIN_BYTES];
+    struct str name = {after, 0};
+    uint64_t seen = control_applied(control);
+    struct arena arena;
+    struct domain d;
+
+    arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    c->some_closing = false;
+    while (control_domain_next(control, name, &arena, &d) == OK) {
+        set_domain(c, control, &d); /* plans may have changed: all of them */
+        c->some_closing |= d.closing;
+        name = str_lower(d.name, after, sizeof after);
+        arena_reset(&arena);
+        arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    }
+    arena_reset(&arena);
+    c->domains_seen = seen;
+}
+
+static void propose(struct cluster *c, const struct command *cmd)
+{
+    struct control_propose_to to = {.box = c->box, .kind = CLUSTER_MAIL_ANSWER};
+
+    if (control_propose(c->node->control, cmd, &to) != OK)
+        LOG(EV_SHED, L_CSTR("limit", "control log")); /* proposed again by the next round */
+}
+
+/* A domain that is closing and has no mail left is forgotten. */
+void cluster_drop_closed(struct cluster *c)
+{
+    struct control *control = control_thread_state(c->node->control);
+    char after[LIMIT_SMTP_DOMAIN_BYTES];
+    struct str name = {after, 0};
+    struct arena arena;
+    struct domain d;
+
+    if (!c->some_closing)
+        return;
+    c->some_closing = false;
+    arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    while (control_domain_next(control, name, &arena, &d) == OK) {
+        static struct sched_domain_view v; /* 16 KiB, this thread's alone */
+
+        if (d.closing) {
+            struct command cmd = {.kind = COMMAND_DOMAIN_DROP,
+                                  .domain_drop = {d.name, d.generation}};
+
+            c->some_closing = true;
+            if (!sched_domain_view(c->sched, d.name, d.generation, &v) || v.messages == 0)
+                propose(c, &cmd);
+        }
+        name = str_lower(d.name, after, sizeof after);
+        arena_reset(&arena);
+        arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    }
+    arena_reset(&arena);
+}
+
+/* --- orders --- */
+
+static bool is_busy(struct cluster *c, struct mid id)
+{
+    struct sched_message_view v;
+
+    return sched_message_view(c->sched, id, &v) &&
+           (v.state == SCHED_MSG_GIVEN || v.state == SCHED_MSG_WRITING);
+}
+
+static void set_held(struct cluster *c, struct delivery_job *j, bool held)
+{
+    j->outcome = (struct outcome){
+        .env = j->env, .write = j->env.held == held ? OUTCOME_NOTHING : OUTCOME_UPDATE};
+    j->outcome.env.held = held;
+    cluster_tell(c, &(struct sched_event){.type = held ? SCHED_EV_HOLD : SCHED_EV_RELEASE,
+                                          .id = j->env.id});
+}
+
+/* The change of one message; the write has the last word. */
+static void act(struct cluster *c, const struct order *o)
+{
+    uint64_t now_ms = control_now_ms(c->node->control);
+    enum err e;
+    struct delivery_job *j = cluster_load(c, o->id, &e);
+
+    if (j == NULL)
+        return; /* gone meanwhile */
+    switch (o->op) {
+    case OPERATE_HOLD:
+    case OPERATE_RELEASE:
+        set_held(c, j, o->op == OPERATE_HOLD);
+        break;
+    case OPERATE_RETRY:
+        cluster_tell(c, &(struct sched_event){
+                            .type = SCHED_EV_RETRY_NOW, .scope = SCHED_MESSAGE, .id = o->id});
+        j->outcome.write = OUTCOME_NOTHING;
+        break;
+    case OPERATE_DELETE:
+    case OPERATE_BOUNCE:
+        e = outcome_of_operator(&j->env,
+                                o->op == OPERATE_DELETE ? OUTCOME_PURGE : OUTCOME_BOUNCE, NULL,
+                                now_ms, &j->arena, &j->outcome);
+        break;
+    }
+    if (e == OK && j->outcome.write != OUTCOME_NOTHING)
+        cluster_write(c, j, false);
+    else
+        cluster_job_free(&j);
+}
+
+static bool operation_waits(const struct cluster *c, uint64_t index)
+{
+    for (const struct order *o = c->orders; o != NULL; o = o->next)
+        if (o->operation == index)
+            return true;
+    return false;
+}
+
+static void done(struct cluster *c, uint64_t index)
+{
+    struct command cmd = {.kind = COMMAND_OPERATE_DONE, .operate_done = {index}};
+
+    if (!operation_waits(c, index))
+        propose(c, &cmd);
+}
+
+void cluster_order_try(struct cluster *c, struct mid id)
+{
+    struct order **at = &c->orders, *o;
+
+    if (c->orders == NULL || is_busy(c, id))
+        return;
+    while ((o = *at) != NULL) {
+        uint64_t index = o->operation;
+
+        if (mid_cmp(o->id, id) != 0) {
+            at = &o->next;
+            continue;
+        }
+        *at = o->next;
+        act(c, o);
+        free(o);
+        done(c, index);
+        return;
+    }
+}
+
+static void order(struct cluster *c, const struct operation *op, struct mid id)
+{
+    struct order *o = calloc(1, sizeof *o);
+
+    ASSERT(o != NULL);
+    *o = (struct order){c->orders, id, op->operate.op, op->index};
+    if (is_busy(c, id)) {
+        c->orders = o; /* after the try that is under way */
+        return;
+    }
+    act(c, o);
+    free(o);
+}
+
+struct selection {
+    struct cluster *cluster;
+    const struct operation *op;
+    struct mid *ids;
+    size_t count, size;
+};
+
+static bool select_message(void *user, const struct envelope *e, bool dot_open)
+{
+    struct selection *s = user;
+    const struct operate *o = &s->op->operate;
+
+    (void)dot_open;
+    if (e->received_ms > o->cutoff_ms)
+        return true;
+    if (o->select == OPERATE_DOMAIN &&
+        (!str_eq(e->domain, o->domain) ||
+         (o->generation != 0 && o->generation != e->domain_generation)))
+        return true;
+    if (s->count == s->size) {
+        s->size = s->size > 0 ? 2 * s->size : 256;
+        s->ids = realloc(s->ids, s->size * sizeof *s->ids);
+        ASSERT(s->ids != NULL);
+    }
+    s->ids[s->count++] = e->id;
+    return true;
+}
+
+static void operate(struct cluster *c, const struct operation *op)
+{
+    struct selection s = {.cluster = c, .op = op};
+    struct spool_cursor cursor = {0};
+    enum err e = OK;
+
+    LOG(EV_OPERATOR, L_CSTR("op", operate_op_text(op->operate.op)),
+        L_U64("uid", op->operate.uid), L_U64("index", op->index),
+        L_U64("ids", op->operate.id_count), L_STR("domain", op->operate.domain));
+    if (op->operate.select == OPERATE_IDS) {
+        for (uint32_t i = 0; i < op->operate.id_count; i++)
+            order(c, op, op->operate.ids[i]);
+    } else {
+        while (e == OK && !cursor.end)
+            e = spool_scan(c->reader, &cursor, 1000, select_message, &s);
+        for (size_t i = 0; i < s.count; i++)
+            order(c, op, s.ids[i]);
+        free(s.ids);
+    }
+    done(c, op->index);
+}
+
+void cluster_operations(struct cluster *c)
+{
+    struct control *control = control_thread_state(c->node->control);
+    struct arena arena;
+    struct operation op;
+
+    arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    while (control_operation_next(control, c->operations_seen, &arena, &op) == OK) {
+        operate(c, &op);
+        c->operations_seen = op.index;
+        arena_reset(&arena);
+        arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    }
+    arena_reset(&arena);
+}
+
+void cluster_orders_free(struct cluster *c)
+{
+    while (c->orders != NULL) { /* pending in the control store: done after the next start */
+        struct order *o = c->orders;
+
+        c->orders = o->next;
+        free(o);
+    }
+}
