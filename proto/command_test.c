@@ -1,0 +1,418 @@
+/* Commands survive the way to bytes and back; everything else is refused. */
+#include "proto/command.h"
+
+#include <check.h>
+#include <stdlib.h>
+
+#include "base/prng.h"
+
+static struct arena arena;
+static uint8_t buf[LIMIT_COMMAND_BYTES];
+static const struct mid ids[2] = {{{1, 2, 3}}, {{[15] = 0xff}}};
+
+static void setup(void)
+{
+    arena_init(&arena, 1 << 20);
+}
+
+static void teardown(void)
+{
+    arena_reset(&arena);
+}
+
+#define S(lit)                                                                                 \
+    {                                                                                          \
+        (lit), sizeof(lit) - 1                                                                 \
+    }
+
+#define MX_DOMAIN .name = S("a.example"), .route.kind = ROUTE_MX
+
+static const struct command good[] = {
+    {COMMAND_SESSION_OPEN,
+     .session_open = {.site = 65535, .incarnation = UINT64_MAX, .duration_ms = 10000}},
+    {COMMAND_CLOCK, .clock = {.elapsed_ms = 1}},
+    {COMMAND_CLOCK, .clock = {.elapsed_ms = 10000}},
+    {COMMAND_DOMAIN_PUT, .domain_put = {.mode = DOMAIN_ADD, .domain = {MX_DOMAIN}}},
+    {COMMAND_DOMAIN_PUT,
+     .domain_put = {.mode = DOMAIN_CHANGE,
+                    .if_changed = 77,
+                    .domain = {.name = S("a.example"),
+                               .route = {.kind = ROUTE_STATIC,
+                                         .host_count = 2,
+                                         .hosts = {{.host = S("b.example"), .port = 25},
+                                                   {.host = S("2001:db8::1"),
+                                                    .port = 65535,
+                                                    .preference = 65535}}},
+                               .hold_s = 86400,
+                               .tls = DOMAIN_TLS_REQUIRE,
+                               .eight_bit = DOMAIN_EIGHT_BIT_HOLD,
+                               .paused = true,
+                               .plan = S("gold"),
+                               .max_connections = 5}}},
+    {COMMAND_DOMAIN_REMOVE, .domain_remove = {.name = S("a.example")}},
+    {COMMAND_DOMAIN_DROP, .domain_drop = {.name = S("a.example"), .generation = 5}},
+    {COMMAND_SETTING_PUT, .setting_put = {.name = S("postmaster"), .value = S("a@b.example")}},
+    {COMMAND_SETTING_PUT, .setting_put = {.name = S("postmaster")}},
+    {COMMAND_PLAN_PUT,
+     .plan_put = {.name = S("gold"), .hold_s = 1209600, .max_connections = 20}},
+    {COMMAND_OPERATE, .operate = {.op = OPERATE_HOLD,
+                                  .select = OPERATE_IDS,
+                                  .ids = ids,
+                                  .id_count = 2,
+                                  .cutoff_ms = 1,
+                                  .uid = 1000}},
+    {COMMAND_OPERATE, .operate = {.op = OPERATE_DELETE,
+                                  .select = OPERATE_DOMAIN,
+                                  .domain = S("a.example"),
+                                  .generation = 9,
+                                  .cutoff_ms = UINT64_MAX}},
+    {COMMAND_OPERATE, .operate = {.op = OPERATE_BOUNCE, .select = OPERATE_ALL, .cutoff_ms = 5}},
+    {COMMAND_OPERATE_DONE, .operate_done = {.index = 12}},
+};
+
+static bool same_domain(const struct domain *a, const struct domain *b)
+{
+    if (a->route.host_count != b->route.host_count || a->route.kind != b->route.kind)
+        return false;
+    for (uint32_t i = 0; i < a->route.host_count; i++)
+        if (!str_eq(a->route.hosts[i].host, b->route.hosts[i].host) ||
+            a->route.hosts[i].port != b->route.hosts[i].port ||
+            a->route.hosts[i].preference != b->route.hosts[i].preference)
+            return false;
+    return str_eq(a->name, b->name) && a->hold_s == b->hold_s && a->tls == b->tls &&
+           a->eight_bit == b->eight_bit && a->paused == b->paused && str_eq(a->plan, b->plan) &&
+           a->max_connections == b->max_connections && a->generation == b->generation &&
+           a->changed == b->changed && a->closing == b->closing;
+}
+
+static bool same(const struct command *a, const struct command *b)
+{
+    if (a->kind != b->kind)
+        return false;
+    switch (a->kind) {
+    case COMMAND_SESSION_OPEN:
+        return a->session_open.site == b->session_open.site &&
+               a->session_open.incarnation == b->session_open.incarnation &&
+               a->session_open.duration_ms == b->session_open.duration_ms;
+    case COMMAND_CLOCK:
+        return a->clock.elapsed_ms == b->clock.elapsed_ms;
+    case COMMAND_DOMAIN_PUT:
+        return a->domain_put.mode == b->domain_put.mode &&
+               a->domain_put.if_changed == b->domain_put.if_changed &&
+               same_domain(&a->domain_put.domain, &b->domain_put.domain);
+    case COMMAND_DOMAIN_REMOVE:
+        return str_eq(a->domain_remove.name, b->domain_remove.name);
+    case COMMAND_DOMAIN_DROP:
+        return str_eq(a->domain_drop.name, b->domain_drop.name) &&
+               a->domain_drop.generation == b->domain_drop.generation;
+    case COMMAND_SETTING_PUT:
+        return str_eq(a->setting_put.name, b->setting_put.name) &&
+               str_eq(a->setting_put.value, b->setting_put.value);
+    case COMMAND_PLAN_PUT:
+        return str_eq(a->plan_put.name, b->plan_put.name) &&
+               a->plan_put.hold_s == b->plan_put.hold_s &&
+               a->plan_put.max_connections == b->plan_put.max_connections;
+    case COMMAND_OPERATE:
+        return a->operate.op == b->operate.op && a->operate.select == b->operate.select &&
+               a->operate.id_count == b->operate.id_count &&
+               (a->operate.id_count == 0 ||
+                memcmp(a->operate.ids, b->operate.ids, 16 * a->operate.id_count) == 0) &&
+               str_eq(a->operate.domain, b->operate.domain) &&
+               a->operate.generation == b->operate.generation &&
+               a->operate.cutoff_ms == b->operate.cutoff_ms && a->operate.uid == b->operate.uid;
+    case COMMAND_OPERATE_DONE:
+        return a->operate_done.index == b->operate_done.index;
+    }
+    return false;
+}
+
+START_TEST(a_command_survives_the_way_to_bytes_and_back)
+{
+    struct command back;
+    struct str bytes;
+
+    ck_assert_ptr_null(command_check(&good[_i]));
+    ck_assert_int_eq(command_encode(&good[_i], buf, sizeof buf, &bytes), OK);
+    ck_assert_int_eq(command_decode(bytes, &arena, &back), OK);
+    ck_assert(same(&good[_i], &back));
+    /* too little room is said, not overrun */
+    ck_assert_int_eq(command_encode(&good[_i], buf, bytes.n - 1, &bytes), E_FULL);
+}
+END_TEST
+
+START_TEST(every_cut_and_every_added_byte_is_refused)
+{
+    struct command back;
+    struct str bytes;
+    uint8_t *copy;
+
+    ck_assert_int_eq(command_encode(&good[_i], buf, sizeof buf, &bytes), OK);
+    for (size_t n = 0; n < bytes.n; n++) {
+        copy = malloc(n > 0 ? n : 1); /* exact size: a read past the end is seen */
+        memcpy(copy, buf, n);
+        ck_assert_msg(command_decode((struct str){(char *)copy, n}, &arena, &back) == E_PROTO,
+                      "cut at %zu", n);
+        free(copy);
+    }
+    for (unsigned b = 0; b < 256; b++) {
+        buf[bytes.n] = (uint8_t)b;
+        ck_assert_msg(command_decode((struct str){(char *)buf, bytes.n + 1}, &arena, &back) ==
+                          E_PROTO,
+                      "with %02x", b);
+    }
+}
+END_TEST
+
+START_TEST(a_flipped_bit_never_yields_a_command_of_another_spelling)
+{
+    struct command back;
+    struct str bytes, again;
+    static uint8_t other[LIMIT_COMMAND_BYTES];
+
+    ck_assert_int_eq(command_encode(&good[_i], buf, sizeof buf, &bytes), OK);
+    for (size_t bit = 0; bit < bytes.n * 8; bit++) {
+        buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        if (command_decode(bytes, &arena, &back) == OK) {
+            ck_assert_int_eq(command_encode(&back, other, sizeof other, &again), OK);
+            ck_assert(str_eq(bytes, again));
+        }
+        buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        arena_reset(&arena);
+    }
+}
+END_TEST
+
+#define BIG_DOMAIN(...) .domain_put = {.mode = DOMAIN_ADD, .domain = {__VA_ARGS__}}
+
+static const struct command bad[] = {
+    {.kind = (enum command_kind)0},
+    {.kind = (enum command_kind)10},
+    {COMMAND_SESSION_OPEN, .session_open = {.incarnation = 1, .duration_ms = 10000}},
+    {COMMAND_SESSION_OPEN, .session_open = {.site = 1, .duration_ms = 10000}},
+    {COMMAND_SESSION_OPEN, .session_open = {.site = 1, .incarnation = 1, .duration_ms = 999}},
+    {COMMAND_SESSION_OPEN, .session_open = {.site = 1, .incarnation = 1, .duration_ms = 60001}},
+    {COMMAND_CLOCK, .clock = {.elapsed_ms = 0}},
+    {COMMAND_CLOCK, .clock = {.elapsed_ms = 10001}},
+    {COMMAND_DOMAIN_PUT, BIG_DOMAIN(.name = S("Example.com"), .route.kind = ROUTE_MX)},
+    {COMMAND_DOMAIN_PUT, BIG_DOMAIN(.name = S("example.com"))},
+    {COMMAND_DOMAIN_PUT, BIG_DOMAIN(MX_DOMAIN, .plan = S("no blanks"))},
+    {COMMAND_DOMAIN_PUT, .domain_put = {.mode = 0, .domain = {MX_DOMAIN}}},
+    {COMMAND_DOMAIN_PUT,
+     .domain_put = {.mode = (enum domain_put_mode)4, .domain = {MX_DOMAIN}}},
+    {COMMAND_DOMAIN_PUT,
+     .domain_put = {.mode = DOMAIN_ADD, .if_changed = 1, .domain = {MX_DOMAIN}}},
+    {COMMAND_DOMAIN_REMOVE, .domain_remove = {.name = S("com")}},
+    {COMMAND_DOMAIN_DROP, .domain_drop = {.name = S("a.example")}},
+    {COMMAND_SETTING_PUT, .setting_put = {.value = S("x")}},
+    {COMMAND_SETTING_PUT, .setting_put = {.name = S("A"), .value = S("x")}},
+    {COMMAND_SETTING_PUT, .setting_put = {.name = S("a"), .value = S("x\0y")}},
+    {COMMAND_PLAN_PUT, .plan_put = {.name = S("a"), .hold_s = 1, .max_connections = 1}},
+    {COMMAND_PLAN_PUT, .plan_put = {.name = S("a"), .hold_s = 86400}},
+    {COMMAND_PLAN_PUT, .plan_put = {.hold_s = 86400, .max_connections = 1}},
+    {COMMAND_OPERATE, .operate = {.op = OPERATE_HOLD, .select = OPERATE_ALL}},
+    {COMMAND_OPERATE, .operate = {.op = 0, .select = OPERATE_ALL, .cutoff_ms = 1}},
+    {COMMAND_OPERATE,
+     .operate = {.op = (enum operate_op)6, .select = OPERATE_ALL, .cutoff_ms = 1}},
+    {COMMAND_OPERATE, .operate = {.op = OPERATE_HOLD, .select = OPERATE_IDS, .cutoff_ms = 1}},
+    {COMMAND_OPERATE, .operate = {.op = OPERATE_HOLD,
+                                  .select = OPERATE_ALL,
+                                  .ids = ids,
+                                  .id_count = 1,
+                                  .cutoff_ms = 1}},
+    {COMMAND_OPERATE, .operate = {.op = OPERATE_HOLD,
+                                  .select = OPERATE_ALL,
+                                  .domain = S("a.example"),
+                                  .cutoff_ms = 1}},
+    {COMMAND_OPERATE,
+     .operate = {.op = OPERATE_HOLD, .select = OPERATE_DOMAIN, .cutoff_ms = 1}},
+    {COMMAND_OPERATE,
+     .operate = {.op = OPERATE_HOLD, .select = (enum operate_select)4, .cutoff_ms = 1}},
+    {COMMAND_OPERATE_DONE, .operate_done = {.index = 0}},
+};
+
+START_TEST(a_malformed_command_is_refused_with_a_reason)
+{
+    struct str bytes;
+
+    ck_assert_ptr_nonnull(command_check(&bad[_i]));
+    ck_assert_int_eq(command_encode(&bad[_i], buf, sizeof buf, &bytes), E_PROTO);
+}
+END_TEST
+
+/* Bytes that protobuf would take and we do not. */
+static const struct {
+    const char *what;
+    struct str bytes;
+} odd[] = {
+    {"nothing", S("")},
+    {"kind 10", S("\x52\x02\x08\x01")},
+    {"kind 100", S("\xa2\x06\x02\x08\x01")},
+    {"an empty clock", S("\x12\x00")},
+    {"clock twice", S("\x12\x02\x08\x01\x12\x02\x08\x01")},
+    {"two kinds", S("\x12\x02\x08\x01\x4a\x02\x08\x01")},
+    {"a long varint", S("\x12\x03\x08\x81\x00")},
+    {"an unknown field inside", S("\x12\x04\x08\x01\x10\x01")},
+    {"an unknown field outside", S("\x12\x02\x08\x01\x78\x01")},
+    {"a default written out", S("\x1a\x13\x08\x01\x10\x00\x1a\x0d\x0a\x09"
+                                "a.example\x10\x01")},
+    {"a site above 16 bits", S("\x0a\x09\x08\x80\x80\x04\x10\x01\x18\x90\x4e")},
+    {"a domain put without domain", S("\x1a\x02\x08\x01")},
+    {"ids of 15 bytes", S("\x42\x17\x08\x01\x10\x01\x1a\x0f"
+                          "123456789012345\x30\x01")},
+    {"a wrong wire type", S("\x10\x01")},
+    {"a length past the end", S("\x12\x7f\x08\x01")},
+};
+
+START_TEST(bytes_that_we_would_not_write_are_refused)
+{
+    struct command back;
+
+    ck_assert_msg(command_decode(odd[_i].bytes, &arena, &back) == E_PROTO, "%s", odd[_i].what);
+}
+END_TEST
+
+START_TEST(the_control_of_the_odd_bytes_is_taken)
+{
+    struct command back;
+
+    ck_assert_int_eq(command_decode(STR("\x12\x02\x08\x01"), &arena, &back), OK);
+    ck_assert_int_eq(back.kind, COMMAND_CLOCK);
+    ck_assert_int_eq(command_decode(STR("\x1a\x10\x08\x01\x1a\x0c\x0a\x09"
+                                        "a.example\x10\x01"),
+                                    &arena, &back),
+                     E_PROTO); /* inner length is one short */
+    ck_assert_int_eq(command_decode(STR("\x1a\x11\x08\x01\x1a\x0d\x0a\x09"
+                                        "a.example\x10\x01"),
+                                    &arena, &back),
+                     OK);
+    ck_assert_int_eq(
+        command_decode(STR("\x0a\x09\x08\xff\xff\x03\x10\x01\x18\x90\x4e"), &arena, &back), OK);
+    ck_assert_int_eq(back.session_open.site, 65535);
+}
+END_TEST
+
+START_TEST(a_small_input_cannot_take_much_memory)
+{
+    struct command back;
+    size_t n = 0;
+
+    /* a domain of 32,000 empty hosts */
+    buf[n++] = 0x1a;
+    buf[n++] = 0x83, buf[n++] = 0xf4, buf[n++] = 0x03; /* 64003 */
+    buf[n++] = 0x1a;
+    buf[n++] = 0xff, buf[n++] = 0xf3, buf[n++] = 0x03; /* 63999 */
+    while (n + 2 <= 64007) {
+        buf[n++] = 0x1a;
+        buf[n++] = 0x00;
+    }
+    ck_assert_int_eq(command_decode((struct str){(char *)buf, n}, &arena, &back), E_PROTO);
+    ck_assert_uint_eq(arena.used, 0);
+}
+END_TEST
+
+START_TEST(the_largest_operation_fits_and_one_more_id_does_not)
+{
+    static struct mid many[LIMIT_OPERATION_IDS + 1];
+    struct command c = {COMMAND_OPERATE, .operate = {.op = OPERATE_RETRY,
+                                                     .select = OPERATE_IDS,
+                                                     .ids = many,
+                                                     .id_count = LIMIT_OPERATION_IDS,
+                                                     .cutoff_ms = 1}},
+                   back;
+    struct str bytes;
+
+    for (size_t i = 0; i <= LIMIT_OPERATION_IDS; i++)
+        many[i] = mid_make(1, 2, i);
+    ck_assert_int_eq(command_encode(&c, buf, sizeof buf, &bytes), OK);
+    ck_assert_int_eq(command_decode(bytes, &arena, &back), OK);
+    ck_assert(same(&c, &back));
+    c.operate.id_count++;
+    ck_assert_int_eq(command_encode(&c, buf, sizeof buf, &bytes), E_PROTO);
+}
+END_TEST
+
+START_TEST(a_full_arena_is_not_called_malformed)
+{
+    struct arena small;
+    struct command back;
+    struct str bytes;
+
+    arena_init(&small, 16);
+    ck_assert_int_eq(command_encode(&good[4], buf, sizeof buf, &bytes), OK);
+    ck_assert_int_eq(command_decode(bytes, &small, &back), E_FULL);
+    arena_reset(&small);
+}
+END_TEST
+
+START_TEST(a_stored_domain_keeps_what_the_store_set)
+{
+    struct domain d = good[4].domain_put.domain, back;
+    struct str bytes;
+
+    d.generation = 40;
+    d.changed = UINT64_MAX;
+    d.closing = true;
+    ck_assert_int_eq(domain_encode(&d, buf, sizeof buf, &bytes), OK);
+    ck_assert_int_eq(domain_decode(bytes, &arena, &back), OK);
+    ck_assert(same_domain(&d, &back));
+    ck_assert_int_eq(domain_decode(str_head(bytes, bytes.n - 1), &arena, &back), E_PROTO);
+}
+END_TEST
+
+START_TEST(a_command_carries_no_generation)
+{
+    struct command c = good[3], back;
+    struct str bytes;
+
+    c.domain_put.domain.generation = 9;
+    c.domain_put.domain.closing = true;
+    ck_assert_int_eq(command_encode(&c, buf, sizeof buf, &bytes), OK);
+    ck_assert_int_eq(command_decode(bytes, &arena, &back), OK);
+    ck_assert_uint_eq(back.domain_put.domain.generation, 0);
+    ck_assert(!back.domain_put.domain.closing);
+}
+END_TEST
+
+START_TEST(operations_read_back_by_their_word)
+{
+    enum operate_op op;
+
+    for (int i = OPERATE_HOLD; i <= OPERATE_BOUNCE; i++) {
+        ck_assert(operate_op_parse(str_of(operate_op_text((enum operate_op)i)), &op));
+        ck_assert_int_eq(op, i);
+    }
+    ck_assert(!operate_op_parse(STR("Hold"), &op));
+    ck_assert_str_eq(command_kind_text(COMMAND_OPERATE_DONE), "operate_done");
+}
+END_TEST
+
+#define COUNT(a) (int)(sizeof(a) / sizeof *(a))
+
+int main(void)
+{
+    Suite *suite = suite_create("command");
+    TCase *tc = tcase_create("command");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_loop_test(tc, a_command_survives_the_way_to_bytes_and_back, 0, COUNT(good));
+    tcase_add_loop_test(tc, every_cut_and_every_added_byte_is_refused, 0, COUNT(good));
+    tcase_add_loop_test(tc, a_flipped_bit_never_yields_a_command_of_another_spelling, 0,
+                        COUNT(good));
+    tcase_add_loop_test(tc, a_malformed_command_is_refused_with_a_reason, 0, COUNT(bad));
+    tcase_add_loop_test(tc, bytes_that_we_would_not_write_are_refused, 0, COUNT(odd));
+    tcase_add_test(tc, the_control_of_the_odd_bytes_is_taken);
+    tcase_add_test(tc, a_small_input_cannot_take_much_memory);
+    tcase_add_test(tc, the_largest_operation_fits_and_one_more_id_does_not);
+    tcase_add_test(tc, a_full_arena_is_not_called_malformed);
+    tcase_add_test(tc, a_stored_domain_keeps_what_the_store_set);
+    tcase_add_test(tc, a_command_carries_no_generation);
+    tcase_add_test(tc, operations_read_back_by_their_word);
+    suite_add_tcase(suite, tc);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}

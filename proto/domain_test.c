@@ -1,0 +1,277 @@
+/* Names, routes and texts of domains are taken exactly or refused with the place. */
+#include "proto/domain.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct arena arena;
+
+static void setup(void)
+{
+    arena_init(&arena, 1 << 20);
+}
+
+static void teardown(void)
+{
+    arena_reset(&arena);
+}
+
+#define LABEL_63 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+static const struct {
+    const char *name;
+    bool good;
+} names[] = {
+    {"example.com", true},
+    {"a.b", true},
+    {"xn--bcher-kva.example", true},
+    {"1and1.example", true},
+    {"a--b.example", true},
+    {LABEL_63 ".example", true},
+    {LABEL_63 "." LABEL_63 "." LABEL_63
+              ".aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+              "a",
+     true}, /* 253 */
+    {LABEL_63 "." LABEL_63 "." LABEL_63
+              ".aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+              "aa",
+     false}, /* 254 */
+    {"a" LABEL_63 ".example", false},
+    {"", false},
+    {"example", false},
+    {"example.com.", false},
+    {".example.com", false},
+    {"example..com", false},
+    {"Example.com", false},
+    {"-a.example", false},
+    {"a-.example", false},
+    {"a_b.example", false},
+    {"b\xc3\xbc"
+     "cher.example",
+     false},
+    {"a b.example", false},
+    {"192.0.2.1", false},
+    {"example.123", false},
+    {"example.c0m", true},
+};
+
+START_TEST(a_name_is_ldh_labels_in_lower_case)
+{
+    ck_assert_msg((domain_name_check(str_of(names[_i].name)) == NULL) == names[_i].good, "%s",
+                  names[_i].name);
+}
+END_TEST
+
+START_TEST(a_name_with_a_nul_is_refused)
+{
+    ck_assert_ptr_nonnull(domain_name_check(STR("a\0b.example")));
+}
+END_TEST
+
+/* `back`: what route_format() says. NULL: refused, with the caret at `at`. */
+static const struct {
+    const char *text, *back;
+    size_t at;
+} routes[] = {
+    {"mx", "mx", 0},
+    {" MX ", "mx", 0},
+    {"mail.example.com", "mail.example.com:25", 0},
+    {"Mail.Example.COM:2525", "mail.example.com:2525", 0},
+    {"localhost:2525", "localhost:2525", 0},
+    {"127.0.0.1:2525", "127.0.0.1:2525", 0},
+    {"[2001:DB8:0::7]", "[2001:db8::7]:25", 0},
+    {"[::1]:26=3", "[::1]:26=3", 0},
+    {"a.example,b.example:26", "a.example:25,b.example:26", 0},
+    {"a.example=10 , b.example=10", "a.example:25=10,b.example:25=10", 0},
+    {"a.example=0,b.example=1", "a.example:25,b.example:25", 0},
+    {"a.example:1,a.example:2", "a.example:1,a.example:2", 0},
+    {"", NULL, 0},
+    {"   ", NULL, 0},
+    {"a.example,", NULL, 10},
+    {",a.example", NULL, 0},
+    {"a.example, ,b.example", NULL, 11},
+    {"a.example, mx", NULL, 11},
+    {"a.example:0", NULL, 10},
+    {"a.example:65536", NULL, 10},
+    {"a.example:", NULL, 10},
+    {"a.example:x", NULL, 10},
+    {"b.example, a.example:99999999999999999999", NULL, 21},
+    {"a.example=65536", NULL, 10},
+    {"a.example=", NULL, 10},
+    {"a.example:25=-1", NULL, 13},
+    {":25", NULL, 0},
+    {"2001:db8::7", NULL, 0},
+    {"[2001:db8::7", NULL, 0},
+    {"[2001:db8::7]25", NULL, 13},
+    {"[192.0.2.1]", NULL, 0},
+    {"[mail.example]", NULL, 0},
+    {"a.example,a.example:25", NULL, 10},
+    {"mail_1.example", NULL, 0},
+    {"192.0.2.300", NULL, 0},
+    {"1.2.3", NULL, 0},
+    {"a.example b.example", NULL, 0},
+};
+
+START_TEST(a_route_is_read_or_refused_with_its_place)
+{
+    char text[ROUTE_TEXT_SIZE];
+    struct domain_route r;
+    size_t at = 99;
+    const char *why = route_parse(str_of(routes[_i].text), &arena, &r, &at);
+
+    if (routes[_i].back == NULL) {
+        ck_assert_msg(why != NULL, "%s", routes[_i].text);
+        ck_assert_msg(at == routes[_i].at, "%s: %s at %zu", routes[_i].text, why, at);
+        return;
+    }
+    ck_assert_msg(why == NULL, "%s: %s", routes[_i].text, why);
+    ck_assert_uint_eq(route_format(&r, text), strlen(routes[_i].back));
+    ck_assert_str_eq(text, routes[_i].back);
+}
+END_TEST
+
+START_TEST(the_text_of_a_route_reads_back_as_the_same_route)
+{
+    static const char *const text =
+        "b.example:26=7,[2001:db8::1]:25,10.0.0.1:2525=0,localhost:1";
+    char once[ROUTE_TEXT_SIZE], twice[ROUTE_TEXT_SIZE];
+    struct domain_route r, back;
+    size_t at;
+
+    ck_assert_ptr_null(route_parse(str_of(text), &arena, &r, &at));
+    route_format(&r, once);
+    ck_assert_ptr_null(route_parse(str_of(once), &arena, &back, &at));
+    route_format(&back, twice);
+    ck_assert_str_eq(once, twice);
+    ck_assert_uint_eq(back.host_count, 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        ck_assert(str_eq(r.hosts[i].host, back.hosts[i].host));
+        ck_assert_uint_eq(r.hosts[i].port, back.hosts[i].port);
+        ck_assert_uint_eq(r.hosts[i].preference, back.hosts[i].preference);
+    }
+}
+END_TEST
+
+START_TEST(a_route_has_at_most_20_hosts_and_its_longest_text_fits)
+{
+    char text[2 * ROUTE_TEXT_SIZE], back[ROUTE_TEXT_SIZE];
+    struct domain_route r;
+    size_t n = 0, at;
+
+    for (int i = 0; i < LIMIT_ROUTE_HOSTS; i++)
+        n += (size_t)snprintf(
+            text + n, sizeof text - n,
+            "%s%c" LABEL_63 "." LABEL_63 "." LABEL_63
+            ".aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:65535="
+            "65535",
+            i > 0 ? "," : "", 'a' + i);
+    /* first labels of 64 bytes */
+    ck_assert_ptr_nonnull(route_parse(str_of(text), &arena, &r, &at));
+    n = 0;
+    for (int i = 0; i < LIMIT_ROUTE_HOSTS; i++)
+        n += (size_t)snprintf(
+            text + n, sizeof text - n,
+            "%s%c." LABEL_63 "." LABEL_63 "." LABEL_63
+            ".aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:65535="
+            "65535",
+            i > 0 ? "," : "", 'a' + i);
+    ck_assert_ptr_null(route_parse(str_of(text), &arena, &r, &at));
+    ck_assert_uint_eq(r.host_count, LIMIT_ROUTE_HOSTS);
+    ck_assert_uint_eq(route_format(&r, back), n);
+    ck_assert_str_eq(back, text);
+    snprintf(text + n, sizeof text - n, ",z.example");
+    ck_assert_ptr_nonnull(route_parse(str_of(text), &arena, &r, &at));
+    ck_assert_uint_eq(at, n + 1);
+}
+END_TEST
+
+static const struct {
+    const char *what;
+    struct domain d;
+    bool good;
+} records[] = {
+    {"plain", {.name = {"a.example", 9}, .route.kind = ROUTE_MX}, true},
+    {"no route", {.name = {"a.example", 9}}, false},
+    {"static without hosts", {.name = {"a.example", 9}, .route.kind = ROUTE_STATIC}, false},
+    {"mx with hosts",
+     {.name = {"a.example", 9}, .route = {.kind = ROUTE_MX, .host_count = 1}},
+     false},
+    {"host without port",
+     {.name = {"a.example", 9},
+      .route = {.kind = ROUTE_STATIC, .host_count = 1, .hosts = {{.host = {"b", 1}}}}},
+     false},
+    {"hold too short",
+     {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .hold_s = 86399},
+     false},
+    {"hold shortest",
+     {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .hold_s = 86400},
+     true},
+    {"hold longest",
+     {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .hold_s = 5184000},
+     true},
+    {"hold too long",
+     {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .hold_s = 5184001},
+     false},
+    {"tls",
+     {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .tls = (enum domain_tls)3},
+     false},
+    {"8 bit",
+     {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .eight_bit = (enum domain_eight_bit)2},
+     false},
+    {"connections",
+     {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .max_connections = 1001},
+     false},
+};
+
+START_TEST(a_record_out_of_bounds_is_refused)
+{
+    ck_assert_msg((domain_check(&records[_i].d) == NULL) == records[_i].good, "%s",
+                  records[_i].what);
+}
+END_TEST
+
+START_TEST(words_read_back_as_what_they_name)
+{
+    for (int i = 0; i <= DOMAIN_TLS_OFF; i++) {
+        enum domain_tls tls;
+
+        ck_assert(domain_tls_parse(str_of(domain_tls_text((enum domain_tls)i)), &tls));
+        ck_assert_int_eq(tls, i);
+        ck_assert(!domain_tls_parse(STR("Require"), &tls));
+    }
+    for (int i = 0; i <= DOMAIN_EIGHT_BIT_HOLD; i++) {
+        enum domain_eight_bit e;
+
+        ck_assert(domain_eight_bit_parse(
+            str_of(domain_eight_bit_text((enum domain_eight_bit)i)), &e));
+        ck_assert_int_eq(e, i);
+        ck_assert(!domain_eight_bit_parse(STR(""), &e));
+    }
+}
+END_TEST
+
+#define COUNT(a) (int)(sizeof(a) / sizeof *(a))
+
+int main(void)
+{
+    Suite *suite = suite_create("domain");
+    TCase *tc = tcase_create("domain");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_loop_test(tc, a_name_is_ldh_labels_in_lower_case, 0, COUNT(names));
+    tcase_add_test(tc, a_name_with_a_nul_is_refused);
+    tcase_add_loop_test(tc, a_route_is_read_or_refused_with_its_place, 0, COUNT(routes));
+    tcase_add_test(tc, the_text_of_a_route_reads_back_as_the_same_route);
+    tcase_add_test(tc, a_route_has_at_most_20_hosts_and_its_longest_text_fits);
+    tcase_add_loop_test(tc, a_record_out_of_bounds_is_refused, 0, COUNT(records));
+    tcase_add_test(tc, words_read_back_as_what_they_name);
+    suite_add_tcase(suite, tc);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
