@@ -69,7 +69,8 @@ static bool take_byte(struct bodyscan *s, char c)
 static void count(struct bodyscan *s, size_t n)
 {
     s->line_bytes += n;
-    s->body_bytes += n;
+    if (s->violation == BODY_CLEAN)
+        s->body_bytes += n;
     if (s->line_bytes > LIMIT_BODY_LINE_BYTES)
         violate(s, BODY_LINE_TOO_LONG);
     if (s->body_bytes > s->max_body_bytes)

@@ -37,7 +37,7 @@ enum body_violation {
 
 struct bodyscan {
     uint64_t max_body_bytes;
-    uint64_t body_bytes;      /* of the body so far                                 */
+    uint64_t body_bytes;      /* of the body, up to a violation                      */
     uint64_t swallowed_bytes; /* bytes of input since the first violation            */
     uint64_t eight_bit_bytes; /* bytes above 0x7f among them                         */
     uint64_t line_bytes;      /* of the current line                                 */
@@ -50,7 +50,7 @@ void bodyscan_init(struct bodyscan *s, uint64_t max_body_bytes);
 
 /* Consumes from the front of *in and returns the next run of body bytes, borrowed from it. An
  * empty result: all of *in is consumed, or s->done and *in is what follows the dot line. Not to
- * be called again after s->done. */
+ * be called again after s->done, which never comes with a span. */
 struct str bodyscan_next(struct bodyscan *s, struct str *in);
 
 /* True when a violation is followed by more than LIMIT_BODY_SWALLOW_BYTES: it does not pay to

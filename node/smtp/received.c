@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "node/smtp/address.h"
 
+#define NAME_BYTES   (sizeof "Received:" - 1)
 #define FOLD_COLUMNS 77 /* a line stays below 78 bytes, CRLF not counted */
 
 /* Appends words to a field and folds in front of one that would pass the column. */
@@ -25,7 +26,9 @@ static void put(struct writer *w, struct str s)
 /* One word of three parts, without a fold between them. */
 static void word3(struct writer *w, struct str a, struct str b, struct str c)
 {
-    if (w->column + 1 + a.n + b.n + c.n > FOLD_COLUMNS) {
+    bool is_first = w->n == NAME_BYTES; /* a line of white space is obsolete syntax */
+
+    if (!is_first && w->column + 1 + a.n + b.n + c.n > FOLD_COLUMNS) {
         put(w, STR("\r\n\t"));
         w->column = 8; /* as a tab shows */
     } else {

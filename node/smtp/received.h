@@ -3,10 +3,11 @@
  * behind "with" by RFC 3848, date by RFC 5322 3.3.
  *
  *   Received: from client.example ([192.0.2.1]) by mx1.example (trispool NAME)
- *   	with ESMTPS (TLSv1.3 TLS_AES_256_GCM_SHA384) id 01J0...; for <a@b.example>;
+ *   	with ESMTPS (TLSv1.3 TLS_AES_256_GCM_SHA384)
+ *   	id 00040000000010000000000003 for <a@b.example>;
  *   	Tue, 24 Nov 2026 01:46:56 +0000
  *
- * Folded so that lines stay below 78 bytes unless one word alone is longer. Nothing a client
+ * Folded so that lines stay below 78 bytes unless one clause alone is longer. Nothing a client
  * said can add a line or leave its clause: a HELO name that is neither a domain nor an address
  * literal is left out (the address stands in its place), a recipient with other than printable
  * ASCII too.
