@@ -54,8 +54,7 @@ size_t config_utf8(struct str s, uint32_t *character)
     return n;
 }
 
-/* Characters that do not show, or that a terminal would obey. */
-static bool is_hidden(uint32_t cp)
+bool config_is_hidden(uint32_t cp)
 {
     return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || (cp >= 0x200e && cp <= 0x200f) ||
            (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069) || cp == 0xfeff ||
@@ -74,7 +73,7 @@ static size_t show(struct str s, size_t columns, char *buf, size_t size)
 
         if (n + 5 > size)
             break;
-        if (bytes == 0 || is_hidden(cp)) {
+        if (bytes == 0 || config_is_hidden(cp)) {
             buf[n++] = cp == '\t' ? ' ' : '?';
             bytes = bytes == 0 ? 1 : bytes;
         } else {
@@ -183,7 +182,7 @@ static void check_bytes(struct config *c, size_t file)
         if (n == 0)
             config_mistake(c, m, "byte 0x%02x is not UTF-8 text",
                            (unsigned)(unsigned char)rest.p[0]);
-        else if (is_hidden(cp) && cp != '\t' && cp != '\n' && !is_crlf)
+        else if (config_is_hidden(cp) && cp != '\t' && cp != '\n' && !is_crlf)
             complain(c, m, cp);
         c->unreadable |= c->mistake_count > before;
         at += n > 0 ? n : 1;

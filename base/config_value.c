@@ -224,12 +224,17 @@ static const char *read_word(struct config *c, const struct config_key *row, str
                        guess != NULL ? "'?)" : "");
 }
 
+/* Escapes in quotes can make any character, also those that a file may not have. */
 static const char *read_text(struct config *c, struct str text, size_t max, const char **out)
 {
-    for (size_t i = 0; i < text.n; i++)
-        if ((unsigned char)text.p[i] < 0x20 || text.p[i] == 0x7f)
-            return config_said(c, "may not hold the control character U+%04X",
-                               (unsigned)(unsigned char)text.p[i]);
+    for (struct str rest = text; rest.n > 0;) {
+        uint32_t character = 0;
+        size_t n = config_utf8(rest, &character);
+
+        if (n == 0 || config_is_hidden(character))
+            return config_said(c, "may not hold the character U+%04X", (unsigned)character);
+        rest = str_from(rest, n);
+    }
     if (text.n == 0)
         return "may not be empty";
     if (text.n > max)

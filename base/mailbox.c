@@ -30,6 +30,11 @@ struct mailbox *mailbox_new(size_t limit)
 void mailbox_free(struct mailbox **m)
 {
     ASSERT((*m)->first == NULL);
+    mailbox_abandon(m);
+}
+
+void mailbox_abandon(struct mailbox **m)
+{
     close((*m)->fd);
     pthread_mutex_destroy(&(*m)->lock);
     free(*m);

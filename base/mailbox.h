@@ -22,7 +22,9 @@ struct mailbox;
 
 struct mailbox *mailbox_new(size_t limit); /* ASSERTs on out of memory: only at start */
 void mailbox_free(struct mailbox **m);     /* must be empty */
-int mailbox_fd(const struct mailbox *m);   /* poll for reading */
+/* The same when nobody owns the mail in it any more: it is not looked at. */
+void mailbox_abandon(struct mailbox **m);
+int mailbox_fd(const struct mailbox *m); /* poll for reading */
 
 /* Takes the mail. E_FULL: at the limit; the mail stays the caller's. */
 MUST_CHECK enum err mailbox_post(struct mailbox *m, struct mail *mail);

@@ -15,22 +15,22 @@ static const struct {
 #undef X
 };
 
-void stat_add(enum stat s, int64_t n)
+void stat_add(enum stat_id s, int64_t n)
 {
     atomic_fetch_add_explicit(&values[s], (uint64_t)n, memory_order_relaxed);
 }
 
-void stat_set(enum stat s, uint64_t value)
+void stat_set(enum stat_id s, uint64_t value)
 {
     atomic_store_explicit(&values[s], value, memory_order_relaxed);
 }
 
-uint64_t stat_get(enum stat s)
+uint64_t stat_get(enum stat_id s)
 {
     return atomic_load_explicit(&values[s], memory_order_relaxed);
 }
 
-const char *stat_name(enum stat s)
+const char *stat_name(enum stat_id s)
 {
     ASSERT(s < STAT_COUNT);
     return table[s].name;
@@ -60,7 +60,7 @@ size_t stats_text(char *buf, size_t size)
         w = snprintf(buf + n, size - n,
                      "# HELP trispool_%s %s\n# TYPE trispool_%s %s\ntrispool_%s %llu\n", name,
                      table[i].help, name, type, name,
-                     (unsigned long long)stat_get((enum stat)i));
+                     (unsigned long long)stat_get((enum stat_id)i));
         if (w < 0 || (size_t)w >= size - n)
             break;
         n += (size_t)w;

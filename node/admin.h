@@ -31,6 +31,8 @@ struct admin_options {
  * E_EXISTS: another process answers on the path. E_IO, E_FULL. Logged. */
 MUST_CHECK enum err admin_start(struct admin **out, struct node *n, struct event_base *base,
                                 const struct admin_options *o);
-/* Cuts the sessions, removes the socket, waits for answers that are under way: the control,
- * writer and cluster threads must still run. */
+/* Cuts all sessions and removes the socket: when the daemon begins to stop. */
+void admin_close(struct admin *a);
+/* Closes, and frees. After cluster_stop() and control_thread_stop(), which may still answer,
+ * and before spool_close(). */
 void admin_stop(struct admin **a);

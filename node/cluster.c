@@ -223,8 +223,9 @@ static void dispatch(struct cluster *c, struct mail *m)
     case CLUSTER_MAIL_WRITTEN:
         cluster_written(c, (struct writer_request *)m);
         break;
-    case CLUSTER_MAIL_NOTICE:
-        notice(c); /* belongs to the control thread */
+    case CLUSTER_MAIL_NOTICE: /* belongs to the control thread */
+        if (!c->ended)
+            notice(c);
         break;
     case CLUSTER_MAIL_ANSWER: {
         struct control_answer *a = (struct control_answer *)m;
@@ -393,19 +394,19 @@ void cluster_take_last(struct cluster *c)
 {
     struct mail *m = mailbox_take(c->box), *next;
 
-    for (; m != NULL; m = next) {
+    for (; m != NULL && c->sched != NULL; m = next) {
         next = m->next;
         dispatch(c, m);
     }
 }
 
-void cluster_free(struct cluster **cp)
+void cluster_end(struct cluster *c)
 {
-    struct cluster *c = *cp;
-
-    *cp = NULL;
+    c->ended = true;
+    cluster_take_last(c);
+    cluster_probe_ended(c);
     if (c->sched != NULL) {
-        cluster_take_last(c);
+        cluster_parked_free(c);
         cluster_routes_free(c);
         cluster_orders_free(c);
         sched_free(&c->sched);
@@ -414,12 +415,20 @@ void cluster_free(struct cluster **cp)
         dns_close(&c->dns);
     if (c->reader != NULL)
         spool_reader_close(&c->reader);
-    if (c->base != NULL) {
+}
+
+void cluster_free(struct cluster **cp)
+{
+    struct cluster *c = *cp;
+
+    *cp = NULL;
+    if (c->box_event != NULL) {
         event_free(c->box_event);
         event_free(c->wake);
         event_free(c->retry);
-        event_base_free(c->base);
     }
-    mailbox_free(&c->box);
+    if (c->base != NULL)
+        event_base_free(c->base);
+    mailbox_abandon(&c->box);
     free(c);
 }

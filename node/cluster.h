@@ -37,7 +37,9 @@ void cluster_drain(struct cluster *c);
 void cluster_join(struct cluster *c);
 /* After join, and after the smtp threads ended: turns what they handed back into writes. */
 void cluster_take_last(struct cluster *c);
-void cluster_free(struct cluster **c); /* after the writer has answered all */
+/* After the writer has answered all, before the control thread stops: frees what is left. */
+void cluster_end(struct cluster *c);
+void cluster_free(struct cluster **c); /* after the control thread stopped */
 
 /* A message became durable and was answered 250. */
 void cluster_message_new(struct cluster *c, const struct envelope *e);

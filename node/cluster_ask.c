@@ -84,6 +84,17 @@ static void probe(struct cluster *c, struct cluster_ask *a)
     send_back(a);
 }
 
+void cluster_probe_ended(struct cluster *c)
+{
+    struct cluster_ask *a = c->probe;
+
+    c->probe = NULL;
+    if (a == NULL)
+        return;
+    a->err = E_IO;
+    send_back(a);
+}
+
 void cluster_probed(struct cluster *c, const struct sched_action *act)
 {
     struct cluster_ask *a = c->probe;

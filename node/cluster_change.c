@@ -282,6 +282,8 @@ static void message_changed(struct cluster *c, const struct envelope *e)
     struct delivery_job *j;
     enum err why;
 
+    if (c->ended)
+        return;
     if (cluster_message_of(c, e, &ev.message, domain)) {
         cluster_tell(c, &ev);
         cluster_order_try(c, e->id);
@@ -301,7 +303,7 @@ void cluster_written(struct cluster *c, struct writer_request *r)
 {
     struct delivery_job *j = r->ctx;
 
-    if (r->err == E_FULL) { /* the disk is full even for this: again in a second */
+    if (r->err == E_FULL && !c->ended) { /* the disk is full even for this: again in a second */
         r->mail.next = c->parked;
         c->parked = &r->mail;
         return;
@@ -319,6 +321,18 @@ void cluster_written(struct cluster *c, struct writer_request *r)
     writer_request_free(c->node->writer, &r);
     cluster_order_try(c, j->env.id);
     cluster_job_free(&j);
+}
+
+void cluster_parked_free(struct cluster *c)
+{
+    while (c->parked != NULL) {
+        struct writer_request *r = (struct writer_request *)c->parked;
+        struct delivery_job *j = r->ctx;
+
+        c->parked = c->parked->next;
+        writer_request_free(c->node->writer, &r);
+        cluster_job_free(&j);
+    }
 }
 
 void cluster_retry_parked(struct cluster *c)
@@ -381,6 +395,10 @@ void cluster_result(struct cluster *c, struct delivery_job *j)
 {
     enum err e;
 
+    if (c->ended) {
+        cluster_job_free(&j);
+        return;
+    }
     if (j->result == NULL || !j->result->begun) {
         untried(c, j);
         return;

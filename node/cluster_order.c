@@ -143,7 +143,8 @@ static void act(struct cluster *c, const struct order *o)
         j->outcome.write = OUTCOME_NOTHING;
         break;
     case OPERATE_DELETE:
-    case OPERATE_BOUNCE:
+    case OPERATE_BOUNCE: /* held until it is written: no try may begin meanwhile */
+        cluster_tell(c, &(struct sched_event){.type = SCHED_EV_HOLD, .id = o->id});
         e = outcome_of_operator(&j->env,
                                 o->op == OPERATE_DELETE ? OUTCOME_PURGE : OUTCOME_BOUNCE, NULL,
                                 now_ms, &j->arena, &j->outcome);
@@ -175,7 +176,7 @@ void cluster_order_try(struct cluster *c, struct mid id)
 {
     struct order **at = &c->orders, *o;
 
-    if (c->orders == NULL || is_busy(c, id))
+    if (c->orders == NULL || c->ended || is_busy(c, id))
         return;
     while ((o = *at) != NULL) {
         uint64_t index = o->operation;

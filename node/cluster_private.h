@@ -18,7 +18,7 @@ struct cluster {
     struct mailbox *box;
     struct event *box_event, *wake, *retry;
     pthread_t thread;
-    bool running;
+    bool running, ended; /* ended: what comes in now is only freed */
     struct sched *sched;
     struct dns *dns;
     struct spool_reader *reader;
@@ -51,6 +51,7 @@ void cluster_result(struct cluster *c, struct delivery_job *j);
 void cluster_expire(struct cluster *c, struct mid id);
 void cluster_written(struct cluster *c, struct writer_request *r);
 void cluster_retry_parked(struct cluster *c);
+void cluster_parked_free(struct cluster *c);
 void cluster_dead_dsns(struct cluster *c, struct str domain, enum route_result why);
 MUST_CHECK enum err cluster_scan(struct cluster *c); /* at start: the whole spool */
 void cluster_rescan(struct cluster *c); /* offers what the scheduler had no room for */
@@ -71,4 +72,5 @@ void cluster_drop_closed(struct cluster *c);
 
 /* cluster_ask.c */
 void cluster_answer(struct cluster *c, struct cluster_ask *a);
+void cluster_probe_ended(struct cluster *c);
 void cluster_probed(struct cluster *c, const struct sched_action *a);

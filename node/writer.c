@@ -288,17 +288,30 @@ enum err writer_start(struct writer **out, const struct writer_options *o)
     return OK;
 }
 
-void writer_stop(struct writer **wp)
+void writer_join(struct writer *w)
 {
-    struct writer *w = *wp;
     struct writer_request *wake = writer_request_new(WRITER_UNSTAGE, NULL, 0, NULL);
 
-    *wp = NULL;
     ASSERT(wake != NULL); /* a request without effect, to end the wait */
     wake->body_number = UINT64_MAX;
     atomic_store(&w->stopping, true);
     writer_post_always(w, wake);
     pthread_join(w->thread, NULL);
+}
+
+void writer_free(struct writer **wp)
+{
+    struct writer *w = *wp;
+    struct mail *m = mailbox_take(w->box), *next;
+
+    *wp = NULL;
+    for (; m != NULL; m = next) { /* posted too late: only what nobody waits for may be */
+        struct writer_request *r = (struct writer_request *)m;
+
+        next = m->next;
+        ASSERT(r->answer_to == NULL);
+        writer_request_free(w, &r);
+    }
     mailbox_free(&w->box);
     free(w);
 }

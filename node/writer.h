@@ -61,8 +61,9 @@ struct writer_options {
 };
 
 MUST_CHECK enum err writer_start(struct writer **out, const struct writer_options *o);
-/* Commits and answers all that waits, then ends the thread. Nobody may post any more. */
-void writer_stop(struct writer **w);
+/* Commits and answers all that waits, then ends the thread. */
+void writer_join(struct writer *w);
+void writer_free(struct writer **w); /* after all answers were taken and freed */
 
 /* NULL: out of memory. */
 struct writer_request *writer_request_new(enum writer_op op, struct mailbox *answer_to,

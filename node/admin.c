@@ -1,0 +1,245 @@
+#include "node/admin.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "node/admin_parts.h"
+
+#define GROUP "trispool"
+
+enum { MAIL_CONTROL, MAIL_CLUSTER };
+
+/* --- answers of other threads --- */
+
+void admin_asked_free(struct admin_asked *s)
+{
+    free(s->cluster);
+    s->cluster = NULL;
+    if (s->control != NULL)
+        control_answer_free(&s->control);
+}
+
+static void answered(struct admin *a, struct mail *m)
+{
+    struct admin_asked got = {NULL, NULL};
+    struct admin_asked *state = NULL;
+    uint64_t number;
+
+    if (m->kind == MAIL_CONTROL) {
+        got.control = (struct control_answer *)m;
+        number = got.control->tag;
+    } else {
+        got.cluster = (struct cluster_ask *)m;
+        number = (uint64_t)(uintptr_t)got.cluster->ctx;
+    }
+    if (a->server != NULL)
+        state = admin_server_state(a->server, number);
+    if (state == NULL) {
+        admin_asked_free(&got);
+        return;
+    }
+    admin_asked_free(state);
+    *state = got;
+    admin_server_wake(a->server, number);
+}
+
+static void take_answers(struct admin *a)
+{
+    struct mail *m = mailbox_take(a->box);
+
+    while (m != NULL) {
+        struct mail *next = m->next;
+
+        answered(a, m);
+        m = next;
+    }
+}
+
+static void box_cb(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    take_answers(arg);
+}
+
+struct cluster_ask *admin_ask_new(enum cluster_ask_kind kind, struct str domain,
+                                  uint64_t generation)
+{
+    struct cluster_ask *a = calloc(1, sizeof *a);
+
+    if (a == NULL)
+        return NULL;
+    a->kind = kind;
+    a->generation = generation;
+    if (!str_to_z(domain, a->domain, sizeof a->domain)) {
+        free(a);
+        return NULL;
+    }
+    return a;
+}
+
+enum admin_next admin_ask(struct admin_call *c, struct cluster_ask *q)
+{
+    struct admin *a = c->ctx;
+
+    if (q == NULL)
+        return admin_fail_err(c, E_FULL, "memory");
+    q->answer_to = a->box;
+    q->answer_kind = MAIL_CLUSTER;
+    q->ctx = (void *)(uintptr_t)c->number;
+    cluster_ask(a->node->cluster, q);
+    return admin_wait(c, LIMIT_ADMIN_ANSWER_MS);
+}
+
+enum admin_next admin_propose(struct admin_call *c, const struct command *cmd)
+{
+    struct admin *a = c->ctx;
+    struct control_propose_to to = {.box = a->box, .kind = MAIL_CONTROL, .tag = c->number};
+    enum err e = control_propose(a->node->control, cmd, &to);
+    const char *why;
+
+    if (e == OK)
+        return admin_wait(c, LIMIT_ADMIN_ANSWER_MS);
+    why = command_check(cmd);
+    if (e == E_PROTO)
+        return admin_fail(c, ADMIN_EXIT_USAGE, why != NULL ? why : err_text(e),
+                          c->command->name, NULL);
+    return admin_fail_err(c, e, "control log");
+}
+
+/* --- endings --- */
+
+enum admin_next admin_timed_out(struct admin_call *c)
+{
+    return admin_fail(c, ADMIN_EXIT_TEMPORARY, "the daemon's threads do not answer in time",
+                      c->command->name, "look at its log; try again");
+}
+
+enum admin_next admin_fail_err(struct admin_call *c, enum err e, const char *where)
+{
+    switch (e) {
+    case E_NOTFOUND:
+        return admin_fail(c, ADMIN_EXIT_NEGATIVE, "not found", where, NULL);
+    case E_AGAIN:
+    case E_TIMEOUT:
+    case E_FULL:
+        return admin_fail(c, ADMIN_EXIT_TEMPORARY, "a limit of the daemon is reached", where,
+                          "try again later");
+    case E_CORRUPT:
+        return admin_fail(c, ADMIN_EXIT_NEGATIVE, "the record is damaged on disk", where,
+                          "see spool_corrupt in the log; the record is kept as it is");
+    case E_IO:
+        return admin_fail(c, ADMIN_EXIT_UNREACHABLE, "the store has failed", where,
+                          "check the disk; the daemon stops and must be started again");
+    default:
+        return admin_fail(c, ADMIN_EXIT_NEGATIVE, err_text(e), where, NULL);
+    }
+}
+
+enum admin_next admin_fail_proposal(struct admin_call *c, const struct control_answer *a,
+                                    const char *where)
+{
+    const char *why = a->refused != NULL ? a->refused : err_text(a->err);
+
+    if (a->refused == NULL && a->err == E_IO)
+        return admin_fail(c, ADMIN_EXIT_UNREACHABLE,
+                          "the control log has failed; it is not known whether this counts",
+                          where, "look again once the daemon is back");
+    if (a->err == E_FULL)
+        return admin_fail(c, ADMIN_EXIT_TEMPORARY, why, where, "try again later");
+    return admin_fail(c, ADMIN_EXIT_NEGATIVE, why, where, NULL);
+}
+
+/* --- clocks --- */
+
+struct admin_times admin_times_now(const struct admin *a)
+{
+    return (struct admin_times){control_now_ms(a->node->control), clock_wall_ms()};
+}
+
+int64_t admin_wall_of(const struct admin_times *t, uint64_t cluster_ms)
+{
+    if (cluster_ms == 0 || cluster_ms > INT64_MAX / 2)
+        return 0;
+    return t->wall_ms + ((int64_t)cluster_ms - (int64_t)t->cluster_ms);
+}
+
+uint64_t admin_age_s(const struct admin_times *t, uint64_t cluster_ms)
+{
+    return t->cluster_ms > cluster_ms ? (t->cluster_ms - cluster_ms) / 1000 : 0;
+}
+
+/* --- life --- */
+
+/* One table out of those of the files. */
+static size_t gather(struct admin_command *out)
+{
+    const struct admin_table parts[] = {
+        admin_status_table(),  admin_queue_table(),  admin_operate_table(),
+        admin_message_table(), admin_domain_table(), admin_domain_set_table(),
+        admin_plan_table(),    admin_config_table(),
+    };
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        for (size_t k = 0; k < parts[i].count; k++) {
+            ASSERT(n < ADMIN_COMMANDS_MAX);
+            out[n++] = parts[i].commands[k];
+        }
+    return n;
+}
+
+enum err admin_start(struct admin **out, struct node *n, struct event_base *base,
+                     const struct admin_options *o)
+{
+    struct admin *a = calloc(1, sizeof *a);
+    struct admin_server_options so = {
+        .path = o->path,
+        .base = base,
+        .group = GROUP,
+        .table = {.ctx = a},
+    };
+    enum err e;
+
+    *out = NULL;
+    if (a == NULL)
+        return E_FULL;
+    a->node = n;
+    a->o = *o;
+    so.table.commands = a->commands;
+    so.table.count = gather(a->commands);
+    a->box = mailbox_new(1); /* gets answers only, which have no limit of their own */
+    a->box_event = event_new(base, mailbox_fd(a->box), EV_READ | EV_PERSIST, box_cb, a);
+    e = a->box_event != NULL && event_add(a->box_event, NULL) == 0 ? OK : E_FULL;
+    if (e == OK)
+        e = spool_reader_open(n->spool, &a->reader);
+    if (e == OK)
+        e = admin_server_start(&a->server, &so);
+    if (e != OK)
+        admin_stop(&a);
+    *out = a;
+    return e;
+}
+
+void admin_close(struct admin *a)
+{
+    if (a->server != NULL)
+        admin_server_stop(&a->server);
+}
+
+void admin_stop(struct admin **admin)
+{
+    struct admin *a = *admin;
+
+    admin_close(a);
+    take_answers(a);
+    if (a->box_event != NULL)
+        event_free(a->box_event);
+    if (a->reader != NULL)
+        spool_reader_close(&a->reader);
+    mailbox_free(&a->box);
+    free(a);
+    *admin = NULL;
+}

@@ -1,0 +1,379 @@
+#include "node/daemon.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/thread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/stats.h"
+#include "node/admin.h"
+#include "node/cluster.h"
+#include "node/net/tls.h"
+#include "node/node.h"
+#include "node/scrub.h"
+#include "node/smtp_thread.h"
+
+#define STOP_POLL_MS 20
+#define STOP_MS      15000 /* sessions that take longer are cut */
+
+struct daemon {
+    struct node *node;
+    const char *config_path;
+    struct event_base *base;
+    struct event *term, *intr, *hup, *stop_poll, *watchdog, *fence;
+    struct admin *admin;
+    struct scrub *scrub;
+    uint64_t stop_at_ms;
+    char path[512];
+};
+
+/* --- settings --- */
+
+static void settings_free(void *value)
+{
+    struct node_settings *s = value;
+
+    node_config_free(&s->config);
+    SSL_CTX_free(s->server_tls);
+    SSL_CTX_free(s->client_tls);
+    free(s);
+}
+
+/* NULL: the configuration or a file it names is wrong; said on stderr. */
+static struct node_settings *settings_load(const char *path)
+{
+    struct node_settings *s = calloc(1, sizeof *s);
+    char why[512];
+
+    ASSERT(s != NULL);
+    if (node_config_load(path, &s->config, stderr) != OK) {
+        free(s);
+        return NULL;
+    }
+    if ((s->config->smtp.tls_certificate_file != NULL &&
+         tls_server_context(s->config->smtp.tls_certificate_file, s->config->smtp.tls_key_file,
+                            &s->server_tls, why, sizeof why) != OK) ||
+        tls_client_context(s->config->delivery.tls_ca_file, &s->client_tls, why, sizeof why) !=
+            OK) {
+        fprintf(stderr, "%s: TLS: %s\n", path, why);
+        settings_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+static void reload(void *ctx)
+{
+    struct daemon *d = ctx;
+    struct node_settings *fresh = settings_load(d->config_path);
+    struct config_change changes[NODE_CONFIG_KEYS_MAX];
+    struct snapshot_ref *ref;
+    size_t n;
+
+    if (fresh == NULL) {
+        LOG(EV_RELOAD_FAILED, L_CSTR("file", d->config_path));
+        sd_notify(0, "STATUS=the configuration has errors; the old one stays in force");
+        return;
+    }
+    ref = snapshot_hold(d->node->settings);
+    n = node_config_diff(((const struct node_settings *)snapshot_value(ref))->config,
+                         fresh->config, changes, NODE_CONFIG_KEYS_MAX);
+    snapshot_release(&ref);
+    for (size_t i = 0; i < n && i < NODE_CONFIG_KEYS_MAX; i++)
+        if (changes[i].restart)
+            LOG(EV_SETTING_IGNORED, L_CSTR("key", changes[i].key));
+    log_set_level((enum log_level)fresh->config->log.level);
+    snapshot_publish(d->node->settings, fresh);
+    LOG(EV_RELOAD, L_CSTR("file", d->config_path), L_U64("changes", n));
+    sd_notify(0, "STATUS=running");
+}
+
+/* --- signals and timers --- */
+
+static void on_term(evutil_socket_t sig, short what, void *arg)
+{
+    struct daemon *d = arg;
+    struct timeval tv = {0, STOP_POLL_MS * 1000};
+
+    (void)sig;
+    (void)what;
+    if (atomic_exchange(&d->node->stopping, true))
+        return;
+    sd_notify(0, "STOPPING=1");
+    d->stop_at_ms = clock_boot_ms() + STOP_MS;
+    cluster_drain(d->node->cluster);
+    for (size_t i = 0; i < d->node->smtp_count; i++)
+        smtp_thread_drain(d->node->smtp[i]);
+    event_add(d->stop_poll, &tv);
+}
+
+static void on_stop_poll(evutil_socket_t fd, short what, void *arg)
+{
+    struct daemon *d = arg;
+    bool idle = atomic_load(&d->node->sessions) == 0 && stat_get(STAT_CONNS_OUT) == 0;
+
+    (void)fd;
+    (void)what;
+    if (idle || clock_boot_ms() >= d->stop_at_ms)
+        event_base_loopbreak(d->base);
+}
+
+static void on_hup(evutil_socket_t sig, short what, void *arg)
+{
+    (void)sig;
+    (void)what;
+    reload(arg);
+}
+
+static void on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+    sd_notify(0, "WATCHDOG=1");
+}
+
+/* The first disk error of any thread ends the node: it must acknowledge nothing more. */
+static void on_fence(evutil_socket_t fd, short what, void *arg)
+{
+    struct daemon *d = arg;
+
+    (void)fd;
+    (void)what;
+    if (atomic_load(&d->node->fenced))
+        event_base_loopbreak(d->base);
+}
+
+static void fence(void *ctx, enum err why)
+{
+    struct daemon *d = ctx;
+
+    (void)why; /* logged where it arose */
+    atomic_store(&d->node->fenced, true);
+    event_active(d->fence, EV_TIMEOUT, 0); /* the base has locks: from any thread */
+}
+
+static void events_new(struct daemon *d)
+{
+    uint64_t usec = 0;
+
+    d->term = evsignal_new(d->base, SIGTERM, on_term, d);
+    d->intr = evsignal_new(d->base, SIGINT, on_term, d);
+    d->hup = evsignal_new(d->base, SIGHUP, on_hup, d);
+    d->stop_poll = event_new(d->base, -1, EV_PERSIST, on_stop_poll, d);
+    d->watchdog = event_new(d->base, -1, EV_PERSIST, on_watchdog, d);
+    d->fence = event_new(d->base, -1, 0, on_fence, d);
+    ASSERT(d->term && d->intr && d->hup && d->stop_poll && d->watchdog && d->fence);
+    event_add(d->term, NULL);
+    event_add(d->intr, NULL);
+    event_add(d->hup, NULL);
+    if (sd_watchdog_enabled(0, &usec) > 0 && usec > 0) {
+        struct timeval tv = {(time_t)(usec / 2 / 1000000), (suseconds_t)(usec / 2 % 1000000)};
+
+        event_add(d->watchdog, &tv);
+    }
+}
+
+static void events_free(struct daemon *d)
+{
+    event_free(d->term);
+    event_free(d->intr);
+    event_free(d->hup);
+    event_free(d->stop_poll);
+    event_free(d->watchdog);
+    event_free(d->fence);
+}
+
+/* --- start --- */
+
+static enum err make_dir(const char *path)
+{
+    if (mkdir(path, 0750) == 0 || errno == EEXIST)
+        return OK;
+    LOG(EV_INTERNAL, L_CSTR("call", "mkdir"), L_CSTR("path", path),
+        L_CSTR("error", strerror(errno)));
+    return E_IO;
+}
+
+static const char *sub_dir(struct daemon *d, const struct node_config *c, const char *name)
+{
+    snprintf(d->path, sizeof d->path, "%s/%s", c->data_dir, name);
+    return d->path;
+}
+
+static enum err open_stores(struct daemon *d, const struct node_config *c)
+{
+    struct node *n = d->node;
+    bool is_new;
+    enum err e = make_dir(c->data_dir);
+
+    if (e == OK)
+        e = make_dir(sub_dir(d, c, "control"));
+    if (e == OK)
+        e = make_dir(sub_dir(d, c, "spool"));
+    if (e != OK)
+        return e;
+    is_new = access(sub_dir(d, c, "spool/data"), F_OK) != 0;
+    e = spool_open(&n->spool, &(struct spool_options){.dir = sub_dir(d, c, "spool"),
+                                                      .map_bytes = c->spool.map_bytes,
+                                                      .quota_bytes = c->spool.quota_bytes});
+    if (e != OK)
+        return e;
+    e = control_thread_start(
+        &n->control, &(struct control_thread_options){.dir = sub_dir(d, c, "control"),
+                                                      .site = (uint16_t)c->site,
+                                                      .create = is_new,
+                                                      .fence = fence,
+                                                      .fence_ctx = d,
+                                                      .notices = cluster_box(n->cluster),
+                                                      .notice_kind = CLUSTER_MAIL_NOTICE});
+    if (e != OK)
+        return e;
+    n->session_epoch = control_thread_session(n->control);
+    LOG(EV_SESSION_OPENED, L_U64("site", n->site), L_U64("epoch", n->session_epoch));
+    return OK;
+}
+
+static uint64_t cluster_ms(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    return control_now_ms(d->node->control);
+}
+
+static enum err start_threads(struct daemon *d, const struct node_config *c)
+{
+    struct node *n = d->node;
+    enum err e = writer_start(&n->writer, &(struct writer_options){.spool = n->spool,
+                                                                   .blocks = &n->blocks,
+                                                                   .cluster_ms = cluster_ms,
+                                                                   .fence = fence,
+                                                                   .ctx = d});
+
+    for (uint64_t i = 0; e == OK && i < c->smtp.threads; i++) {
+        e = smtp_thread_start(n, &n->smtp[n->smtp_count]);
+        if (e == OK)
+            n->smtp_count++;
+    }
+    if (e == OK)
+        e = cluster_run(n->cluster);
+    if (e == OK)
+        e = scrub_start(&d->scrub, n->spool, c->spool.scrub_rate_bytes);
+    if (e == OK)
+        e = admin_start(&d->admin, n, d->base,
+                        &(struct admin_options){.path = c->control_socket,
+                                                .started_wall_ms = clock_wall_ms(),
+                                                .reload = reload,
+                                                .ctx = d});
+    return e;
+}
+
+/* --- stop: see the header; each part exists or not --- */
+
+static void stop_all(struct daemon *d)
+{
+    struct node *n = d->node;
+
+    if (d->admin != NULL)
+        admin_close(d->admin);
+    if (d->scrub != NULL)
+        scrub_stop(&d->scrub);
+    for (size_t i = 0; i < n->smtp_count; i++)
+        smtp_thread_join(n->smtp[i]);
+    cluster_join(n->cluster);
+    if (n->control != NULL && n->writer != NULL)
+        cluster_take_last(n->cluster); /* results that came while stopping become writes */
+    if (n->writer != NULL)
+        writer_join(n->writer);
+    for (size_t i = 0; i < n->smtp_count; i++)
+        smtp_thread_free(&n->smtp[i]);
+    cluster_end(n->cluster);
+    if (n->control != NULL)
+        control_thread_stop(&n->control);
+    if (d->admin != NULL)
+        admin_stop(&d->admin);
+    cluster_free(&n->cluster);
+    if (n->writer != NULL)
+        writer_free(&n->writer);
+    if (n->spool != NULL)
+        spool_close(&n->spool);
+}
+
+static void raise_fd_limit(void)
+{
+    struct rlimit rl;
+
+    if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < rl.rlim_max) {
+        rl.rlim_cur = rl.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &rl);
+    }
+}
+
+static void announce(const struct node *n, const struct node_config *c)
+{
+    stat_set(STAT_COPIES_REQUIRED, c->copies);
+    if (c->copies == 1)
+        LOG(EV_ONE_COPY, L_U64("copies", 1));
+    LOG(EV_START, L_CSTR("version", TRISPOOL_VERSION), L_CSTR("hostname", c->hostname),
+        L_U64("site", c->site), L_U64("copies", c->copies), L_U64("epoch", n->session_epoch),
+        L_U64("pid", getpid()));
+    sd_notify(0, "READY=1\nSTATUS=running");
+}
+
+static int run(struct daemon *d, const struct node_config *c)
+{
+    int status = 0;
+
+    if (open_stores(d, c) != OK || start_threads(d, c) != OK) {
+        status = atomic_load(&d->node->fenced) ? DAEMON_EXIT_FENCED : DAEMON_EXIT_START;
+    } else {
+        announce(d->node, c);
+        event_base_dispatch(d->base);
+        if (atomic_load(&d->node->fenced))
+            status = DAEMON_EXIT_FENCED;
+    }
+    stop_all(d);
+    LOG(EV_STOP, L_I64("status", status));
+    return status;
+}
+
+int daemon_run(const char *config_path)
+{
+    struct daemon d = {.config_path = config_path};
+    struct node_settings *settings = settings_load(config_path);
+    struct snapshot_ref *ref;
+    int status;
+
+    if (settings == NULL)
+        return NODE_CONFIG_EXIT_BAD;
+    signal(SIGPIPE, SIG_IGN);
+    evthread_use_pthreads();
+    raise_fd_limit();
+    log_set_level((enum log_level)settings->config->log.level);
+    d.node = calloc(1, sizeof *d.node);
+    d.base = event_base_new();
+    ASSERT(d.node != NULL && d.base != NULL);
+    d.node->site = (uint16_t)settings->config->site;
+    atomic_init(&d.node->next_counter, 1);
+    block_pool_init(&d.node->blocks, LIMIT_NODE_BLOCK_BYTES);
+    d.node->settings = snapshot_new(settings, settings_free);
+    d.node->cluster = cluster_new(d.node);
+    events_new(&d);
+    ref = snapshot_hold(d.node->settings);
+    status = run(&d, settings->config);
+    snapshot_release(&ref);
+    events_free(&d);
+    event_base_free(d.base);
+    snapshot_free(&d.node->settings);
+    free(d.node);
+    return status;
+}
