@@ -54,11 +54,19 @@ trispool_pkg(JANSSON jansson)
 trispool_pkg(XXHASH libxxhash)
 trispool_pkg(SYSTEMD libsystemd)
 
-# trispool_module(name DEPENDS modules... LIBS libraries... SOURCES extra generated sources...)
-# Library of all .c files of this folder; target names use _ for /.
+# trispool_module(name DEPENDS modules... LIBS libraries... SOURCES extra generated sources...
+#                 [EXCEPT regex] [ONLY regex])
+# Library of all .c files of this folder (EXCEPT, ONLY: by the name of the file, where one folder
+# holds two libraries); target names use _ for /.
 function(trispool_module name)
-  cmake_parse_arguments(M "" "" "DEPENDS;LIBS;SOURCES" ${ARGN})
+  cmake_parse_arguments(M "" "EXCEPT;ONLY" "DEPENDS;LIBS;SOURCES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
+  if(M_EXCEPT)
+    list(FILTER sources EXCLUDE REGEX "/${M_EXCEPT}[^/]*$")
+  endif()
+  if(M_ONLY)
+    list(FILTER sources INCLUDE REGEX "/${M_ONLY}[^/]*$")
+  endif()
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench|main)\\.c$")
   list(FILTER tests INCLUDE REGEX "_(test|fuzz|bench)\\.c$")
