@@ -132,3 +132,34 @@ void heap_remove(struct heap *h, uint32_t item)
     }
     *node(h, item) = (struct heap_node){0};
 }
+
+/* The items below `item`, itself included; level order allows a depth of 32. */
+static uint32_t check_below(const struct heap *h, uint32_t item, uint32_t at)
+{
+    const struct heap_node *n = node(h, item);
+    uint32_t count = 1;
+
+    ASSERT(at <= h->count);
+    ASSERT(n->left != 0 || n->right == 0);
+    if (n->left != 0) {
+        ASSERT(node(h, n->left)->parent == item);
+        ASSERT(!h->ops->is_before(h->ctx, n->left, item));
+        count += check_below(h, n->left, at * 2);
+    }
+    if (n->right != 0) {
+        ASSERT(node(h, n->right)->parent == item);
+        ASSERT(!h->ops->is_before(h->ctx, n->right, item));
+        count += check_below(h, n->right, at * 2 + 1);
+    }
+    return count;
+}
+
+void heap_check(const struct heap *h)
+{
+    if (h->root == 0) {
+        ASSERT(h->count == 0);
+        return;
+    }
+    ASSERT(node(h, h->root)->parent == 0);
+    ASSERT(check_below(h, h->root, 1) == h->count);
+}

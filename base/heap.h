@@ -34,3 +34,6 @@ static inline uint32_t heap_first(const struct heap *h)
 
 void heap_push(struct heap *h, uint32_t item);   /* not in a heap by this node */
 void heap_remove(struct heap *h, uint32_t item); /* in this heap */
+
+/* ASSERTs shape and order; visits every item: for tests. */
+void heap_check(const struct heap *h);
