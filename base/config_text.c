@@ -138,22 +138,6 @@ struct str config_line(const struct config_file *f, size_t line)
     return str_ends(found, '\r') ? str_head(found, found.n - 1) : found;
 }
 
-struct config_mark config_mark_of_byte(const struct config *c, size_t file, size_t byte)
-{
-    struct str text = c->files[file].text;
-    struct config_mark m = {.file = file, .line = 1, .column = 1};
-
-    for (size_t at = 0; at < byte && at < text.n;) {
-        uint32_t cp = 0;
-        size_t n = config_utf8(str_from(text, at), &cp);
-
-        at += n > 0 ? n : 1;
-        m.line += cp == '\n';
-        m.column = cp == '\n' ? 1 : m.column + 1;
-    }
-    return m;
-}
-
 /* What YAML forbids, and what an editor or a terminal hides from who reads the file. */
 static void complain(struct config *c, struct config_mark at, uint32_t cp)
 {

@@ -72,8 +72,6 @@ static void syntax_mistake(struct reader *r)
         config_mistake(r->c, (struct config_mark){.file = r->file}, "out of memory");
         return;
     }
-    if (p->error == YAML_READER_ERROR)
-        at = config_mark_of_byte(r->c, r->file, p->problem_offset);
     /* what is never closed has its mistake where it opens, not at the end of the file */
     if (strstr(context, "quoted scalar") != NULL)
         at = mark_of(r, p->context_mark);

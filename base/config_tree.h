@@ -86,8 +86,7 @@ size_t config_utf8(struct str s, uint32_t *character);
 /* Characters that do not show, or that a terminal would obey. */
 bool config_is_hidden(uint32_t character);
 
-/* Line and column of the byte. */
-struct config_mark config_mark_of_byte(const struct config *c, size_t file, size_t byte);
+/* Without its end of line. */
 struct str config_line(const struct config_file *f, size_t line);
 
 /* --- config_tree.c --- */
