@@ -64,7 +64,7 @@ struct admin_command {
     const char *name; /* "noun.verb" or "verb" */
     const struct admin_arg *args;
     size_t arg_count;
-    bool changes; /* something: written to the log with the caller's uid */
+    bool audited; /* written to the log with the uid of the caller, before the first step */
     size_t state_bytes;
     enum admin_next (*step)(struct admin_call *c, void *state); /* state: zeroed at first */
     void (*end)(struct admin_call *c, void *state); /* frees what state owns; may be NULL */

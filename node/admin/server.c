@@ -120,7 +120,7 @@ static void begin(struct session *s, struct str line)
         LOG(EV_ADMIN_FAILED, L_CSTR("why", "request"), L_U64("uid", s->call.uid));
         return;
     }
-    if (s->call.command->changes)
+    if (s->call.command->audited)
         LOG(EV_OPERATOR, L_U64("uid", s->call.uid), L_CSTR("asked", s->call.command->name),
             L_STR("request", line));
     schedule(s, ADMIN_AGAIN);
