@@ -11,13 +11,13 @@ void reply_reset(struct reply *r)
     r->ehlo = (struct ehlo){0};
     r->bad = REPLY_FINE;
     r->bytes = r->line_bytes = 0;
-    r->last = r->after_cr = false;
+    r->last = r->after_cr = r->done = false;
     r->kept = r->head_n = 0;
 }
 
 bool reply_begun(const struct reply *r)
 {
-    return r->bytes > 0;
+    return r->bytes > 0 && !r->done;
 }
 
 struct str reply_text(const struct reply *r)
@@ -125,7 +125,7 @@ static bool take(struct reply *r, char c)
 
 enum reply_status reply_feed(struct reply *r, struct str in, size_t *consumed)
 {
-    ASSERT(r->bad == REPLY_FINE);
+    ASSERT(r->bad == REPLY_FINE && !r->done);
     for (size_t i = 0; i < in.n; i++) {
         bool line = take(r, in.p[i]);
 
@@ -133,6 +133,7 @@ enum reply_status reply_feed(struct reply *r, struct str in, size_t *consumed)
             end_line(r);
         if (r->bad != REPLY_FINE || (line && r->last)) {
             *consumed = i + 1;
+            r->done = r->bad == REPLY_FINE;
             return r->bad != REPLY_FINE ? REPLY_BAD : REPLY_DONE;
         }
     }

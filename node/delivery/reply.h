@@ -68,7 +68,7 @@ struct reply {
     /* Private. */
     uint32_t bytes, line_bytes;
     uint16_t line_code;
-    bool last, after_cr;
+    bool last, after_cr, done;
     size_t head_n;
     char head[REPLY_HEAD_BYTES];
 };
@@ -80,7 +80,8 @@ void reply_reset(struct reply *r);
  * REPLY_BAD: r->bad says why; only reply_reset() is allowed next. */
 MUST_CHECK enum reply_status reply_feed(struct reply *r, struct str in, size_t *consumed);
 
-/* True while a reply has begun and is not complete: a peer that closes now cut it in half. */
+/* True while a reply has begun and is not complete: a peer that closes now cut it in half.
+ * After REPLY_DONE it is false. */
 bool reply_begun(const struct reply *r);
 
 /* The kept text; borrowed from r. */

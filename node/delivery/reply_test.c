@@ -82,7 +82,7 @@ START_TEST(a_reply_reads_the_same_however_its_bytes_are_cut)
         reply_reset(&r);
         ck_assert_int_eq(feed(&r, c->in, piece, &rest), c->status);
         ck_assert_int_eq(r.bad, c->bad);
-        ck_assert(reply_begun(&r) == (c->in.n > 0));
+        ck_assert(reply_begun(&r) == (c->in.n > 0 && c->status != REPLY_DONE));
         if (c->status != REPLY_DONE)
             continue;
         ck_assert_uint_eq(r.code, c->code);

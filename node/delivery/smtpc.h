@@ -16,8 +16,9 @@
  *      the next JOB when there is one; else do out->act, which never comes with a result. Set
  * the timer to out->deadline_ms.
  *   2. bytes from the socket go through reply_feed(): REPLY_DONE is EV_REPLY (one step for each
- *      reply; reply_reset() after the step), REPLY_BAD is EV_ODDITY. End of file or a reset is
- *      EV_CLOSED, after all complete replies before it were passed in.
+ *      reply; reply_reset() when the step has returned, before out is acted on), REPLY_BAD is
+ *      EV_ODDITY. End of file or a reset is EV_CLOSED, after all complete replies before it
+ *      were passed in.
  *   3. SMTPC_DO_CHECK_INPUT is answered at once, before anything else: read the socket without
  *      blocking (through TLS when it is on); any byte that was not yet passed in as a reply, in
  *      the parser or behind it, makes EV_INPUT_PENDING, else EV_INPUT_EMPTY. End of file is no
@@ -52,11 +53,10 @@
  *   - After LIMIT_MESSAGES_PER_CONN messages the session quits by itself; after
  *     LIMIT_REMOTE_IDLE_MS in READY too.
  *
- * Threads: one owner. Memory: 21 KiB per session, fixed; struct smtpc_out is 9 KiB, one per loop
- * is enough.
- * Deadlines: total per phase, from limits.h (LIMIT_CONNECT_MS, ..._BANNER_MS, ...); a phase
- * never gets longer because a byte arrived. Times: now_ms and deadline_ms are one monotonic
- * clock of the shell.
+ * Threads: one owner. Memory: 21 KiB per session, fixed; struct smtpc_out is 9 KiB, one per
+ * loop is enough. Deadlines: total per phase, from limits.h (LIMIT_CONNECT_MS, ..._BANNER_MS,
+ * ...); a phase never gets longer because a byte arrived. Times: now_ms and deadline_ms are one
+ * monotonic clock of the shell.
  */
 #pragma once
 
