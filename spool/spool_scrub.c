@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-#include "base/log.h"
 #include "base/stats.h"
 #include "proto/record.h"
 #include "spool/spool_internal.h"
@@ -13,8 +12,7 @@ struct spool_scrub {
     enum spool_table table;
     char next[KEY_BYTES_MAX + 1]; /* the smallest key not looked at */
     size_t next_bytes;
-    uint64_t corrupt; /* in this round */
-    uint64_t messages;
+    uint64_t corrupt;
 
     bool in_body; /* of this message: */
     struct envelope body;
@@ -150,7 +148,6 @@ static void end_body(struct spool_scrub *sc, enum err e)
         e = E_CORRUPT;
     }
     sc->corrupt += e == E_CORRUPT;
-    sc->messages++;
     sc->in_body = false;
     stat_add(STAT_SCRUBBED_MESSAGES_TOTAL, 1);
 }
@@ -189,9 +186,5 @@ enum err spool_scrub_step(struct spool_scrub *sc, uint64_t max_bytes, bool *roun
     } while (e == OK && bytes < max_bytes && !*round_done);
     if (corrupt != NULL)
         *corrupt = sc->corrupt - before;
-    if (*round_done) {
-        LOG(EV_SCRUB_DONE, L_U64("messages", sc->messages), L_U64("corrupt", sc->corrupt));
-        sc->corrupt = sc->messages = 0;
-    }
     return e;
 }
