@@ -239,7 +239,6 @@ static enum err open_stores(struct daemon *d, const struct node_config *c)
     if (e != OK)
         return e;
     n->session_epoch = control_thread_session(n->control);
-    LOG(EV_SESSION_OPENED, L_U64("site", n->site), L_U64("epoch", n->session_epoch));
     return OK;
 }
 
