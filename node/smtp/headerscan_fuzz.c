@@ -7,10 +7,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void feed_in_pieces(struct headerscan *h, struct str in, struct prng *rng)
+static void feed_in_pieces(struct headerscan *h, struct str in, size_t most, struct prng *rng)
 {
     while (in.n > 0) {
-        size_t n = 1 + (size_t)prng_below(rng, 5);
+        size_t n = 1 + (size_t)prng_below(rng, most);
         char *copy;
 
         n = n < in.n ? n : in.n;
@@ -34,14 +34,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 2)
         return 0;
-    times = data[0] < 0xc0 ? 1 : 8 * ((size_t)data[0] - 0xbf);
+    times = data[0] < 0xc0 ? 1 : 64 * ((size_t)data[0] - 0xbf);
+    if (times > (LIMIT_HEADER_BYTES + 4096) / size)
+        times = 1 + (LIMIT_HEADER_BYTES + 4096) / size;
     in = str_from((struct str){(const char *)data, size}, 1);
     prng_seed(&rng, size);
+    (void)cluster_name_is_valid(in);
     headerscan_init(&whole, STR("east"));
     headerscan_init(&pieces, STR("east"));
     for (size_t i = 0; i < times; i++) {
         headerscan_feed(&whole, in);
-        feed_in_pieces(&pieces, in, &rng);
+        feed_in_pieces(&pieces, in, times > 1 ? 60 : 5, &rng);
         ASSERT(v == HEADER_OK || headerscan_verdict(&whole) != HEADER_OK);
         v = headerscan_verdict(&whole);
     }

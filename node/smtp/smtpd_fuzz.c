@@ -44,6 +44,11 @@ static const char *const texts[] = {
     "STARTTLS\r\n",
     "QUIT\r\n",
     "QUIT x\r\n",
+    "NOOP  \r\n",
+    "EHLO a\tb\r\n",
+    "EHLO a\xe4\r\n",
+    "MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nDATA\r\n.\r\n",
+    "NO\0OP\r\n",
     "GET / HTTP/1.0\r\n",
     "FOO\r\n",
     "a\rb",
@@ -63,6 +68,7 @@ struct shell {
     struct bodyscan body;
     struct headerscan header;
     struct str program;
+    unsigned char when_done; /* what next() gives at the end of the program */
     uint64_t now_ms;
     char input[INPUT_BYTES];
     size_t input_n;
@@ -70,7 +76,7 @@ struct shell {
 
 static unsigned char next(struct shell *sh)
 {
-    unsigned char c = 0;
+    unsigned char c = sh->when_done;
 
     if (sh->program.n > 0) {
         c = (unsigned char)sh->program.p[0];
@@ -102,7 +108,7 @@ static void step(struct shell *sh, struct smtpd_event ev)
     int before = s->state;
     bool promises;
 
-    ev.now_ms = sh->now_ms += next(sh) % 8 == 0 ? 100000 : 1;
+    ev.now_ms = sh->now_ms += next(sh) % 16 == 15 ? 100000 : 1;
     smtpd_step(s, &ev, out);
     check_reply((struct str){out->reply, out->reply_n});
     promises = str_starts_nocase((struct str){out->reply, out->reply_n},
@@ -201,14 +207,14 @@ static void step_verdict(struct shell *sh)
 
 static void step_tls(struct shell *sh)
 {
+    static const char tls_text[256] = "TLSv1.3 TLS_AES_256_GCM_SHA384";
     unsigned char c = next(sh);
 
     if (step_meanwhile(sh))
         return;
     consume(sh, sh->input_n); /* plaintext behind STARTTLS */
-    step(sh, (struct smtpd_event){.type = SMTPD_EV_TLS,
-                                  .tls_ok = c < 0xe0,
-                                  .tls_text = {"TLSv1.3 TLS_AES_256_GCM_SHA384", c % 31}});
+    step(sh, (struct smtpd_event){
+                 .type = SMTPD_EV_TLS, .tls_ok = c < 0xe0, .tls_text = {tls_text, c}});
 }
 
 /* Goes on until more of the program is needed. False: the session is over. */
@@ -257,21 +263,45 @@ static void append_raw(struct shell *sh)
     sh->program = str_from(sh->program, n);
 }
 
-/* The client says something; or, while answers are outstanding too, time passes. */
+/* Says one thing up to 2040 times, so that small programs reach the limits. */
+static void repeat(struct shell *sh)
+{
+    const char *text = texts[next(sh) % TEXTS];
+    unsigned times = next(sh);
+
+    for (times *= times > 0xf0 ? 8 : 1; times > 0 && pump(sh); times--)
+        append(sh, str_of(text));
+}
+
+static void append_long_line(struct shell *sh)
+{
+    size_t n = 12 * (size_t)next(sh);
+
+    append(sh, STR("EHLO "));
+    while (n-- > 0)
+        append(sh, STR("a"));
+    append(sh, STR("\r\n"));
+}
+
+/* The client says something, or time passes. */
 static void act(struct shell *sh)
 {
     unsigned char c = next(sh);
 
-    if (c == 0xfd)
-        step(sh, (struct smtpd_event){.type = SMTPD_EV_TIMEOUT});
+    if (c == 0xff)
+        sh->when_done = next(sh);
     else if (c == 0xfe)
         step(sh, (struct smtpd_event){.type = SMTPD_EV_SHUTDOWN});
+    else if (c == 0xfd)
+        step(sh, (struct smtpd_event){.type = SMTPD_EV_TIMEOUT});
+    else if (c == 0xfc)
+        append_long_line(sh);
+    else if (c >= 0xf8)
+        repeat(sh);
     else if (c >= 0xf0)
         append_raw(sh);
     else
         append(sh, str_of(texts[c % TEXTS]));
-    if (next(sh) == 0xfc && sh->smtpd.state != SMTPD_CLOSED)
-        step(sh, (struct smtpd_event){.type = SMTPD_EV_SHUTDOWN});
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -34,14 +34,21 @@ static void check_prefix(struct str in, struct wire_cut whole, size_t n)
     ASSERT(part.kind == whole.kind && part.line.n == whole.line.n);
 }
 
+/* data[0]: from 0xf0 on, the input starts with so many bytes of text that it ends about where
+ * the limit of a line is. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *copy = malloc(size > 0 ? size : 1);
-    struct str in = {copy, size};
+    size_t pad = size > 0 && data[0] >= 0xf0 ? LIMIT_SMTP_LINE_BYTES - 16 + (data[0] & 15u) : 0;
+    size_t n_in = pad + size;
+    char *copy = malloc(n_in > 0 ? n_in : 1);
+    struct str in = {copy, n_in};
 
     ASSERT(copy != NULL);
-    if (size > 0)
-        memcpy(copy, data, size);
+    memset(copy, 'a', n_in > 0 ? n_in : 1);
+    if (size > 1)
+        memcpy(copy + pad + 1, data + 1, size - 1);
+    if (size > 0 && pad == 0)
+        copy[0] = (char)data[0];
     while (in.n > 0) {
         struct wire_cut c = wire_cut_line(in);
 
@@ -49,6 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (size_t n = 1; n < in.n && n < 40; n++)
             check_prefix(in, c, n);
         check_prefix(in, c, in.n / 2);
+        check_prefix(in, c, in.n - 1);
         if (c.kind == WIRE_MORE)
             break;
         in = str_from(in, c.consumed);
