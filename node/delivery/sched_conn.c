@@ -103,8 +103,8 @@ static void set_limits(const struct sched_dest *t, struct sched_conn *c, struct 
     c->greet_ms = GREET_MS;
     if (t->state != SCHED_DEST_DOWN)
         return;
-    c->connect_ms = now.boot_ms - t->down_since_ms < PROBE_FAST_AGE_MS ? PROBE_CONNECT_FAST_MS
-                                                                       : PROBE_CONNECT_SLOW_MS;
+    if (now.boot_ms - t->down_since_ms >= PROBE_FAST_AGE_MS)
+        c->connect_ms = PROBE_CONNECT_SLOW_MS;
     if (t->opening > 0)
         c->greet_ms = GREET_COMPANY_MS;
 }
@@ -244,6 +244,8 @@ static void give(struct sched *s, uint32_t conn, uint32_t dom, struct sched_now 
         (struct sched_job_slot){.id = m->id, .msg = msg, .dom = dom, .bytes = m->bytes};
     d->given++;
     t->jobs++;
+    if (sched_dom_ready(d) == 0)
+        sched_dom_touch(s, dom);
     if (t->is_canary && t->canary_ms == 0)
         t->canary_ms = now.boot_ms;
     set_idle(s, conn, false);
@@ -286,7 +288,7 @@ static void rest(struct sched *s, uint32_t conn, struct sched_now now)
 {
     struct sched_conn *c = sched_conn(s, conn);
     const struct sched_dest *t = sched_dest(s, c->dest);
-    uint32_t window = sched_dest_window(s, t);
+    uint32_t window = sched_dest_window(s, t, now);
 
     if (c->is_ending)
         return; /* CONN_CLOSED is on its way */
@@ -381,8 +383,7 @@ static bool serve(struct sched *s, uint32_t dest, uint32_t dom, struct sched_now
 {
     struct sched_dest *t = sched_dest(s, dest);
     struct sched_dom *d = sched_dom(s, dom);
-    uint32_t canaries = sched_dest_canaries(t, now), conn = 0;
-    uint32_t window = t->is_canary ? canaries : sched_dest_window(s, t);
+    uint32_t window = sched_dest_window(s, t, now), conn = 0;
 
     if (d->conns_used < sched_dom_max_conns(d))
         conn = pick_idle(s, t, window);
@@ -408,11 +409,11 @@ bool sched_conn_pump(struct sched *s, uint32_t dest, struct sched_now now,
     uint32_t looked = 0;
 
     if (t->is_canary && t->canary_ms != 0) {
-        uint32_t canaries = sched_dest_canaries(t, now);
+        uint32_t allowed = sched_dest_window(s, t, now);
 
-        if (canaries < CANARIES)
-            sched_dest_timer(s, dest, t->canary_ms + canaries * CANARY_STALL_MS);
-        if (t->jobs >= canaries)
+        if (allowed < CANARIES)
+            sched_dest_timer(s, dest, t->canary_ms + allowed * CANARY_STALL_MS);
+        if (t->jobs >= allowed)
             return false;
     }
     while (t->active.count > 0 && looked++ < SCAN_MAX && looked <= t->active.count) {

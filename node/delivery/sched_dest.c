@@ -332,7 +332,7 @@ static void go_down(struct sched *s, uint32_t dest, enum sched_failure failure,
     t->state = SCHED_DEST_DOWN;
     t->failure = failure;
     t->down_since_ms = now.boot_ms;
-    t->next_probe_ms = now.boot_ms + PROBE_FAST_MS;
+    t->next_probe_ms = t->last_open_ms + PROBE_FAST_MS; /* at once if that took longer */
     t->tell_down = true;
     touch_domains(s, t);
     sched_dest_touch(s, dest);
@@ -392,10 +392,10 @@ void sched_dest_failed(struct sched *s, uint32_t dest, enum sched_failure failur
         t->next_probe_ms = now.boot_ms; /* the same probe, once more without TLS */
         sched_dest_probe_update(s, dest);
     } else if (t->ready > 0 && now.boot_ms - t->alive_ms < ALIVE_MS) {
-        brake(t, now); /* it takes no more connections than these */
-        if (t->window > t->ready)
-            t->window = t->ready;
-        sched_dest_timer(s, dest, t->brake_until_ms);
+        t->window = t->ready; /* it takes no more than these: ask again in a while */
+        t->credit = 0;
+        t->is_braked = true;
+        t->brake_until_ms = now.boot_ms + CROWDED_MS;
     } else if (t->state != SCHED_DEST_DOWN) {
         go_down(s, dest, failure, now);
     } else {
@@ -429,11 +429,20 @@ void sched_dest_retry(struct sched *s, uint32_t dest, struct sched_now now)
 
 /* --- windows --- */
 
-/* Connections this destination may have now. */
-uint32_t sched_dest_window(const struct sched *s, const struct sched_dest *t)
+static uint32_t canaries(const struct sched_dest *t, struct sched_now now)
+{
+    uint64_t stalls = t->canary_ms == 0 ? 0 : (now.boot_ms - t->canary_ms) / CANARY_STALL_MS;
+
+    return stalls < CANARIES - 1 ? 1 + (uint32_t)stalls : CANARIES;
+}
+
+uint32_t sched_dest_window(const struct sched *s, const struct sched_dest *t,
+                           struct sched_now now)
 {
     uint32_t cap = 1, looked = 0, window;
 
+    if (t->is_canary)
+        return canaries(t, now);
     for (uint32_t d = t->active.first; d != 0 && looked < SCAN_MAX;
          d = sched_list_next(RING_LINKS(s), d), looked++) {
         uint32_t max = sched_dom_max_conns(sched_dom(s, d));
@@ -441,7 +450,7 @@ uint32_t sched_dest_window(const struct sched *s, const struct sched_dest *t)
         cap = max > cap ? max : cap;
     }
     window = t->window < cap ? t->window : cap;
-    if (s->blocked.count > 0) {
+    if (s->blocked.count > 0) { /* too few for all: everybody gets a share */
         uint32_t share = s->hungry > 0 ? s->ordinary_max / s->hungry : s->ordinary_max;
 
         share = share > 0 ? share : 1;
@@ -450,19 +459,13 @@ uint32_t sched_dest_window(const struct sched *s, const struct sched_dest *t)
     return window;
 }
 
-uint32_t sched_dest_canaries(const struct sched_dest *t, struct sched_now now)
-{
-    uint64_t stalls = t->canary_ms == 0 ? 0 : (now.boot_ms - t->canary_ms) / CANARY_STALL_MS;
-
-    return stalls < CANARIES - 1 ? 1 + (uint32_t)stalls : CANARIES;
-}
-
 /* Grows by one for each message taken; after a brake by one for as many as the window is wide.
  */
-static void grow(const struct sched *s, struct sched_dest *t)
+static void grow(const struct sched *s, struct sched_dest *t, struct sched_now now)
 {
-    if (t->window > t->conns.count || t->window > s->conns_max)
-        return; /* not used up */
+    if (now.boot_ms < t->brake_until_ms || t->window > t->conns.count ||
+        t->window > s->conns_max)
+        return; /* just braked, or not used up */
     t->credit++;
     if (t->credit < (t->is_braked ? t->window : 1))
         return;
@@ -470,23 +473,22 @@ static void grow(const struct sched *s, struct sched_dest *t)
     t->window++;
 }
 
-static void watch_latency(struct sched_dest *t, uint64_t latency_ms, struct sched_now now)
+/* True: replies have become slow, against what this destination can do. */
+static bool is_slow(struct sched_dest *t, uint64_t latency_ms)
 {
     if (latency_ms == 0)
-        return;
+        return false;
     t->latency_ms = t->latency_ms == 0 ? latency_ms : (t->latency_ms * 7 + latency_ms) / 8;
     if (t->latency_best_ms == 0 || t->latency_ms < t->latency_best_ms)
         t->latency_best_ms = t->latency_ms;
-    if (t->latency_ms < SLOW_MS || t->latency_ms < 4 * t->latency_best_ms || t->window == 1)
-        return;
-    brake(t, now);
-    t->brake_until_ms = now.boot_ms + t->latency_ms * 2; /* see what it did before the next */
+    return t->latency_ms >= SLOW_MS && t->latency_ms >= 4 * t->latency_best_ms;
 }
 
 static void answered(struct sched *s, uint32_t dest, const struct sched_outcome *o,
                      struct sched_now now)
 {
     struct sched_dest *t = sched_dest(s, dest);
+    bool slow = is_slow(t, o->latency_ms);
 
     go_up(s, dest, now); /* as good a proof as a probe */
     t->alive_ms = now.boot_ms;
@@ -494,11 +496,15 @@ static void answered(struct sched *s, uint32_t dest, const struct sched_outcome 
     t->avoid_until_ms = 0;
     t->is_canary = false;
     t->canary_ms = 0;
-    if (o->job == SCHED_JOB_BRAKE)
+    if (o->job == SCHED_JOB_BRAKE) {
         brake(t, now);
-    else if (o->job != SCHED_JOB_DEFERRED)
-        grow(s, t);
-    watch_latency(t, o->latency_ms, now);
+    } else if (!slow) {
+        if (o->job != SCHED_JOB_DEFERRED)
+            grow(s, t, now);
+    } else if (t->window > 1 && now.boot_ms >= t->brake_until_ms) {
+        brake(t, now);
+        t->brake_until_ms = now.boot_ms + t->latency_ms * 2; /* see what it did */
+    }
 }
 
 /* Busy, broken or lost: slower and slower, down to a try in 5 s, another address meanwhile.

@@ -31,8 +31,7 @@
 #define PROBE_CROWD           10   /* addresses of a route before they are probed less often */
 #define PROBE_CROWD_MS        9000 /* then at most this rarely */
 #define PROBE_SECOND_MS       5000 /* a probe without an answer gets company after this */
-#define CONNECT_MS            3000 /* TCP; a SYN is repeated after 1 s and 3 s */
-#define PROBE_CONNECT_FAST_MS 2000
+#define CONNECT_MS            2000 /* TCP; a SYN is repeated after 1 s and 3 s */
 #define PROBE_CONNECT_SLOW_MS 4000
 #define GREET_MS              LIMIT_BANNER_MS /* of one who is waited for patiently */
 #define GREET_COMPANY_MS      5000            /* of its company */
@@ -41,6 +40,7 @@
 #define IDLE_RESTART_MS       60000 /* destination without connection: canary again */
 #define ALIVE_MS              10000 /* a sign of life counts this long */
 #define BRAKE_MS              1000  /* brakes within this are one */
+#define CROWDED_MS            10000 /* no growth after a connection too many */
 #define PAUSE_FIRST_MS        1000
 #define PAUSE_MAX_MS          5000
 #define AVOID_BUSY_MS         60000  /* after 421: another address first, if there is one */
@@ -371,8 +371,9 @@ struct sched_outcome {
 void sched_dest_job(struct sched *s, uint32_t dest, const struct sched_outcome *o,
                     struct sched_now now);
 void sched_dest_retry(struct sched *s, uint32_t dest, struct sched_now now);
-uint32_t sched_dest_window(const struct sched *s, const struct sched_dest *t);
-uint32_t sched_dest_canaries(const struct sched_dest *t, struct sched_now now);
+/* Connections it may have at work now. */
+uint32_t sched_dest_window(const struct sched *s, const struct sched_dest *t,
+                           struct sched_now now);
 void sched_dest_timer(struct sched *s, uint32_t dest, uint64_t at_ms); /* earliest counts */
 bool sched_dest_probe(struct sched *s, struct sched_now now, struct sched_action *out);
 bool sched_dest_step(struct sched *s, struct sched_now now, struct sched_action *out);
