@@ -394,7 +394,8 @@ static void put_done(struct inbound *in, struct writer_request *r)
             L_U64("bytes", r->env->body_bytes), L_STR("client", r->env->client_addr));
         cluster_message_new(n->cluster, r->env);
     } else {
-        in->tx.body_number = r->staged ? r->body_number : 0; /* tx_reset() removes the chunks */
+        /* tx_reset() removes the chunks; after E_IO a record may name them all the same */
+        in->tx.body_number = r->staged && r->err != E_IO ? r->body_number : 0;
         if (r->err != E_IO)
             ev.err = E_FULL;
         stat_add(STAT_MESSAGES_REFUSED_TOTAL, 1);
