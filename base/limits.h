@@ -110,6 +110,7 @@
 #define LIMIT_ADMIN_STALL_MS      600000     /* a reader that takes nothing (a pager) */
 #define LIMIT_ADMIN_SESSION_MS    3600000    /* a session, all in all */
 #define LIMIT_ADMIN_ANSWER_MS     20000      /* for an answer of another thread */
+#define LIMIT_ADMIN_PROBE_MS      120000     /* for the answer to an operator's probe */
 #define LIMIT_ADMIN_BATCH         256        /* records looked at in one turn of the loop */
 #define LIMIT_ADMIN_SUMMARY_BYTES (32 * MiB) /* names of domains in one queue summary */
 #define LIMIT_ADMIN_SAMPLE        10         /* messages shown before an order is given */
@@ -155,6 +156,8 @@
 #define LIMIT_TOOL_HEADER_LINE_BYTES 1024     /* of a header line, what is looked at */
 #define LIMIT_TOOL_ENVELOPE_BYTES    (256 * KiB) /* MAIL and RCPT lines of a message */
 #define LIMIT_TOOL_OUT_BYTES         (256 * KiB) /* bytes waiting to be written to a peer */
+#define LIMIT_TOOL_ANSWER_BYTES      (8 * MiB)   /* one line of the control socket */
+#define LIMIT_TOOL_SILENCE_MS        180000      /* of the daemon, while it owes an answer */
 
 static_assert(LIMIT_SMTP_LINE_BYTES >= 512, "RFC 5321 4.5.3.1.4");
 static_assert(LIMIT_SMTP_RCPTS >= 100, "RFC 5321 4.5.3.1.8");

@@ -83,14 +83,16 @@ struct cluster_ask *admin_ask_new(enum cluster_ask_kind kind, struct str domain,
 enum admin_next admin_ask(struct admin_call *c, struct cluster_ask *q)
 {
     struct admin *a = c->ctx;
+    uint64_t wait_ms;
 
     if (q == NULL)
         return admin_fail_err(c, E_FULL, "memory");
+    wait_ms = q->kind == CLUSTER_ASK_PROBE ? LIMIT_ADMIN_PROBE_MS : LIMIT_ADMIN_ANSWER_MS;
     q->answer_to = a->box;
     q->answer_kind = MAIL_CLUSTER;
     q->ctx = (void *)(uintptr_t)c->number;
     cluster_ask(a->node->cluster, q);
-    return admin_wait(c, LIMIT_ADMIN_ANSWER_MS);
+    return admin_wait(c, wait_ms);
 }
 
 enum admin_next admin_propose(struct admin_call *c, const struct command *cmd)

@@ -137,6 +137,9 @@ static enum admin_next probed(struct admin_call *c, const struct cluster_ask *q)
 
     if (q->err == E_AGAIN)
         return admin_fail(c, ADMIN_EXIT_TEMPORARY, "a probe is under way", "name", "try again");
+    if (q->err == E_IO)
+        return admin_fail(c, ADMIN_EXIT_TEMPORARY, "the daemon is about to stop", "probe",
+                          NULL);
     if (q->err != OK && q->err != E_NOTFOUND)
         return admin_fail_err(c, q->err, "probe");
     for (size_t i = 0; i < q->addr_count; i++) {

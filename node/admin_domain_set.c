@@ -71,11 +71,38 @@ static bool overlay(struct admin_call *c, struct arena *arena, struct domain *d)
     return why == NULL;
 }
 
+/* The record as it would be. */
+static enum admin_next dry_run(struct admin_call *c, const struct domain_put *put)
+{
+    struct domain old;
+    struct domain_terms terms;
+    struct arena arena;
+    enum err e;
+
+    arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    e = control_domain_get(store(c), put->domain.name, &arena, &old);
+    arena_reset(&arena);
+    if (e == OK && put->mode == DOMAIN_ADD)
+        return admin_fail_err(c, E_EXISTS, "name");
+    if (e != OK && e != E_NOTFOUND)
+        return admin_fail_err(c, e, "name");
+    e = control_domain_terms(store(c), &put->domain, &terms);
+    if (e == E_NOTFOUND)
+        return admin_fail(c, ADMIN_EXIT_NEGATIVE, "no such plan", "plan",
+                          "trispool plan list shows all; plan set makes one");
+    if (e != OK)
+        return admin_fail_err(c, e, "plan");
+    admin_emit(c, admin_row_domain(&put->domain, &terms));
+    return admin_done(c, ADMIN_EXIT_OK, NULL);
+}
+
 static enum admin_next propose_domain(struct admin_call *c, struct change_state *s,
                                       const struct domain_put *put)
 {
     struct command cmd = {.kind = COMMAND_DOMAIN_PUT, .domain_put = *put};
 
+    if (admin_flag(c, "dry_run"))
+        return dry_run(c, put);
     s->was_proposed = true;
     return admin_propose(c, &cmd);
 }
@@ -241,24 +268,26 @@ static enum admin_next remove_step(struct admin_call *c, void *state)
     {                                                                                          \
         "name", ADMIN_ARG_TEXT, LIMIT_SMTP_DOMAIN_BYTES + 1, true                              \
     }
+#define DRY_RUN_ARG                                                                            \
+    {                                                                                          \
+        "dry_run", ADMIN_ARG_BOOL, 0, false                                                    \
+    }
 #define RECORD_ARGS                                                                            \
     {"route", ADMIN_ARG_TEXT, ROUTE_TEXT_SIZE, false},                                         \
         {"hold_s", ADMIN_ARG_COUNT, LIMIT_HOLD_MAX_S, false},                                  \
         {"tls", ADMIN_ARG_TEXT, 16, false}, {"eight_bit", ADMIN_ARG_TEXT, 16, false},          \
         {"plan", ADMIN_ARG_TEXT, LIMIT_PLAN_NAME_BYTES, false},                                \
         {"max_connections", ADMIN_ARG_COUNT, LIMIT_DOMAIN_CONNS, false},                       \
-    {                                                                                          \
-        "paused", ADMIN_ARG_BOOL, 0, false                                                     \
-    }
+        {"paused", ADMIN_ARG_BOOL, 0, false}, DRY_RUN_ARG
 
 static const struct admin_arg add_args[] = {
     NAME_ARG, RECORD_ARGS, {"reopen", ADMIN_ARG_BOOL, 0, false}};
 static const struct admin_arg set_args[] = {NAME_ARG, RECORD_ARGS};
-static const struct admin_arg remove_args[] = {NAME_ARG, {"dry_run", ADMIN_ARG_BOOL, 0, false}};
+static const struct admin_arg remove_args[] = {NAME_ARG, DRY_RUN_ARG};
 
 static const struct admin_command rows[] = {
-    {"domain.add", add_args, 9, true, sizeof(struct change_state), add_step, change_end},
-    {"domain.set", set_args, 8, true, sizeof(struct change_state), set_step, change_end},
+    {"domain.add", add_args, 10, true, sizeof(struct change_state), add_step, change_end},
+    {"domain.set", set_args, 9, true, sizeof(struct change_state), set_step, change_end},
     {"domain.remove", remove_args, 2, true, sizeof(struct change_state), remove_step,
      change_end},
 };

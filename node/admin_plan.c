@@ -107,6 +107,14 @@ static enum admin_next set_step(struct admin_call *c, void *state)
         .hold_s = (uint32_t)admin_count(c, "hold_s", old.hold_s),
         .max_connections = (uint32_t)admin_count(c, "max_connections", old.max_connections),
     };
+    if (admin_flag(c, "dry_run")) {
+        const char *why = command_check(&cmd);
+
+        if (why != NULL)
+            return admin_fail(c, ADMIN_EXIT_USAGE, why, "plan", NULL);
+        admin_emit(c, admin_row_plan(&cmd.plan_put));
+        return admin_done(c, ADMIN_EXIT_OK, NULL);
+    }
     s->was_proposed = true;
     return admin_propose(c, &cmd);
 }
@@ -115,12 +123,13 @@ static const struct admin_arg set_args[] = {
     {"name", ADMIN_ARG_TEXT, LIMIT_PLAN_NAME_BYTES, true},
     {"hold_s", ADMIN_ARG_COUNT, LIMIT_HOLD_MAX_S, false},
     {"max_connections", ADMIN_ARG_COUNT, LIMIT_DOMAIN_CONNS, false},
+    {"dry_run", ADMIN_ARG_BOOL, 0, false},
 };
 
 static const struct admin_command rows[] = {
     {"plan.list", NULL, 0, false, sizeof(struct list_state), list_step, NULL},
     {"plan.show", set_args, 1, false, 0, show_step, NULL},
-    {"plan.set", set_args, 3, true, sizeof(struct set_state), set_step, set_end},
+    {"plan.set", set_args, 4, true, sizeof(struct set_state), set_step, set_end},
 };
 
 struct admin_table admin_plan_table(void)

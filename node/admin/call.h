@@ -35,6 +35,7 @@
 enum admin_exit {
     ADMIN_EXIT_OK = 0,
     ADMIN_EXIT_NEGATIVE = 1, /* the answer is no: not found, refused, unhealthy */
+    ADMIN_EXIT_PARTIAL = 2,  /* done for some of what was named */
     ADMIN_EXIT_USAGE = 64,
     ADMIN_EXIT_UNREACHABLE = 69,
     ADMIN_EXIT_TEMPORARY = 75, /* try again later */

@@ -1,0 +1,65 @@
+#include "cluster-tools/cli/local.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cluster-tools/cli/help.h"
+#include "cluster-tools/cli/show.h"
+#include "cluster-tools/cli/text.h"
+#include "node/config.h"
+
+static int generate(const char *what)
+{
+    const struct {
+        const char *what;
+        void (*make)(FILE *out);
+    } makers[] = {
+        {"man", generate_man},
+        {"bash", generate_bash},
+        {"zsh", generate_zsh},
+        {"fish", generate_fish},
+    };
+
+    for (size_t i = 0; i < sizeof makers / sizeof *makers; i++)
+        if (strcmp(makers[i].what, what) == 0)
+            makers[i].make(stdout);
+    return fflush(stdout) == 0 ? 0 : 1;
+}
+
+/* The findings quote the file, so each line is escaped like everything from outside. */
+static int check(const struct cli_run *run)
+{
+    const char *path = run->operand != NULL ? run->operand : NODE_CONFIG_PATH;
+    struct str rest;
+    struct show show;
+    char *text = NULL;
+    size_t n = 0;
+    FILE *to = open_memstream(&text, &n);
+    int status;
+
+    if (to == NULL)
+        return 1;
+    status = node_config_check(path, to);
+    if (fclose(to) != 0)
+        return 1;
+    show_begin(&show, run, stdout, stderr);
+    rest = (struct str){text, n};
+    while (rest.n > 0) {
+        struct str line = str_split(&rest, '\n');
+        char *safe = malloc(4 * line.n + 1);
+
+        if (safe == NULL)
+            break;
+        text_escape(line, safe, 4 * line.n + 1);
+        show_row(&show, json_pack("{s:s}", "line", safe));
+        free(safe);
+    }
+    free(text);
+    return show_end(&show, NULL, status);
+}
+
+int local_run(const struct cli_run *run)
+{
+    return strcmp(run->command->verb, "check") == 0 ? check(run) : generate(run->operand);
+}
