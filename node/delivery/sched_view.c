@@ -189,7 +189,8 @@ static void check_progress(const struct sched *s, uint32_t dom)
     }
     t = sched_dest(s, sched_edge(s, d->bound)->dest);
     ASSERT(t->state != SCHED_DEST_DOWN);
-    ASSERT(t->in_todo || t->in_blocked || t->conns.count > 0 || t->has_timer);
+    ASSERT(t->in_todo || t->in_blocked || t->conns.count > 0 || t->has_timer ||
+           d->conns_used >= sched_dom_max_conns(d)); /* on another address */
 }
 
 static void check_dom(const struct sched *s, uint32_t dom)
