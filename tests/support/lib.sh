@@ -1,8 +1,10 @@
+# shellcheck shell=bash disable=SC2034 # variables are for those who source it
 # Sourced by quickstart, run-tests and setup.sh: where things are, what is said, how a preset is
 # built. Needs bash and coreutils only.
 #
-# Sets: top (the sources), build (where presets and logs go). The sources may lie anywhere and may
-# be read-only: then everything built goes to the temporary directory.
+# Sets: top (the sources), build (where presets and logs go; TRISPOOL_BUILD_ROOT names another
+# place). The sources may lie anywhere and may be read-only: then everything built goes to the
+# temporary directory.
 
 umask 022
 export LC_ALL=C.UTF-8 HOME="${HOME:-/root}"
@@ -13,7 +15,7 @@ unset CDPATH CC CFLAGS CPPFLAGS LDFLAGS CMAKE_GENERATOR CMAKE_BUILD_TYPE DESTDIR
 top=$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 
 choose_build_dir() {
-    build=${TRISPOOL_BUILD:-$top/build}
+    build=${TRISPOOL_BUILD_ROOT:-$top/build}
     if ! mkdir -p "$build/logs" 2>/dev/null || [ ! -w "$build/logs" ]; then
         build=${TMPDIR:-/tmp}/trispool-build-$(id -u)
         mkdir -p "$build/logs"
