@@ -1,5 +1,6 @@
 /* The binder from the outside: texts in, values or printed mistakes out. Exercises config.c,
- * config_text.c, config_tree.c and config_print.c; config_value_test.c has the scalars. */
+ * config_file.c, config_text.c, config_tree.c and config_print.c; config_value_test.c has the
+ * scalars. */
 #include "base/config_tree.h"
 
 #include <check.h>

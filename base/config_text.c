@@ -1,12 +1,7 @@
 #include "base/config_tree.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define MESSAGE_BYTES  ((size_t)1024)
 #define SHOWN_BYTES    ((size_t)60) /* of a value in a message */
@@ -186,7 +181,7 @@ static size_t text_bytes(const struct config *c)
     return sum;
 }
 
-static struct config_file *add_file(struct config *c, const char *name)
+struct config_file *config_add_file(struct config *c, const char *name)
 {
     struct config_file *f = &c->files[c->file_count++];
 
@@ -194,7 +189,7 @@ static struct config_file *add_file(struct config *c, const char *name)
     return f;
 }
 
-static void set_text(struct config *c, struct config_file *f, struct str text)
+void config_set_text(struct config *c, struct config_file *f, struct str text)
 {
     static const char mark[] = "\xef\xbb\xbf";
     size_t file = (size_t)(f - c->files);
@@ -209,56 +204,6 @@ static void set_text(struct config *c, struct config_file *f, struct str text)
         text = str_from(text, 3);
     f->text = text;
     check_bytes(c, file);
-}
-
-void config_add_text(struct config *c, const char *name, struct str text)
-{
-    set_text(c, add_file(c, name), text);
-}
-
-/* At most one byte above the limit, so that a file that grows meanwhile ends too. */
-static enum err read_all(int fd, char **bytes, size_t *n)
-{
-    size_t size = LIMIT_CONFIG_BYTES + 1;
-    ssize_t got;
-
-    *n = 0;
-    *bytes = malloc(size);
-    if (*bytes == NULL) {
-        errno = ENOMEM;
-        return E_FULL;
-    }
-    while (*n < size) {
-        got = read(fd, *bytes + *n, size - *n);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return got < 0 ? E_IO : OK;
-        *n += (size_t)got;
-    }
-    return OK;
-}
-
-void config_read_file(struct config *c, const char *path)
-{
-    struct config_file *f = add_file(c, path);
-    struct config_mark whole = {.file = (size_t)(f - c->files)};
-    size_t before = c->mistake_count, n = 0;
-    struct stat st;
-    /* O_NONBLOCK: a FIFO in the place of the file is refused instead of waited for */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
-    if (fd < 0 || fstat(fd, &st) != 0)
-        config_mistake(c, whole, "cannot be read: %s", strerror(errno));
-    else if (!S_ISREG(st.st_mode))
-        config_mistake(c, whole, "cannot be read: not a regular file");
-    else if (read_all(fd, &f->bytes, &n) != OK)
-        config_mistake(c, whole, "cannot be read: %s", strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    c->unreadable |= c->mistake_count > before;
-    if (c->mistake_count == before)
-        set_text(c, f, (struct str){f->bytes, n});
 }
 
 static int by_place(const void *a, const void *b)

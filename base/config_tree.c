@@ -68,7 +68,7 @@ static void syntax_mistake(struct reader *r)
     struct config_mark at = mark_of(r, p->problem_mark);
 
     stop(r);
-    if (p->error == YAML_MEMORY_ERROR) {
+    if (p->problem == NULL) { /* then it is YAML_MEMORY_ERROR */
         config_mistake(r->c, (struct config_mark){.file = r->file}, "out of memory");
         return;
     }
@@ -76,8 +76,7 @@ static void syntax_mistake(struct reader *r)
     if (strstr(context, "quoted scalar") != NULL)
         at = mark_of(r, p->context_mark);
     config_mistake(r->c, at, "not valid YAML: %s%s%s%s; the rest of the file was not read",
-                   p->problem != NULL ? p->problem : "cannot be read",
-                   context[0] != 0 ? " " : "", context, hint(r, at));
+                   p->problem, context[0] != 0 ? " " : "", context, hint(r, at));
 }
 
 static bool next(struct reader *r)
@@ -135,11 +134,13 @@ static struct config_node *read_scalar(struct reader *r)
 {
     struct config_node *n = new_node(r, CONFIG_NODE_SCALAR);
     struct str text = {(const char *)r->event.data.scalar.value, r->event.data.scalar.length};
+    const char *copy;
 
     if (n == NULL)
         return NULL;
     n->plain = r->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-    n->text = arena_str(&r->c->memory, text);
+    copy = config_copy(r->c, text);
+    n->text = r->c->starved ? STR_NONE : (struct str){copy, text.n};
     refuse_extras(r, r->event.data.scalar.anchor, r->event.data.scalar.tag);
     return n;
 }

@@ -3,7 +3,8 @@
  * configuration, their YAML as a tree with positions, the list of mistakes, and the scalar
  * values.
  *
- *   config_text.c   files, lines, columns, UTF-8, mistakes and how they are printed
+ *   config_file.c   opening and closing: the only one that touches files
+ *   config_text.c   texts, lines, columns, UTF-8, mistakes and how they are printed
  *   config_tree.c   libyaml's events to nodes; refuses what is no plain data
  *   config_value.c  one scalar of a file to a value, and back to text
  *   config.c        the table of keys: binding
@@ -68,9 +69,9 @@ struct config {
 
 /* --- config_text.c --- */
 
-/* Adds the file; its text is checked for bytes that a configuration may not have. */
-void config_read_file(struct config *c, const char *path);
-void config_add_text(struct config *c, const char *name, struct str text);
+struct config_file *config_add_file(struct config *c, const char *name);
+/* Borrows the text, which is checked for bytes that a configuration may not have. */
+void config_set_text(struct config *c, struct config_file *f, struct str text);
 
 void config_mistake(struct config *c, struct config_mark at, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

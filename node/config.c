@@ -14,6 +14,7 @@
 #define PAGE_BYTES    4096
 
 static_assert(LIMIT_BODY_BYTES == 50 * MiB, "the preset of smtp.max_message says 50MiB");
+static_assert(LIMIT_CLUSTER_NAME_BYTES == 63, "the message of check_cluster says 63");
 static_assert(LIMIT_HOLD_DEFAULT_S == 14 * 86400, "the preset of hold says 14d");
 
 static const char *const level_words[] = {"debug", "info",  "notice", "warn",
@@ -25,7 +26,7 @@ static const char *check_cluster(struct str s)
     for (size_t i = 0; i < s.n; i++)
         if (strchr("abcdefghijklmnopqrstuvwxyz0123456789-", s.p[i]) == NULL)
             return "must be of lower-case letters, digits and hyphens";
-    return s.n > 63 ? "is longer than 63 characters" : NULL;
+    return s.n > LIMIT_CLUSTER_NAME_BYTES ? "is longer than 63 characters" : NULL;
 }
 
 static const char *check_socket(struct str s)
