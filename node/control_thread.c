@@ -179,6 +179,7 @@ static void set_full(struct control_thread *t, bool full)
     if (full != t->full)
         log_write(full ? EV_CONTROL_FULL : EV_CONTROL_ROOM_AGAIN, NULL, 0);
     t->full = full;
+    stat_set(STAT_CONTROL_FULL, full);
 }
 
 /* --- carrying out an update --- */
