@@ -22,8 +22,9 @@
 #include "node/scrub.h"
 #include "node/smtp_thread.h"
 
-#define STOP_POLL_MS 20
-#define STOP_MS      15000 /* sessions that take longer are cut */
+#define STOP_POLL_MS  20
+#define STOP_HURRY_MS 2000  /* tries that have not sent their dot by then are cut */
+#define STOP_MS       15000 /* sessions that take longer are cut */
 
 struct daemon {
     struct node *node;
@@ -33,6 +34,7 @@ struct daemon {
     struct admin *admin;
     struct scrub *scrub;
     uint64_t stop_at_ms;
+    bool hurried;
     char path[512];
 };
 
@@ -123,6 +125,11 @@ static void on_stop_poll(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    if (!d->hurried && clock_boot_ms() + STOP_MS >= d->stop_at_ms + STOP_HURRY_MS) {
+        d->hurried = true;
+        for (size_t i = 0; i < d->node->smtp_count; i++)
+            smtp_thread_drain(d->node->smtp[i]);
+    }
     if (idle || clock_boot_ms() >= d->stop_at_ms)
         event_base_loopbreak(d->base);
 }

@@ -324,11 +324,20 @@ static void read_replies(struct outbound *o)
     }
 }
 
+/* The node stops: no waiting for a goodbye. */
+static void cut(struct outbound *o)
+{
+    o->closing = true;
+    finish(o, SCHED_FAIL_LOCAL, NULL);
+}
+
 /* All callbacks end here: bytes that a check has read are fed, and what is over is freed. */
 static void end_turn(struct outbound *o)
 {
     if (!o->closing)
         read_replies(o);
+    if (!o->closing && o->thread->draining && !o->in_job)
+        cut(o);
     if (o->closing)
         outbound_free(o);
 }
@@ -522,13 +531,25 @@ void outbound_consent(struct smtp_thread *t, struct writer_request *r)
     end_turn(o);
 }
 
+void outbound_drain(struct smtp_thread *t, bool hurry)
+{
+    struct outbound *next;
+
+    for (struct outbound *o = t->outbound; o != NULL; o = next) {
+        next = o->next;
+        if (o->in_job && (!hurry || o->smtpc.state == SC_DOT || o->smtpc.state == SC_FINAL))
+            continue; /* a dot without its reply would be a possible duplicate */
+        cut(o);
+        outbound_free(o);
+    }
+}
+
 void outbound_close_all(struct smtp_thread *t)
 {
     while (t->outbound != NULL) {
         struct outbound *o = t->outbound;
 
-        o->closing = true;
-        finish(o, SCHED_FAIL_LOCAL, NULL);
+        cut(o);
         outbound_free(o);
     }
 }

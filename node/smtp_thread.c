@@ -130,6 +130,7 @@ static void listeners_close(struct smtp_thread *t)
 
 static void drain(struct smtp_thread *t)
 {
+    outbound_drain(t, t->draining);
     t->draining = true;
     listeners_close(t);
     inbound_drain(t);

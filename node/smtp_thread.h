@@ -61,4 +61,6 @@ void outbound_open(struct smtp_thread *t, struct conn_order *o);
 void outbound_quit(struct smtp_thread *t, struct conn_order *o);
 void outbound_give(struct smtp_thread *t, struct delivery_job *j);
 void outbound_consent(struct smtp_thread *t, struct writer_request *r);
+/* Ends what carries no message; in a hurry also what has not sent its dot. */
+void outbound_drain(struct smtp_thread *t, bool hurry);
 void outbound_close_all(struct smtp_thread *t);
