@@ -225,25 +225,45 @@ END_TEST
 
 START_TEST(long_texts_for_many_recipients_share_the_room)
 {
-    static char long_reply[1500];
-    struct rule rules[] = {{"RCPT", 0, S(long_reply)}, {"DATA", S("554 no\r\n")}, {0}};
+    static char replies[LIMIT_SMTP_RCPTS][1500];
+    static struct rule rules[LIMIT_SMTP_RCPTS + 1];
     static struct world w;
 
-    memset(long_reply, 'x', sizeof long_reply - 1);
-    memcpy(long_reply, "550 ", 4);
-    memcpy(long_reply + sizeof long_reply - 3, "\r\n", 3);
+    for (int i = 0; i < LIMIT_SMTP_RCPTS; i++) {
+        memset(replies[i], 'x', sizeof replies[i] - 1);
+        memcpy(replies[i] + sizeof replies[i] - 3, "\r\n", 3);
+        memcpy(replies[i], "550 ", 4);
+        replies[i][4] = (char)('0' + i / 10);
+        replies[i][5] = (char)('0' + i % 10);
+        rules[i] = (struct rule){"RCPT", i + 1, S(replies[i])};
+    }
     w.rules = rules;
     w.pipelining = _i;
     start(&w, &plain);
     give_job(&w, LIMIT_SMTP_RCPTS, true);
     for (uint32_t i = 0; i < LIMIT_SMTP_RCPTS; i++) {
         ck_assert_uint_ge(w.result.rcpts[i].reply.n, 100);
-        ck_assert(memcmp(w.result.rcpts[i].reply.p, "550 xxx", 7) == 0);
+        ck_assert(memcmp(w.result.rcpts[i].reply.p, replies[i], 100) == 0);
     }
     ck_assert_uint_le(w.s.texts_n, LIMIT_REMOTE_TEXTS_BYTES);
     ck_assert(w.ready);
-    give_job(&w, 1, true);
+}
+END_TEST
+
+START_TEST(one_long_text_for_many_recipients_is_kept_at_full_length)
+{
+    static char answer[1500];
+    struct rule rules[] = {{"MAIL", S(answer)}, {0}};
+    static struct world w;
+
+    memset(answer, 'x', sizeof answer - 1);
+    memcpy(answer, "451 ", 4);
+    memcpy(answer + sizeof answer - 3, "\r\n", 3);
+    w.rules = rules;
+    start(&w, &plain);
+    give_job(&w, LIMIT_SMTP_RCPTS, true);
     ck_assert_uint_eq(w.result.rcpts[0].reply.n, LIMIT_REPLY_KEPT_BYTES);
+    ck_assert(w.result.rcpts[99].reply.p == w.result.rcpts[0].reply.p);
 }
 END_TEST
 
@@ -654,9 +674,15 @@ END_TEST
 
 START_TEST(eight_bit_mail_passes_or_is_held_but_never_changed)
 {
-    static const struct rule rules[] = {{"EHLO", S("250 p\r\n")}, {0}};
-    struct smtpc_options opt = {.helo = STR("mx"),
-                                .eight_bit = _i ? SMTPC_8BIT_HOLD : SMTPC_8BIT_PASS};
+    static const struct {
+        const char *ehlo;
+        enum smtpc_eight_bit policy;
+        bool held;
+    } cases[] = {{"250 p\r\n", SMTPC_8BIT_PASS, false},
+                 {"250 p\r\n", SMTPC_8BIT_HOLD, true},
+                 {"250-p\r\n250 8BITMIME\r\n", SMTPC_8BIT_HOLD, false}};
+    struct rule rules[] = {{"EHLO", S(cases[_i].ehlo)}, {0}};
+    struct smtpc_options opt = {.helo = STR("mx"), .eight_bit = cases[_i].policy};
     struct smtpc_job job = {.env = &env,
                             .rcpts = indexes,
                             .rcpt_count = 2,
@@ -670,10 +696,10 @@ START_TEST(eight_bit_mail_passes_or_is_held_but_never_changed)
     step(&w, (struct smtpc_event){.type = SMTPC_EV_JOB, .job = &job});
     settle(&w);
     ck_assert(w.ready);
-    ck_assert_str_eq(w.verdicts, _i ? "RR" : "DD");
-    ck_assert_int_eq(w.result.why, _i ? SMTPC_WHY_EIGHT_BIT : SMTPC_WHY_NONE);
-    ck_assert_int_eq(w.seen[3], _i ? 0 : 1);
-    ck_assert_ptr_null(memmem(w.log, w.log_n, "BODY", 4));
+    ck_assert_str_eq(w.verdicts, cases[_i].held ? "RR" : "DD");
+    ck_assert_int_eq(w.result.why, cases[_i].held ? SMTPC_WHY_EIGHT_BIT : SMTPC_WHY_NONE);
+    ck_assert_int_eq(w.seen[3], cases[_i].held ? 0 : 1);
+    ck_assert((memmem(w.log, w.log_n, " BODY=8BITMIME", 14) != NULL) == (_i == 2));
 }
 END_TEST
 
@@ -732,6 +758,7 @@ static void add_messages(TCase *tc)
 {
     tcase_add_test(tc, never_more_commands_are_outstanding_than_the_window);
     tcase_add_loop_test(tc, long_texts_for_many_recipients_share_the_room, 0, 2);
+    tcase_add_test(tc, one_long_text_for_many_recipients_is_kept_at_full_length);
     tcase_add_test(tc, different_texts_are_kept_apart_and_copied_whole);
     tcase_add_test(tc, the_deadline_of_a_phase_is_total);
     tcase_add_test(tc, slow_rcpt_replies_do_not_add_up_beyond_the_phase);
@@ -742,7 +769,7 @@ static void add_messages(TCase *tc)
     tcase_add_loop_test(tc, consent_refused_before_data_keeps_the_connection, 0, 2);
     tcase_add_test(tc, consent_refused_in_the_body_ends_it_there);
     tcase_add_test(tc, consent_before_the_body_is_sent_is_kept);
-    tcase_add_loop_test(tc, eight_bit_mail_passes_or_is_held_but_never_changed, 0, 2);
+    tcase_add_loop_test(tc, eight_bit_mail_passes_or_is_held_but_never_changed, 0, 3);
     tcase_add_loop_test(tc, an_envelope_that_would_break_a_command_is_not_sent, 0, 7);
     tcase_add_test(tc, the_longest_paths_fit_into_one_group);
     tcase_add_test(tc, each_place_has_a_name);
