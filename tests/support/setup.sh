@@ -18,7 +18,7 @@
 packages_build=(
     gcc libc6-dev cmake ninja-build pkg-config python3 check scdoc
     libevent-dev libssl-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler libc-ares-dev
-    libyaml-dev libjansson-dev libxxhash-dev libsystemd-dev
+    libyaml-dev libjansson-dev libxxhash-dev libsystemd-dev libidn2-dev
     swaks libnet-ssleay-perl libio-socket-inet6-perl libnet-dns-perl netbase
 )
 # To test. libclang-rt-14-dev is what clang -fsanitize links with, llvm has the symbolizer.
