@@ -221,7 +221,7 @@ static enum admin_next follow(struct admin_call *c, struct operate_state *s)
     more = facts(s);
     admin_set_u64(more, "index", s->index);
     admin_set(more, "finished", json_boolean(!pending));
-    return admin_done(c, json_array_size(s->missing) > 0 ? ADMIN_EXIT_NEGATIVE : ADMIN_EXIT_OK,
+    return admin_done(c, json_array_size(s->missing) > 0 ? ADMIN_EXIT_PARTIAL : ADMIN_EXIT_OK,
                       more);
 }
 

@@ -86,7 +86,7 @@ static enum admin_next set_step(struct admin_call *c, void *state)
 {
     struct set_state *s = state;
     struct command cmd = {.kind = COMMAND_PLAN_PUT};
-    struct plan old = {.hold_s = LIMIT_HOLD_DEFAULT_S, .max_connections = LIMIT_CONNS_PER_DEST};
+    struct plan old;
     struct arena arena;
     enum err e;
 
@@ -102,6 +102,9 @@ static enum admin_next set_step(struct admin_call *c, void *state)
     arena_reset(&arena);
     if (e != OK && e != E_NOTFOUND)
         return admin_fail_err(c, e, "plan");
+    if (e == E_NOTFOUND)
+        old = (struct plan){.hold_s = LIMIT_HOLD_DEFAULT_S,
+                            .max_connections = LIMIT_CONNS_PER_DEST};
     cmd.plan_put = (struct plan){
         .name = admin_text(c, "name"),
         .hold_s = (uint32_t)admin_count(c, "hold_s", old.hold_s),

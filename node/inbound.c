@@ -670,7 +670,7 @@ void inbound_accept(struct smtp_thread *t, int fd, const struct sockaddr *addr)
     arena_init(&in->tx.arena, RECORD_ARENA_BYTES);
     smtpd_init(&in->smtpd, &in->options);
     in->retry = event_new(t->base, -1, 0, on_retry, in);
-    in->conn = conn_accepted(t->base, fd, &ops, in);
+    in->conn = conn_accepted(&t->conns, fd, &ops, in);
     in->digest = XXH3_createState();
     ASSERT(in->retry != NULL && in->conn != NULL && in->digest != NULL);
     in->next = t->inbound;

@@ -473,7 +473,7 @@ void outbound_open(struct smtp_thread *t, struct conn_order *r)
         failed->failure = SCHED_FAIL_LOCAL;
         report(t, failed, CLUSTER_MAIL_FAILED);
     } else {
-        e = conn_connect(t->base, (struct sockaddr *)&ss, n, &ops, o, &o->conn);
+        e = conn_connect(&t->conns, (struct sockaddr *)&ss, n, &ops, o, &o->conn);
         if (e != OK) {
             o->closing = true;
             finish(o, e == E_FULL ? SCHED_FAIL_LOCAL : SCHED_FAIL_CONNECT, NULL);

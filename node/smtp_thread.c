@@ -205,6 +205,7 @@ static void thread_free(struct smtp_thread *t)
         spool_reader_close(&t->reader);
     if (t->box_event != NULL)
         event_free(t->box_event);
+    conn_loop_end(&t->conns);
     event_base_free(t->base);
     if (t->spare_fd >= 0)
         close(t->spare_fd);
@@ -224,6 +225,7 @@ enum err smtp_thread_start(struct node *n, struct smtp_thread **out)
     t->box = mailbox_new(SMTP_BOX);
     t->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     t->base = base_new();
+    t->conns.base = t->base;
     e = spool_reader_open(n->spool, &t->reader);
     for (size_t i = 0; e == OK && i < s->config->smtp.listen.n; i++)
         e = listener_open(t, &s->config->smtp.listen.v[i]);

@@ -11,6 +11,7 @@
 
 #include "base/mailbox.h"
 #include "node/delivery_job.h"
+#include "node/net/conn.h"
 #include "node/node.h"
 
 struct inbound;
@@ -19,6 +20,7 @@ struct outbound;
 struct smtp_thread {
     struct node *node;
     struct event_base *base;
+    struct conn_loop conns;
     struct mailbox *box;
     struct event *box_event;
     struct listener *listeners;

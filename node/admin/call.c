@@ -7,7 +7,7 @@
 #include "base/assert.h"
 
 #define MS_A_DAY         INT64_C(86400000)
-#define LAST_WALL_MS     (INT64_C(2932896) * MS_A_DAY) /* the year 9999 */
+#define LAST_WALL_MS     (INT64_C(2932897) * MS_A_DAY) /* the end of the year 9999 */
 #define ESCAPED_BYTES(n) ((n)*4)
 
 static int put_piece(const char *bytes, size_t count, void *to)

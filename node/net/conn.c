@@ -24,7 +24,8 @@ enum conn_state {
 };
 
 struct conn {
-    struct event_base *base;
+    struct conn_loop *loop;
+    struct conn *next; /* of loop->finishing */
     const struct conn_ops *ops;
     void *owner;
     struct event *readable, *writable, *timer, *flush;
@@ -44,6 +45,12 @@ struct conn {
 
 static void conn_destroy(struct conn *c)
 {
+    struct conn **at = &c->loop->finishing;
+
+    while (c->finishing && *at != c)
+        at = &(*at)->next;
+    if (c->finishing)
+        *at = c->next;
     if (c->ssl != NULL)
         SSL_free(c->ssl);
     event_free(c->readable);
@@ -313,7 +320,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     leave(c);
 }
 
-static struct conn *conn_new(struct event_base *base, int fd, const struct conn_ops *ops,
+static struct conn *conn_new(struct conn_loop *loop, int fd, const struct conn_ops *ops,
                              void *owner, enum conn_state state)
 {
     struct conn *c = malloc(sizeof *c);
@@ -324,32 +331,32 @@ static struct conn *conn_new(struct event_base *base, int fd, const struct conn_
         return NULL;
     }
     memset(c, 0, offsetof(struct conn, in));
-    c->base = base;
+    c->loop = loop;
     c->fd = fd;
     c->ops = ops;
     c->owner = owner;
     c->state = state;
     c->out = evbuffer_new();
-    c->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, c);
-    c->writable = event_new(base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
-    c->timer = event_new(base, -1, 0, on_timer, c);
-    c->flush = event_new(base, -1, 0, on_flush, c);
+    c->readable = event_new(loop->base, fd, EV_READ | EV_PERSIST, on_readable, c);
+    c->writable = event_new(loop->base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
+    c->timer = event_new(loop->base, -1, 0, on_timer, c);
+    c->flush = event_new(loop->base, -1, 0, on_flush, c);
     ASSERT(c->out && c->readable && c->writable && c->timer && c->flush);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     return c;
 }
 
-struct conn *conn_accepted(struct event_base *base, int fd, const struct conn_ops *ops,
+struct conn *conn_accepted(struct conn_loop *loop, int fd, const struct conn_ops *ops,
                            void *owner)
 {
-    struct conn *c = conn_new(base, fd, ops, owner, CONN_PLAIN);
+    struct conn *c = conn_new(loop, fd, ops, owner, CONN_PLAIN);
 
     if (c != NULL)
         event_add(c->readable, NULL);
     return c;
 }
 
-enum err conn_connect(struct event_base *base, const struct sockaddr *addr, socklen_t addr_n,
+enum err conn_connect(struct conn_loop *loop, const struct sockaddr *addr, socklen_t addr_n,
                       const struct conn_ops *ops, void *owner, struct conn **out)
 {
     int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -361,7 +368,7 @@ enum err conn_connect(struct event_base *base, const struct sockaddr *addr, sock
         close(fd);
         return E_IO;
     }
-    *out = conn_new(base, fd, ops, owner, CONN_CONNECTING);
+    *out = conn_new(loop, fd, ops, owner, CONN_CONNECTING);
     if (*out == NULL)
         return E_FULL;
     want_write(*out, true);
@@ -393,12 +400,22 @@ void conn_finish(struct conn **cp)
     }
     *cp = NULL;
     c->finishing = true;
+    c->next = c->loop->finishing;
+    c->loop->finishing = c;
     conn_discard_input(c);
     conn_pause(c, false);
     event_add(c->timer, &limit);
     if (!c->flush_armed) {
         c->flush_armed = true;
         event_active(c->flush, EV_TIMEOUT, 0);
+    }
+}
+
+void conn_loop_end(struct conn_loop *loop)
+{
+    while (loop->finishing != NULL) {
+        ASSERT(loop->finishing->depth == 0);
+        kill_conn(loop->finishing);
     }
 }
 

@@ -22,6 +22,12 @@
 
 struct conn;
 
+/* What the connections of one thread share. Zeroed but for the base; plain data. */
+struct conn_loop {
+    struct event_base *base;
+    struct conn *finishing; /* without an owner: see conn_finish() */
+};
+
 enum conn_end { CONN_EOF, CONN_RESET, CONN_REFUSED, CONN_TLS_FAILED };
 
 struct conn_ops {
@@ -34,17 +40,19 @@ struct conn_ops {
 };
 
 /* Takes fd (connected, non-blocking). NULL: out of memory; fd is closed. */
-struct conn *conn_accepted(struct event_base *base, int fd, const struct conn_ops *ops,
+struct conn *conn_accepted(struct conn_loop *loop, int fd, const struct conn_ops *ops,
                            void *owner);
 
 /* Starts to connect. E_IO: no socket or no route; nothing to close. */
-MUST_CHECK enum err conn_connect(struct event_base *base, const struct sockaddr *addr,
+MUST_CHECK enum err conn_connect(struct conn_loop *loop, const struct sockaddr *addr,
                                  socklen_t addr_n, const struct conn_ops *ops, void *owner,
                                  struct conn **out);
 void conn_close(struct conn **c);
 /* Lets pending output leave, says goodbye and swallows what the peer still sends, for a few
  * seconds, so that no reset destroys our last reply. No callback any more; *c is NULL. */
 void conn_finish(struct conn **c);
+/* When the loop has ended: cuts what conn_finish() left. */
+void conn_loop_end(struct conn_loop *loop);
 
 struct str conn_input(struct conn *c); /* unread bytes, borrowed until the next call */
 void conn_consume(struct conn *c, size_t n);

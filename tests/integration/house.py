@@ -15,6 +15,10 @@ DAEMON = BUILD / "node" / "trispoold"
 LOAD = BUILD / "cluster-tools" / "load" / "trispool-load"
 SINK = BUILD / "cluster-tools" / "sink" / "trispool-sink"
 CHECK = BUILD / "cluster-tools" / "check" / "trispool-check"
+IO_FAULT = BUILD / "tests" / "support" / "libio_fault.so"
+# Where a clock runs 20,000 times as fast, a sanitizer's slowness would be hours.
+RELEASE = Path(os.environ.get("TRISPOOL_RELEASE", TOP / "build" / "release")).resolve()
+RELEASE_DAEMON = RELEASE / "node" / "trispoold"
 CLI = BUILD / "cluster-tools" / "cli" / "trispool"
 
 
@@ -48,7 +52,7 @@ class Node:
     """One daemon with its own folder. Use as a context manager."""
 
     def __init__(self, folder=None, extra="", smtp="", delivery="", spool="", env=None, argv0=None,
-                 limits=None):
+                 limits=None, daemon=DAEMON):
         self.folder = Path(folder or tempfile.mkdtemp(prefix="trispool-test-"))
         self.port = free_port()
         self.socket = self.folder / "control.sock"
@@ -57,6 +61,7 @@ class Node:
         self.env = dict(os.environ, **(env or {}))
         self.argv0 = argv0 or []
         self.limits = limits
+        self.daemon = daemon
         self.process = None
         self.write_config(extra, smtp, delivery, spool)
 
@@ -74,7 +79,7 @@ class Node:
     def start(self):
         out = open(self.log, "ab")
         self.process = subprocess.Popen(
-            [*map(str, self.argv0), str(DAEMON), "--config", str(self.config)],
+            [*map(str, self.argv0), str(self.daemon), "--config", str(self.config)],
             stdout=out, stderr=out, env=self.env, preexec_fn=self.limits)
         out.close()
 
