@@ -429,6 +429,8 @@ static void on_job(struct smtpc *s, const struct smtpc_job *job, struct smtpc_ou
     take_job(s, job);
     if (!job_is_sound(s)) {
         end_unsent(s, out, SMTPC_WHY_UNSOUND);
+    } else if (job->consent == SMTPC_CONSENT_REFUSED) {
+        end_unsent(s, out, SMTPC_WHY_NO_CONSENT);
     } else if (job->eight_bit && !s->ehlo.eight_bit && s->opt.eight_bit == SMTPC_8BIT_HOLD) {
         end_unsent(s, out, SMTPC_WHY_EIGHT_BIT);
     } else {

@@ -94,7 +94,8 @@ struct smtpc_options {
     enum smtpc_eight_bit eight_bit; /* of the message, when the primary has no 8BITMIME */
 };
 
-enum smtpc_consent { SMTPC_CONSENT_ASKED, SMTPC_CONSENT_GIVEN };
+/* REFUSED: the answer came before the job; its result comes at once, nothing is sent. */
+enum smtpc_consent { SMTPC_CONSENT_ASKED, SMTPC_CONSENT_GIVEN, SMTPC_CONSENT_REFUSED };
 
 /* One message for one primary. */
 struct smtpc_job {

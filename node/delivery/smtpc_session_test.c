@@ -458,6 +458,21 @@ START_TEST(consent_refused_before_data_keeps_the_connection)
 }
 END_TEST
 
+START_TEST(a_job_whose_consent_was_refused_before_is_not_begun_on_the_wire)
+{
+    struct smtpc_job job = {
+        .env = &env, .rcpts = indexes, .rcpt_count = 2, .consent = SMTPC_CONSENT_REFUSED};
+    static struct world w;
+
+    start(&w, &plain);
+    step(&w, (struct smtpc_event){.type = SMTPC_EV_JOB, .job = &job});
+    ck_assert(w.ready && w.seen[3] == 0 && w.result.why == SMTPC_WHY_NO_CONSENT);
+    ck_assert_str_eq(w.verdicts, "RR");
+    give_job(&w, 1, true);
+    ck_assert_str_eq(w.verdicts, "D");
+}
+END_TEST
+
 START_TEST(consent_refused_in_the_body_ends_it_there)
 {
     static struct world w;
@@ -767,6 +782,7 @@ static void add_messages(TCase *tc)
     tcase_add_loop_test(tc, no_yes_no_dot, 0, 8);
     tcase_add_loop_test(tc, input_that_comes_while_consent_is_awaited_stops_the_dot, 0, 2);
     tcase_add_loop_test(tc, consent_refused_before_data_keeps_the_connection, 0, 2);
+    tcase_add_test(tc, a_job_whose_consent_was_refused_before_is_not_begun_on_the_wire);
     tcase_add_test(tc, consent_refused_in_the_body_ends_it_there);
     tcase_add_test(tc, consent_before_the_body_is_sent_is_kept);
     tcase_add_loop_test(tc, eight_bit_mail_passes_or_is_held_but_never_changed, 0, 3);
