@@ -1,98 +1,237 @@
-/* Any bytes: decoding either refuses them, or what it made encodes to the same bytes. The first
- * byte chooses: a command, a stored domain, a route text, or a command that was encoded from
- * chosen fields and then damaged (so that inner checks are reached without a corpus). */
+/* Any bytes: decoding either refuses them, or what it made encodes to the same bytes. Any
+ * fields: a command that passes its check survives the way to bytes and back; one that does not
+ * is not encoded; and its bytes, damaged, are again refused or exact. The first byte chooses.
+ */
 #include "proto/command.h"
 
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static uint8_t again[LIMIT_COMMAND_BYTES];
+static uint8_t again[LIMIT_COMMAND_BYTES], bytes[LIMIT_COMMAND_BYTES];
 
-static void command(struct str in, struct arena *a)
+static bool exact_command(struct str in, struct arena *a)
 {
     struct command c;
     struct str out;
 
     if (command_decode(in, a, &c) != OK)
-        return;
+        return false;
     ASSERT(command_check(&c) == NULL);
+    ASSERT(command_kind_text(c.kind) != NULL);
     ASSERT(command_encode(&c, again, sizeof again, &out) == OK);
     ASSERT(str_eq(in, out));
+    return true;
 }
 
-static void domain(struct str in, struct arena *a)
+static bool exact_domain(struct str in, struct arena *a)
 {
     struct domain d;
     struct str out;
 
     if (domain_decode(in, a, &d) != OK)
-        return;
+        return false;
     ASSERT(domain_check(&d) == NULL);
     ASSERT(domain_encode(&d, again, sizeof again, &out) == OK);
     ASSERT(str_eq(in, out));
+    return true;
 }
 
-static void route(struct str in, struct arena *a)
-{
-    char text[ROUTE_TEXT_SIZE];
-    struct domain_route r, back;
-    size_t at, n;
+/* --- a command from fields --- */
 
-    if (route_parse(in, a, &r, &at) != NULL) {
-        ASSERT(at <= in.n);
-        return;
+static uint8_t byte(struct str *in)
+{
+    uint8_t b = 0;
+
+    if (in->n > 0) {
+        b = (uint8_t)in->p[0];
+        *in = str_from(*in, 1);
     }
-    n = route_format(&r, text);
-    ASSERT(route_parse((struct str){text, n}, a, &back, &at) == NULL);
-    ASSERT(r.kind == back.kind && r.host_count == back.host_count);
-    for (uint32_t i = 0; i < r.host_count; i++)
-        ASSERT(str_eq(r.hosts[i].host, back.hosts[i].host) &&
-               r.hosts[i].port == back.hosts[i].port &&
-               r.hosts[i].preference == back.hosts[i].preference);
+    return b;
 }
 
-/* A well-formed command chosen by the input, then the rest of the input laid over its bytes. */
-static void damaged(struct str in, struct arena *a)
+/* Values that lie around limits more often than others. */
+static uint64_t number(struct str *in)
 {
-    struct command c = {.kind = COMMAND_OPERATE_DONE, .operate_done.index = 7};
-    uint8_t *copy;
-    struct str out;
+    static const uint64_t liked[] = {0,
+                                     1,
+                                     2,
+                                     3,
+                                     5,
+                                     10000,
+                                     10001,
+                                     999,
+                                     1000,
+                                     1001,
+                                     60000,
+                                     60001,
+                                     LIMIT_HOLD_MIN_S,
+                                     LIMIT_HOLD_MAX_S,
+                                     65535,
+                                     65536,
+                                     UINT32_MAX,
+                                     UINT64_MAX};
+    uint8_t b = byte(in);
+    uint64_t v = 0;
 
-    if (in.n < 2)
-        return;
-    switch ((uint8_t)in.p[0] % 4) {
-    case 0:
-        c = (struct command){.kind = COMMAND_DOMAIN_PUT,
-                             .domain_put = {.mode = DOMAIN_ADD,
-                                            .domain = {.name = STR("a.example"),
-                                                       .route = {.kind = ROUTE_STATIC,
-                                                                 .host_count = 1,
-                                                                 .hosts[0] = {STR("b"), 25, 0}},
-                                                       .plan = STR("gold")}}};
-        break;
-    case 1:
-        c = (struct command){.kind = COMMAND_OPERATE,
-                             .operate = {.op = OPERATE_HOLD,
-                                         .select = OPERATE_DOMAIN,
-                                         .domain = STR("a.example"),
-                                         .cutoff_ms = 9}};
-        break;
-    case 2:
-        c = (struct command){.kind = COMMAND_SETTING_PUT,
-                             .setting_put = {STR("name"), STR("value")}};
-        break;
-    default:
-        break;
+    if (b < sizeof liked / sizeof *liked)
+        return liked[b];
+    for (int i = 0; i < b % 9; i++)
+        v = v << 8 | byte(in);
+    return v;
+}
+
+static struct str text(struct str *in)
+{
+    static const char *const liked[] = {"a.example", "b.example.com", "gold", "", "A", "com"};
+    static char big[LIMIT_SETTING_VALUE_BYTES + 1];
+    uint8_t b = byte(in);
+    struct str s;
+
+    if (b < sizeof liked / sizeof *liked)
+        return str_of(liked[b]);
+    if (b == 255) {
+        memset(big, 'a', sizeof big);
+        return (struct str){big, sizeof big - byte(in) % 2};
     }
-    ASSERT(command_encode(&c, again, sizeof again, &out) == OK);
-    copy = malloc(out.n);
+    s = str_head(*in, b % 80 < in->n ? b % 80 : in->n);
+    *in = str_from(*in, s.n);
+    return s;
+}
+
+static void build_domain(struct str *in, struct domain *d)
+{
+    *d = (struct domain){.name = text(in),
+                         .plan = text(in),
+                         .route.kind = (enum route_kind)number(in),
+                         .hold_s = (uint32_t)number(in),
+                         .tls = (enum domain_tls)(byte(in) % 4),
+                         .eight_bit = (enum domain_eight_bit)(byte(in) % 3),
+                         .paused = byte(in) % 2 != 0,
+                         .max_connections = (uint32_t)number(in),
+                         .generation = number(in),
+                         .changed = number(in),
+                         .closing = byte(in) % 2 != 0};
+    d->route.host_count = byte(in) % (LIMIT_ROUTE_HOSTS + 1);
+    for (uint32_t i = 0; i < d->route.host_count; i++)
+        d->route.hosts[i] =
+            (struct domain_host){text(in), (uint16_t)number(in), (uint16_t)number(in)};
+}
+
+static void build_operate(struct str *in, struct operate *o)
+{
+    static struct mid ids[LIMIT_OPERATION_IDS + 1];
+
+    *o = (struct operate){.op = (enum operate_op)(byte(in) % 7),
+                          .select = (enum operate_select)(byte(in) % 5),
+                          .ids = ids,
+                          .domain = text(in),
+                          .generation = number(in),
+                          .cutoff_ms = number(in),
+                          .uid = (uint32_t)number(in)};
+    o->id_count = (uint32_t)(number(in) % (LIMIT_OPERATION_IDS + 2));
+}
+
+static void build(struct str *in, struct command *c)
+{
+    *c = (struct command){.kind = (enum command_kind)(byte(in) % 11)};
+    switch (c->kind) {
+    case COMMAND_SESSION_OPEN:
+        c->session_open = (struct session_open){.site = (uint16_t)number(in),
+                                                .incarnation = number(in),
+                                                .duration_ms = (uint32_t)number(in)};
+        return;
+    case COMMAND_CLOCK:
+        c->clock.elapsed_ms = (uint32_t)number(in);
+        return;
+    case COMMAND_DOMAIN_PUT:
+        c->domain_put.mode = (enum domain_put_mode)(byte(in) % 5);
+        c->domain_put.if_changed = number(in);
+        build_domain(in, &c->domain_put.domain);
+        return;
+    case COMMAND_DOMAIN_REMOVE:
+        c->domain_remove.name = text(in);
+        return;
+    case COMMAND_DOMAIN_DROP:
+        c->domain_drop = (struct domain_drop){.name = text(in), .generation = number(in)};
+        return;
+    case COMMAND_SETTING_PUT:
+        c->setting_put = (struct setting){.name = text(in), .value = text(in)};
+        return;
+    case COMMAND_PLAN_PUT:
+        c->plan_put = (struct plan){.name = text(in),
+                                    .hold_s = (uint32_t)number(in),
+                                    .max_connections = (uint32_t)number(in)};
+        return;
+    case COMMAND_OPERATE:
+        build_operate(in, &c->operate);
+        return;
+    case COMMAND_OPERATE_DONE:
+        c->operate_done.index = number(in);
+        return;
+    }
+}
+
+/* An exact-size copy of good bytes, some of them changed, perhaps cut. */
+static struct str damage(struct str good, struct str how)
+{
+    char *copy = malloc(good.n);
+
     ASSERT(copy != NULL);
-    memcpy(copy, out.p, out.n);
-    for (size_t i = 1; i + 1 < in.n; i += 2)
-        copy[(uint8_t)in.p[i] % out.n] = (uint8_t)in.p[i + 1];
-    command((struct str){(char *)copy, out.n}, a);
-    free(copy);
+    memcpy(copy, good.p, good.n);
+    for (size_t i = 0; i + 1 < how.n; i += 2)
+        copy[(uint8_t)how.p[i] % good.n] = how.p[i + 1];
+    return (struct str){copy, how.n % 2 == 0 ? good.n : good.n - 1};
+}
+
+static void built_command(struct str in, struct arena *a)
+{
+    struct arena small;
+    struct command c, other;
+    struct str out, bad;
+
+    build(&in, &c);
+    if (command_check(&c) != NULL) {
+        ASSERT(command_encode(&c, bytes, sizeof bytes, &out) == E_PROTO);
+        return;
+    }
+    ASSERT(command_encode(&c, bytes, sizeof bytes, &out) == OK);
+    ASSERT(exact_command(out, a));
+    arena_init(&small, 16); /* no room: said, or not needed */
+    ASSERT(command_decode(out, &small, &other) != E_PROTO);
+    arena_reset(&small);
+    ASSERT(command_encode(&c, again, 0, &bad) == E_FULL);
+    bad = damage(out, in);
+    exact_command(bad, a);
+    free((char *)bad.p);
+}
+
+static void built_domain(struct str in, struct arena *a)
+{
+    struct arena small;
+    struct domain d;
+    struct str out, bad;
+
+    build_domain(&in, &d);
+    if (domain_encode(&d, bytes, sizeof bytes, &out) != OK) {
+        ASSERT(domain_check(&d) != NULL);
+        return;
+    }
+    ASSERT(exact_domain(out, a));
+    arena_init(&small, 16);
+    ASSERT(domain_decode(out, &small, &d) != E_PROTO);
+    arena_reset(&small);
+    bad = damage(out, in);
+    exact_domain(bad, a);
+    free((char *)bad.p);
+}
+
+static void words(struct str in)
+{
+    enum operate_op op;
+
+    if (operate_op_parse(in, &op))
+        ASSERT(str_eq(in, str_of(operate_op_text(op))));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -108,18 +247,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(copy, data + 1, size - 1);
     in = (struct str){copy, size - 1};
     arena_init(&a, 1 << 20);
-    switch (data[0] % 4) {
+    switch (data[0] % 5) {
     case 0:
-        command(in, &a);
+        exact_command(in, &a);
         break;
     case 1:
-        domain(in, &a);
+        exact_domain(in, &a);
         break;
     case 2:
-        route(in, &a);
+        built_command(in, &a);
+        break;
+    case 3:
+        built_domain(in, &a);
         break;
     default:
-        damaged(in, &a);
+        words(in);
         break;
     }
     arena_reset(&a);

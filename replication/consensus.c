@@ -187,5 +187,5 @@ void cs_step(struct consensus *c, const struct cs_event *ev, struct cs_update *o
         on_stop(c, out);
         return;
     }
-    ASSERT(!"a step without a type");
+    ASSERT(false); /* an event without a type */
 }
