@@ -179,6 +179,8 @@ static void give_job(struct fuzz *f, uint8_t how)
                             .size_bytes = how,
                             .consent = how & 64 ? SMTPC_CONSENT_GIVEN : SMTPC_CONSENT_ASKED};
 
+    if (how == 2)
+        job.consent = SMTPC_CONSENT_REFUSED;
     /* some envelopes are damaged */
     env.sender = how == 0 ? STR("a\r\nDATA") : how & 128 ? STR("s@x") : STR("");
     f->in_job = true;
