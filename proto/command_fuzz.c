@@ -74,8 +74,8 @@ static uint64_t number(struct str *in)
     uint8_t b = byte(in);
     uint64_t v = 0;
 
-    if (b < sizeof liked / sizeof *liked)
-        return liked[b];
+    if (b < 200)
+        return liked[b % (sizeof liked / sizeof *liked)];
     for (int i = 0; i < b % 9; i++)
         v = v << 8 | byte(in);
     return v;
@@ -88,8 +88,8 @@ static struct str text(struct str *in)
     uint8_t b = byte(in);
     struct str s;
 
-    if (b < sizeof liked / sizeof *liked)
-        return str_of(liked[b]);
+    if (b < 200)
+        return str_of(liked[b % (sizeof liked / sizeof *liked)]);
     if (b == 255) {
         memset(big, 'a', sizeof big);
         return (struct str){big, sizeof big - byte(in) % 2};
