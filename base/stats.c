@@ -61,8 +61,10 @@ size_t stats_text(char *buf, size_t size)
                      "# HELP trispool_%s %s\n# TYPE trispool_%s %s\ntrispool_%s %llu\n", name,
                      table[i].help, name, type, name,
                      (unsigned long long)stat_get((enum stat_id)i));
-        if (w < 0 || (size_t)w >= size - n)
+        if (w < 0 || (size_t)w >= size - n) {
+            buf[n] = 0; /* whole entries only */
             break;
+        }
         n += (size_t)w;
     }
     return n;
