@@ -148,7 +148,7 @@ void generate_bash(FILE *out)
           "    set -- $head\n"
           "    case $head in\n"
           "    '') ;;\n"
-          "    *) case \"$1 $2\" in\n",
+          "    *) case \"$1${2:+ $2}\" in\n",
           out);
     for (size_t i = 0; i < cli_command_count(); i++)
         bash_command(out, cli_command_at(i));

@@ -318,6 +318,7 @@ static enum err read_word(struct parser *p, const char *text)
     }
     if (r->noun == NULL && cli_is_noun(text)) {
         r->noun = text;
+        snprintf(p->hint, sizeof p->hint, "trispool %s --help", text);
         return OK;
     }
     if (r->noun == NULL)

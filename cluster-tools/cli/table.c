@@ -135,7 +135,7 @@ static const struct cli_column list_columns[] = {
     {"AGE", "age_s", CLI_F_AGE, NULL, 0},
     {"SIZE", "body_bytes", CLI_F_BYTES, NULL, 0},
     {"TRIES", "attempts", CLI_F_COUNT, NULL, 0},
-    {"SENDER", "sender", CLI_F_TEXT, NULL, 0},
+    {"SENDER", "sender", CLI_F_SENDER, NULL, 0},
     {"RECIPIENTS", "recipients", CLI_F_LIST, NULL, 0},
 };
 
@@ -158,7 +158,7 @@ static const struct cli_column dsn_columns[] = {
 };
 
 #define MESSAGE_COLUMNS                                                                        \
-    {"domain", "domain", CLI_F_TEXT, NULL, 0}, {"sender", "sender", CLI_F_TEXT, NULL, 0},      \
+    {"domain", "domain", CLI_F_TEXT, NULL, 0}, {"sender", "sender", CLI_F_SENDER, NULL, 0},    \
         {"size of the body", "body_bytes", CLI_F_BYTES, NULL, 0},                              \
         {"checksum (XXH3)", "body_xxh3", CLI_F_TEXT, NULL, 0},                                 \
         {"8-bit", "eight_bit", CLI_F_BOOL, NULL, 0},                                           \
@@ -170,7 +170,6 @@ static const struct cli_column dsn_columns[] = {
         {"possible duplicates", "possible_duplicates", CLI_F_COUNT, NULL, 0},                  \
         {"held by an operator", "held", CLI_F_BOOL, NULL, 0},                                  \
         {"generation of the domain", "generation", CLI_F_COUNT, NULL, 0},                      \
-        {"trace header", "trace_header", CLI_F_TEXT, NULL, 0},                                 \
         {"recipients", "recipients", CLI_F_ROWS, rcpt_columns, COUNT(rcpt_columns)},           \
     {                                                                                          \
         "notification to the sender", "dsn", CLI_F_ROWS, dsn_columns, COUNT(dsn_columns)       \
@@ -474,7 +473,7 @@ static const struct cli_command commands[] = {
 static const struct cli_exit exits[] = {
     {0, "done, or the answer is yes"},
     {1, "the answer is no: not found, refused, not well"},
-    {2, "done in part"},
+    {2, "done for some of the messages named, the others are not queued"},
     {64, "wrong usage, or a question that nobody is there to answer"},
     {69, "the daemon does not answer"},
     {75, "not now: try again later"},

@@ -45,7 +45,8 @@ struct cli_operand {
 /* How a field of a row is shown in a table. */
 enum cli_format {
     CLI_F_TEXT,
-    CLI_F_STATE, /* text, coloured when it is bad news */
+    CLI_F_SENDER, /* text; the null sender as <> */
+    CLI_F_STATE,  /* text, coloured when it is bad news */
     CLI_F_COUNT,
     CLI_F_BYTES, /* 1.2M */
     CLI_F_AGE,   /* of seconds: 3h12m */

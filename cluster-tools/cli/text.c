@@ -41,7 +41,7 @@ void text_bytes(uint64_t n, char buf[TEXT_SMALL])
     size_t unit = 0;
 
     if (n < KILO) {
-        snprintf(buf, TEXT_SMALL, "%llu", (unsigned long long)n);
+        snprintf(buf, TEXT_SMALL, "%lluB", (unsigned long long)n);
         return;
     }
     for (; whole >= KILO; unit++) {
@@ -131,7 +131,7 @@ size_t text_value(const json_t *v, enum cli_format format, char *buf, size_t siz
         return copy(json_is_true(v) ? "yes" : "no", buf, size);
     if (json_is_string(v) && json_string_length(v) > 0)
         return text_escape(string_of(v), buf, size);
-    return copy("-", buf, size);
+    return copy(format == CLI_F_SENDER && v != NULL ? "<>" : "-", buf, size);
 }
 
 bool text_is_right(enum cli_format format)

@@ -16,7 +16,7 @@
 /* Writes a NUL, too; cut at size - 1. Returns the length. */
 size_t text_escape(struct str s, char *buf, size_t size);
 
-/* 999, 1.2K, 34M, 5.6G (powers of 1,024); 12s, 3m04s, 3h12m, 2d03h; 12ms, 1.5s, 2m03s. */
+/* 999B, 1.2K, 34M, 5.6G (powers of 1,024); 12s, 3m04s, 3h12m, 2d03h; 12ms, 1.5s, 2m03s. */
 void text_bytes(uint64_t n, char buf[TEXT_SMALL]);
 void text_age(uint64_t seconds, char buf[TEXT_SMALL]);
 void text_ms(uint64_t ms, char buf[TEXT_SMALL]);
