@@ -214,8 +214,7 @@ def sender(to_port, **settings):
     """Takes anything from loopback and passes it all to this port."""
     return Postfix(relayhost="[127.0.0.1]:%d" % to_port,
                    smtpd_relay_restrictions="permit_mynetworks, reject_unauth_destination",
-                   smtpd_client_connection_count_limit="0", smtp_tls_security_level="",
-                   **settings)
+                   smtpd_client_connection_count_limit="0", **settings)
 
 
 def primary(*domains, port=None, mailboxes="static:all/", **settings):
