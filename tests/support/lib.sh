@@ -66,7 +66,7 @@ build_preset() {
         rm -rf -- "$dir"
     fi
     logged "$build/logs/configure-$preset.log" cmake -S "$top" --preset "$preset" -B "$dir" &&
-        logged "$build/logs/build-$preset.log" ninja -C "$dir" "$@"
+        logged "$build/logs/build-$preset.log" ninja -C "$dir" -k 0 "$@"
 }
 
 # find_program PRESET NAME: path of a program that was built.
