@@ -14,6 +14,13 @@
 
 #define FINISH_S 5 /* how long a finished connection may take to end */
 
+/* Seconds: a primary that went away without a word while we wait for its reply is noticed
+ * within 11 s, one that came back has forgotten the connection and says so at the next
+ * question. */
+#define KEEPALIVE_IDLE_S     5
+#define KEEPALIVE_INTERVAL_S 2
+#define KEEPALIVE_PROBES     3
+
 enum conn_state {
     CONN_CONNECTING,
     CONN_PLAIN,
@@ -356,17 +363,33 @@ struct conn *conn_accepted(struct conn_loop *loop, int fd, const struct conn_ops
     return c;
 }
 
+static void keep_alive(int fd)
+{
+    static const struct {
+        int level, name, value;
+    } options[] = {{SOL_SOCKET, SO_KEEPALIVE, 1},
+                   {IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
+                   {IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
+                   {IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES}};
+
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
+}
+
 enum err conn_connect(struct conn_loop *loop, const struct sockaddr *addr, socklen_t addr_n,
                       const struct conn_ops *ops, void *owner, struct conn **out)
 {
     int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     *out = NULL;
-    if (fd < 0)
-        return E_IO;
+    if (fd < 0) /* a machine without IPv6 says so here; all else is our own want */
+        return errno == EAFNOSUPPORT ? E_IO : E_FULL;
+    keep_alive(fd);
     if (connect(fd, addr, addr_n) != 0 && errno != EINPROGRESS) {
+        bool ours = errno == EADDRNOTAVAIL || errno == ENOBUFS || errno == EAGAIN;
+
         close(fd);
-        return E_IO;
+        return ours ? E_FULL : E_IO;
     }
     *out = conn_new(loop, fd, ops, owner, CONN_CONNECTING);
     if (*out == NULL)

@@ -43,7 +43,8 @@ struct conn_ops {
 struct conn *conn_accepted(struct conn_loop *loop, int fd, const struct conn_ops *ops,
                            void *owner);
 
-/* Starts to connect. E_IO: no socket or no route; nothing to close. */
+/* Starts to connect; with TCP keepalive, so that a dead peer is noticed within 11 s. E_IO: no
+ * way to this address. E_FULL: descriptors, ports or memory of ours. Nothing to close. */
 MUST_CHECK enum err conn_connect(struct conn_loop *loop, const struct sockaddr *addr,
                                  socklen_t addr_n, const struct conn_ops *ops, void *owner,
                                  struct conn **out);
