@@ -51,19 +51,19 @@
 #define LIMIT_CONNECT_MS         30000
 #define LIMIT_BANNER_MS          300000
 #define LIMIT_REMOTE_COMMAND_MS  300000
-#define LIMIT_REMOTE_DATA_MS     120000  /* DATA to 354 */
-#define LIMIT_REMOTE_BODY_MS     600000  /* body sent, plus the time of the minimum rate */
-#define LIMIT_REMOTE_DOT_MS      600000  /* dot to its reply */
-#define LIMIT_CONNS_PER_DEST     20      /* to one destination address, default of the plan */
-#define LIMIT_CONNS_OUT          500     /* of a node */
-#define LIMIT_JOBS_AHEAD         4       /* messages handed to one connection in advance */
-#define LIMIT_MESSAGES_PER_CONN  1000    /* then QUIT and connect anew */
-#define LIMIT_PROBES_PER_S       200     /* of a node, over all destinations */
-#define LIMIT_ROUTE_HOSTS        20      /* MX hosts or static hosts of a domain */
-#define LIMIT_ROUTE_ADDRS        100     /* addresses of a route */
-#define LIMIT_ROUTE_HOST_ADDRS   20      /* addresses of one host of a route */
-#define LIMIT_ROUTES_PENDING     128     /* routes looked up at the same time */
-#define LIMIT_ROUTES_FOREIGN     64      /* of these, for domains that are not ours (DSN) */
+#define LIMIT_REMOTE_DATA_MS     120000 /* DATA to 354 */
+#define LIMIT_REMOTE_BODY_MS     600000 /* body sent, plus the time of the minimum rate */
+#define LIMIT_REMOTE_DOT_MS      600000 /* dot to its reply */
+#define LIMIT_CONNS_PER_DEST     20     /* to one destination address, default of the plan */
+#define LIMIT_CONNS_OUT          500    /* of a node */
+#define LIMIT_JOBS_AHEAD         4      /* messages handed to one connection in advance */
+#define LIMIT_MESSAGES_PER_CONN  1000   /* then QUIT and connect anew */
+#define LIMIT_PROBES_PER_S       200    /* of a node, over all destinations */
+#define LIMIT_ROUTE_HOSTS        20     /* MX hosts or static hosts of a domain */
+#define LIMIT_ROUTE_ADDRS        100    /* addresses of a route */
+#define LIMIT_ROUTE_HOST_ADDRS   20     /* addresses of one host of a route */
+#define LIMIT_ROUTES_PENDING     40 /* routes looked up at the same time; 1 to 41 queries each */
+#define LIMIT_ROUTES_FOREIGN     20      /* of these, for domains that are not ours (DSN) */
 #define LIMIT_QUEUE_MESSAGES     4000000 /* known to the scheduler of a node */
 #define LIMIT_QUEUE_DOMAINS      1000000 /* known to the scheduler of a node */
 #define LIMIT_PROBE_ADDRS        8       /* addresses tried for one operator's probe */
@@ -94,6 +94,7 @@
 #define LIMIT_TRACE_PERCENT      25   /* of the capacity; beyond it the oldest traces go */
 #define LIMIT_SPOOL_FULL_PERCENT 90   /* used of the capacity: puts are refused above */
 #define LIMIT_SPOOL_ROOM_PERCENT 85   /* and taken again below */
+#define LIMIT_SPOOL_SMALL_BYTES  65536 /* no room for so little: full */
 #define LIMIT_SPOOL_READERS      64   /* reader handles of a process */
 #define LIMIT_SPOOL_READER_MS    1000 /* age of a snapshot that is alarmed */
 #define LIMIT_TRACE_HEADER_BYTES 8192 /* the trace fields prepended to a message */
