@@ -360,6 +360,31 @@ START_TEST(chunks_that_changed_places_are_never_taken_for_good)
 }
 END_TEST
 
+/* Damage from before the checksum was made: only the digest of the whole tells. */
+static void reseal(char *value, size_t *n, size_t where)
+{
+    struct spool_key key = key_of(TABLE_BODY);
+
+    value[where] ^= 1;
+    spool_value_seal(TABLE_BODY, (struct str){(char *)key.b, key.n}, value,
+                     *n - CHECKSUM_BYTES);
+}
+
+START_TEST(a_body_of_good_chunks_with_another_digest_is_never_taken_for_good)
+{
+    struct spool_key key = key_of(TABLE_BODY);
+    struct envelope e;
+
+    kit_close(&kit);
+    rewrite(TABLE_BODY, &key, &key, reseal, 100);
+    ck_assert_uint_ge(offline_findings(), 1);
+    kit_open(&kit);
+    ck_assert_uint_eq(scrub_round(), 1);
+    ck_assert_int_eq(kit_get(&kit, id_of(1), &e), OK);
+    ck_assert_int_eq(spool_verify_body(kit.reader, &e), E_CORRUPT);
+}
+END_TEST
+
 START_TEST(a_lost_chunk_is_damage_and_not_the_end_of_the_body)
 {
     struct spool_key key = spool_key_body(1, 1);
@@ -437,6 +462,7 @@ int main(void)
     tcase_add_loop_test(tc, a_value_cut_short_is_never_taken_for_good, 0, COUNT(tables));
     tcase_add_test(tc, a_value_under_a_foreign_key_is_never_taken_for_good);
     tcase_add_test(tc, chunks_that_changed_places_are_never_taken_for_good);
+    tcase_add_test(tc, a_body_of_good_chunks_with_another_digest_is_never_taken_for_good);
     tcase_add_test(tc, a_lost_chunk_is_damage_and_not_the_end_of_the_body);
     tcase_add_test(tc, while_a_record_is_damaged_no_orphan_is_removed);
     tcase_add_test(tc, a_spool_of_a_newer_version_is_refused_and_not_called_damaged);

@@ -340,6 +340,34 @@ START_TEST(a_body_staged_in_pieces_of_any_size_comes_back_exactly)
 }
 END_TEST
 
+static const struct {
+    size_t first;    /* bytes staged at 0  */
+    uint64_t offset; /* of the next piece */
+    enum err expect;
+} places[] = {{10, 10, OK},
+              {10, 5, E_NOTFOUND},
+              {10, 11, E_NOTFOUND},
+              {10, 4072, E_NOTFOUND},
+              {4072, 4072, OK},
+              {4072, 4071, E_NOTFOUND},
+              {4072, 4073, E_NOTFOUND},
+              {4072, 8144, E_NOTFOUND},
+              {5000, 5000, OK},
+              {5000, 4999, E_NOTFOUND},
+              {5000, 4072, OK}, /* the last chunk again, from its start */
+              {5000, 0, OK}};
+
+START_TEST(a_staged_piece_goes_only_where_the_last_one_ended)
+{
+    uint64_t number = spool_next_body(kit.spool);
+    struct spool_txn *t = spool_begin(kit.spool);
+
+    ck_assert_int_eq(stage(t, number, id_of(1), 0, places[_i].first), OK);
+    ck_assert_int_eq(stage(t, number, id_of(1), places[_i].offset, 3000), places[_i].expect);
+    ck_assert_int_eq(spool_commit(&t), OK);
+}
+END_TEST
+
 static const uint64_t wrong_sizes[] = {0, 1, 5000, 9999, 10001, 12216, 20000};
 
 START_TEST(a_staged_body_of_another_size_is_not_named)
@@ -774,6 +802,8 @@ static void add_messages(Suite *suite)
                         COUNT(answers));
     tcase_add_loop_test(tc, a_body_staged_in_pieces_of_any_size_comes_back_exactly, 0,
                         COUNT(steps));
+    tcase_add_loop_test(tc, a_staged_piece_goes_only_where_the_last_one_ended, 0,
+                        COUNT(places));
     tcase_add_loop_test(tc, a_staged_body_of_another_size_is_not_named, 0, COUNT(wrong_sizes));
     tcase_add_test(tc, staged_chunks_without_a_record_are_gone_after_a_reopen);
     tcase_add_test(tc, unstage_removes_all_chunks_of_one_body_only);
