@@ -1,8 +1,8 @@
 /*
  * clusterclock: what time it is in the cluster between two entries of the control log. The log
- * adds what was measured (COMMAND_CLOCK); between its entries a node counts on by itself, at most
- * two intervals. So no wall clock moves hold-time deadlines, and a time in which no node could
- * write the log ages no mail.
+ * adds what was measured (COMMAND_CLOCK); between its entries a node counts on by itself, at
+ * most two intervals. So no wall clock moves hold-time deadlines, and a time in which no node
+ * could write the log ages no mail.
  *
  * Pure: plain data, `boot_now_ms` (CLOCK_BOOTTIME) comes in.
  * Limits: LIMIT_CLOCK_TICK_MS.

@@ -21,8 +21,9 @@
 static bool disk_is_full(const struct ctlkv *kv)
 {
     struct statvfs fs;
+    int fd;
 
-    return statvfs(kv->dir, &fs) == 0 &&
+    return kv->env != NULL && mdb_env_get_fd(kv->env, &fd) == 0 && fstatvfs(fd, &fs) == 0 &&
            (uint64_t)fs.f_bavail * (uint64_t)fs.f_frsize < NO_SPACE_BYTES;
 }
 
