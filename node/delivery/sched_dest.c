@@ -386,6 +386,10 @@ void sched_dest_failed(struct sched *s, uint32_t dest, enum sched_failure failur
     if (failure == SCHED_FAIL_LOCAL) {
         t->pause_until_ms = now.boot_ms + PAUSE_FIRST_MS;
         t->next_probe_ms = t->pause_until_ms;
+        if (t->avoid_until_ms < t->pause_until_ms)
+            t->avoid_until_ms =
+                t->pause_until_ms; /* it may be the want of this address alone */
+        touch_domains(s, t);
         sched_dest_probe_update(s, dest);
     } else if (failure == SCHED_FAIL_TLS && t->key.tls == SCHED_TLS_TRY) {
         t->no_tls_until_ms = now.boot_ms + NO_TLS_MS;

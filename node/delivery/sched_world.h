@@ -28,7 +28,8 @@ enum temper {
     T_BUSY,      /* 421 to every message */
     T_GREYLIST,  /* 450 to every message */
     T_DEFER,     /* 451 to every message */
-    T_SHUT       /* greets, then closes before the first command */
+    T_SHUT,      /* greets, then closes before the first command */
+    T_LOCAL      /* our own machine cannot open the connection */
 };
 
 struct primary {
@@ -493,6 +494,9 @@ static inline void w_on_connect(struct world *w, struct w_conn *c)
         if (w->now.boot_ms >= c->greet_ms)
             w_fail(w, c, SCHED_FAIL_GREETING);
         return;
+    case T_LOCAL:
+        w_fail(w, c, SCHED_FAIL_LOCAL);
+        return;
     default:
         break;
     }
@@ -549,7 +553,8 @@ static inline void w_on_job(struct world *w, struct w_conn *c, uint32_t i)
                                           [T_BUSY] = SCHED_JOB_BRAKE_CLOSE,
                                           [T_GREYLIST] = SCHED_JOB_BRAKE,
                                           [T_DEFER] = SCHED_JOB_DEFERRED,
-                                          [T_SHUT] = SCHED_JOB_LOST};
+                                          [T_SHUT] = SCHED_JOB_LOST,
+                                          [T_LOCAL] = SCHED_JOB_LOST};
     struct primary *p = &w->primaries[c->primary];
     enum sched_job job = jobs[p->temper];
     struct w_msg *m = &w->msgs[i];
