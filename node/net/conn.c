@@ -386,7 +386,9 @@ enum err conn_connect(struct conn_loop *loop, const struct sockaddr *addr, sockl
         return errno == EAFNOSUPPORT ? E_IO : E_FULL;
     keep_alive(fd);
     if (connect(fd, addr, addr_n) != 0 && errno != EINPROGRESS) {
-        bool ours = errno == EADDRNOTAVAIL || errno == ENOBUFS || errno == EAGAIN;
+        /* IPv4: no port left; IPv6: more likely no address to start from */
+        bool no_port = errno == EADDRNOTAVAIL && addr->sa_family == AF_INET;
+        bool ours = no_port || errno == ENOBUFS || errno == EAGAIN;
 
         close(fd);
         return ours ? E_FULL : E_IO;
