@@ -80,11 +80,23 @@ void spool_refresh_room(struct spool *s)
 
 bool spool_room_for(const struct spool_txn *t, uint64_t bytes)
 {
-    const struct spool *s = t->spool;
-    uint64_t most = percent(atomic_load(&s->capacity_bytes), LIMIT_SPOOL_FULL_PERCENT);
+    struct spool *s = t->spool;
+    uint64_t capacity_bytes = atomic_load(&s->capacity_bytes);
+    uint64_t used_bytes = atomic_load(&s->used_bytes);
 
-    return atomic_load(&s->room) == SPOOL_ROOM &&
-           atomic_load(&s->used_bytes) + t->bytes + bytes <= most;
+    if (atomic_load(&s->room) == SPOOL_ROOM &&
+        used_bytes + t->bytes + bytes <= percent(capacity_bytes, LIMIT_SPOOL_FULL_PERCENT))
+        return true;
+    /* Near the mark one refusal closes the door, so that clients hear it in the banner and not
+     * after sending a body. A single giant does not, while there is room for others. */
+    if (used_bytes >= percent(capacity_bytes, LIMIT_SPOOL_ROOM_PERCENT))
+        atomic_store(&s->room, SPOOL_FULL);
+    return false;
+}
+
+void spool_room_none(struct spool *s)
+{
+    atomic_store(&s->room, SPOOL_FULL);
 }
 
 bool spool_disk_full(const struct spool *s, uint64_t batch_bytes)
