@@ -15,6 +15,8 @@
 #include "node/smtp_thread.h"
 
 #define BODY_AHEAD_BYTES 131072 /* produced and not yet with the kernel */
+/* Locals are zeroed in this build: with SPOOL_READ_BYTES that cost more than sending 4 KB. */
+#define BODY_PIECE_BYTES 16384
 
 enum body_source { BODY_NONE, BODY_TRACE, BODY_STORED, BODY_ENDED };
 
@@ -157,7 +159,7 @@ static enum err body_read(struct outbound *o, char *buf, size_t size, struct str
 
 static enum err body_produce(struct outbound *o)
 {
-    char in[SPOOL_READ_BYTES], out[2 * SPOOL_READ_BYTES + STUFF_MIN_ROOM];
+    char in[BODY_PIECE_BYTES], out[2 * BODY_PIECE_BYTES + STUFF_MIN_ROOM];
     struct str piece;
     size_t n;
     enum err e = OK;
@@ -202,7 +204,9 @@ static void start_job(struct outbound *o)
                             .dsn = j->dsn,
                             .eight_bit = !j->dsn && j->env.eight_bit,
                             .size_bytes = j->size_bytes,
-                            .consent = j->consent ? SMTPC_CONSENT_GIVEN : SMTPC_CONSENT_ASKED};
+                            .consent = j->consent      ? SMTPC_CONSENT_GIVEN
+                                       : j->no_consent ? SMTPC_CONSENT_REFUSED
+                                                       : SMTPC_CONSENT_ASKED};
 
     o->smtpc.opt.eight_bit = j->eight_bit; /* of the message's domain, not of the session */
     o->in_job = true;
@@ -327,6 +331,10 @@ static void read_replies(struct outbound *o)
 /* The node stops: no waiting for a goodbye. */
 static void cut(struct outbound *o)
 {
+    if (o->in_job) /* the session makes the result: a dot that was sent must be flagged */
+        step(o, &(struct smtpc_event){.type = SMTPC_EV_CLOSED});
+    if (o->closing)
+        return;
     o->closing = true;
     finish(o, SCHED_FAIL_LOCAL, NULL);
 }
