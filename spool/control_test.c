@@ -40,7 +40,7 @@ static void setup(void)
 
 static void remove_files(const char *d)
 {
-    char file[128];
+    char file[256];
 
     for (const char *const *f = (const char *const[]){"data.mdb", "lock.mdb", NULL}; *f; f++) {
         snprintf(file, sizeof file, "%s/%s", d, *f);
