@@ -91,15 +91,14 @@
 #define LIMIT_ENVELOPE_BYTES     163840     /* one encoded envelope record */
 #define LIMIT_WRITER_BOX         4096       /* requests waiting for the writer */
 #define LIMIT_TRACE_DAYS         30         /* settled mail stays visible to queue trace */
-#define LIMIT_TRACE_PERCENT      25    /* of the capacity; beyond it the oldest traces go */
-#define LIMIT_SPOOL_FULL_PERCENT 90    /* used of the capacity: puts are refused above */
-#define LIMIT_SPOOL_ROOM_PERCENT 85    /* and taken again below */
-#define LIMIT_SPOOL_SMALL_BYTES  65536 /* no room for so little: full */
-#define LIMIT_SPOOL_READERS      64    /* reader handles of a process */
-#define LIMIT_SPOOL_READER_MS    1000  /* age of a snapshot that is alarmed */
-#define LIMIT_TRACE_HEADER_BYTES 8192  /* the trace fields prepended to a message */
-#define LIMIT_CLIENT_ADDR_BYTES  64    /* text form of an address */
-#define LIMIT_TLS_TEXT_BYTES     128   /* version and cipher suite */
+#define LIMIT_TRACE_PERCENT      25   /* of the capacity; beyond it the oldest traces go */
+#define LIMIT_SPOOL_FULL_PERCENT 90   /* used of the capacity: puts are refused above */
+#define LIMIT_SPOOL_ROOM_PERCENT 85   /* and taken again below */
+#define LIMIT_SPOOL_READERS      64   /* reader handles of a process */
+#define LIMIT_SPOOL_READER_MS    1000 /* age of a snapshot that is alarmed */
+#define LIMIT_TRACE_HEADER_BYTES 8192 /* the trace fields prepended to a message */
+#define LIMIT_CLIENT_ADDR_BYTES  64   /* text form of an address */
+#define LIMIT_TLS_TEXT_BYTES     128  /* version and cipher suite */
 
 /* --- Control --- */
 #define LIMIT_COMMAND_BYTES       65536 /* one entry of the control log */

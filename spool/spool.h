@@ -146,8 +146,8 @@ MUST_CHECK enum err spool_prune(struct spool_txn *t, uint64_t now_ms, size_t max
 
 /* --- Room ----------------------------------------------------------------------------------
  * FULL: used pages are above LIMIT_SPOOL_FULL_PERCENT of the capacity, which is the least of
- * map, quota, and file plus free space of the file system, or would be with a message of
- * LIMIT_SPOOL_SMALL_BYTES or less that was refused; ROOM again below LIMIT_SPOOL_ROOM_PERCENT.
+ * map, quota, and file plus free space of the file system; or above LIMIT_SPOOL_ROOM_PERCENT
+ * when something was refused. ROOM again below LIMIT_SPOOL_ROOM_PERCENT.
  * While FULL, puts and stages answer E_FULL; updates, marks, settles and deletes go on in the
  * reserve. As of the last commit or spool_refresh_room(). [any] */
 enum spool_room { SPOOL_ROOM, SPOOL_FULL };

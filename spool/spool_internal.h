@@ -82,8 +82,6 @@ uint64_t spool_used_pages(struct spool *s, MDB_txn *txn);
 void spool_room_update(struct spool *s, uint64_t used_bytes);
 /* True when `bytes` more may be written now. */
 bool spool_room_for(const struct spool_txn *t, uint64_t bytes);
-/* No room for a small message: full until the next update finds room. */
-void spool_room_none(struct spool *s);
 /* The file system has no room for a batch of this size. */
 bool spool_disk_full(const struct spool *s, uint64_t batch_bytes);
 

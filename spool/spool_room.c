@@ -94,11 +94,6 @@ bool spool_room_for(const struct spool_txn *t, uint64_t bytes)
     return false;
 }
 
-void spool_room_none(struct spool *s)
-{
-    atomic_store(&s->room, SPOOL_FULL);
-}
-
 bool spool_disk_full(const struct spool *s, uint64_t batch_bytes)
 {
     uint64_t avail;

@@ -212,13 +212,7 @@ static enum err may_put(struct spool_txn *t, const struct envelope *e, uint64_t 
     err = spool_stick(t, spool_settled_find(t->spool, t->mdb, e->id));
     if (err != E_NOTFOUND)
         return err == OK ? E_NOTFOUND : err;
-    if (spool_room_for(t, new_bytes))
-        return OK;
-    /* Without this, puts that stop just below the mark would be refused after every dot while
-     * the banner still invites (INV-6). */
-    if (new_bytes <= LIMIT_SPOOL_SMALL_BYTES)
-        spool_room_none(t->spool);
-    return E_FULL;
+    return spool_room_for(t, new_bytes) ? OK : E_FULL;
 }
 
 static enum err put_record(struct spool_txn *t, struct envelope *e, uint64_t body_number)
