@@ -10,8 +10,9 @@
 #include "base/log.h"
 #include "base/stats.h"
 
-#define UPKEEP_MS   1000 /* room and gauges */
-#define PRUNE_COUNT 1000 /* traces dropped in one commit */
+#define UPKEEP_MS   1000  /* room and gauges */
+#define PRUNE_MS    60000 /* traces past their age, old readers */
+#define PRUNE_COUNT 1000  /* traces dropped in one commit */
 
 struct writer {
     struct writer_options o;
@@ -20,7 +21,7 @@ struct writer {
     atomic_bool stopping;
     bool fenced, full;
     struct mail *first, **last; /* taken from the box, not yet committed */
-    uint64_t upkeep_at_ms;
+    uint64_t upkeep_at_ms, prune_at_ms;
 };
 
 struct writer_request *writer_request_new(enum writer_op op, struct mailbox *answer_to,
@@ -213,24 +214,30 @@ static void note_room(struct writer *w)
     w->full = full;
 }
 
-static void upkeep(struct writer *w, uint64_t now_ms)
+static void prune(struct writer *w, uint64_t now_ms)
 {
     struct spool_reader_age age;
     struct spool_txn *t;
     size_t dropped = 0;
 
+    if (now_ms < w->prune_at_ms)
+        return;
+    w->prune_at_ms = now_ms + PRUNE_MS;
+    spool_readers_check(w->o.spool, &age);
+    t = spool_begin(w->o.spool);
+    if (spool_prune(t, w->o.cluster_ms(w->o.ctx), PRUNE_COUNT, &dropped) != OK || dropped == 0)
+        spool_abort(&t);
+    else if (commit(w, &t) == OK && dropped == PRUNE_COUNT)
+        w->prune_at_ms = now_ms; /* there may be more */
+}
+
+static void upkeep(struct writer *w, uint64_t now_ms)
+{
     if (w->fenced || now_ms < w->upkeep_at_ms)
         return;
     w->upkeep_at_ms = now_ms + UPKEEP_MS;
     spool_refresh_room(w->o.spool);
-    spool_readers_check(w->o.spool, &age);
-    t = spool_begin(w->o.spool);
-    if (spool_prune(t, w->o.cluster_ms(w->o.ctx), PRUNE_COUNT, &dropped) == OK && dropped > 0) {
-        if (commit(w, &t) == OK && dropped == PRUNE_COUNT)
-            w->upkeep_at_ms = now_ms; /* there may be more */
-    } else {
-        spool_abort(&t);
-    }
+    prune(w, now_ms);
     note_room(w);
     gauges(w);
 }

@@ -217,7 +217,7 @@ static void deadline_cb(evutil_socket_t fd, short what, void *arg)
 
 static void judge(struct session *s, int fd)
 {
-    struct access_peer peer;
+    struct access_peer peer = {.uid = (uid_t)-1};
 
     if (access_peer_of(fd, &peer) != OK || !access_allowed(&s->server->rule, &peer)) {
         LOG(EV_ADMIN_FAILED, L_CSTR("why", "not permitted"), L_U64("uid", peer.uid));
