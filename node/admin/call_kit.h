@@ -60,7 +60,7 @@ static inline enum admin_next kit_many(struct admin_call *c, void *state)
     row = json_object();
     admin_set_u64(row, "n", s->done);
     admin_set(row, "filler", json_string_nocheck("x"));
-    admin_set_text(row, "zeros", (struct str){filler, 250});
+    admin_set_text(row, "zeros", (struct str){filler, 300});
     admin_emit(c, row);
     return ADMIN_AGAIN;
 }
@@ -89,6 +89,27 @@ static inline enum admin_next kit_fail(struct admin_call *c, void *state)
     return admin_fail(c, ADMIN_EXIT_NEGATIVE, "no\n\x1b[31m", "here", NULL);
 }
 
+/* A moment far and near, and an error that says all it can. */
+static inline enum admin_next kit_time(struct admin_call *c, void *state)
+{
+    struct kit *kit = c->ctx;
+    json_t *row = json_object();
+
+    (void)state;
+    kit->steps++;
+    admin_set_time(row, "past", -(int64_t)admin_count(c, "s", 0));
+    admin_set_time(row, "time", (int64_t)admin_count(c, "s", 0) * 1000 + 7);
+    admin_set_u64(row, "s", admin_given(c, "s") ? UINT64_MAX : 0);
+    admin_emit(c, row);
+    if (admin_given(c, "s"))
+        return admin_fail(c, ADMIN_EXIT_NEGATIVE, "no", NULL, "try again");
+    admin_emit(c, NULL);
+    admin_emit(c, json_object());
+    return admin_done(c, ADMIN_EXIT_OK, json_object());
+}
+
+static const struct admin_arg kit_time_args[] = {
+    {"s", ADMIN_ARG_COUNT, INT64_MAX / 1000, false}};
 static const struct admin_arg kit_echo_args[] = {
     {"text", ADMIN_ARG_TEXT, 32, false},
     {"count", ADMIN_ARG_COUNT, 1000, false},
@@ -102,6 +123,7 @@ static const struct admin_command kit_commands[] = {
     {"echo", kit_echo_args, 4, true, 0, kit_echo, NULL},
     {"many", kit_many_args, 1, false, sizeof(struct kit_state), kit_many, kit_end},
     {"sleep", kit_sleep_args, 1, false, sizeof(struct kit_state), kit_sleep, kit_end},
+    {"time", kit_time_args, 1, false, 0, kit_time, NULL},
     {"fail", NULL, 0, false, sizeof(struct kit_state), kit_fail, kit_end},
 };
 
