@@ -223,8 +223,8 @@ static const struct config_key keys[] = {
     {.name = "delivery.tls_ca_file",
      .type = CONFIG_PATH,
      .offset = AT(delivery.tls_ca_file),
-     .help = "PEM file with the authorities trusted where a domain asks for a verified "
-             "certificate; the system's if not set"},
+     .help = "PEM file with the authorities that vouch for the primaries of domains with `tls: "
+             "require`; if not set, their certificates are not looked at"},
 
     {.name = "spool", .type = CONFIG_SECTION, .help = "The mail on disk"},
     {.name = "spool.quota",

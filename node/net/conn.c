@@ -1,5 +1,6 @@
 #include "node/net/conn.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <netinet/in.h>
@@ -523,6 +524,14 @@ size_t conn_output_pending(const struct conn *c)
     return evbuffer_get_length(c->out);
 }
 
+/* RFC 6066 section 3: a server name is never an address. */
+static bool is_address(const char *host)
+{
+    struct in6_addr ip;
+
+    return inet_pton(AF_INET, host, &ip) == 1 || inet_pton(AF_INET6, host, &ip) == 1;
+}
+
 size_t conn_start_tls(struct conn *c, SSL_CTX *ctx, bool server, const char *host, bool verify)
 {
     size_t thrown = c->in_n - c->in_at;
@@ -534,7 +543,7 @@ size_t conn_start_tls(struct conn *c, SSL_CTX *ctx, bool server, const char *hos
     ASSERT(SSL_set_fd(c->ssl, c->fd) == 1);
     c->server = server;
     if (!server) {
-        if (host != NULL)
+        if (host != NULL && !is_address(host))
             SSL_set_tlsext_host_name(c->ssl, host);
         if (verify && host != NULL)
             SSL_set1_host(c->ssl, host);

@@ -1,6 +1,7 @@
 #include "node/net/tls.h"
 
 #include <openssl/err.h>
+#include <openssl/x509err.h>
 #include <stdio.h>
 
 static enum err fail(SSL_CTX *ctx, char *why, size_t size, const char *what, const char *file)
@@ -35,9 +36,15 @@ enum err tls_server_context(const char *cert_file, const char *key_file, SSL_CTX
     *out = NULL;
     if (SSL_CTX_use_certificate_chain_file(ctx, cert_file) != 1)
         return fail(ctx, why, size, "certificate", cert_file);
-    if (SSL_CTX_use_PrivateKey_file(ctx, key_file, SSL_FILETYPE_PEM) != 1)
-        return fail(ctx, why, size, "private key", key_file);
-    if (SSL_CTX_check_private_key(ctx) != 1)
+    if (SSL_CTX_use_PrivateKey_file(ctx, key_file, SSL_FILETYPE_PEM) != 1) {
+        unsigned long e = ERR_peek_last_error();
+        bool other =
+            ERR_GET_LIB(e) == ERR_LIB_X509 && ERR_GET_REASON(e) == X509_R_KEY_VALUES_MISMATCH;
+
+        return fail(ctx, why, size, other ? "certificate and key do not match:" : "private key",
+                    key_file);
+    }
+    if (SSL_CTX_check_private_key(ctx) != 1) /* a key of another kind got so far */
         return fail(ctx, why, size, "certificate and key do not match:", key_file);
     /* Senders do not present certificates, and MTAs do not resume across days. */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
