@@ -39,6 +39,16 @@ void cluster_tell(struct cluster *c, const struct sched_event *ev)
         LOG(EV_SHED, L_CSTR("limit", "scheduler"), L_ERR(e), L_U64("event", ev->type));
     if (e == E_FULL && ev->type == SCHED_EV_MESSAGE_NEW)
         c->rescan = true;
+    if (c->rescan)
+        cluster_look_again(c);
+}
+
+void cluster_look_again(struct cluster *c)
+{
+    struct timeval tv = {RETRY_MS / 1000, 0};
+
+    if (!event_pending(c->retry, EV_TIMEOUT, NULL))
+        event_add(c->retry, &tv);
 }
 
 /* --- performing --- */
@@ -282,6 +292,8 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
         c->rescan = false;
         cluster_rescan(c);
     }
+    if (c->parked != NULL || c->some_closing || c->rescan)
+        cluster_look_again(c);
     pull(c);
 }
 
@@ -337,7 +349,6 @@ static enum err open_dns(struct cluster *c)
 
 enum err cluster_run(struct cluster *c)
 {
-    struct timeval tv = {RETRY_MS / 1000, 0};
     enum err e;
 
     prng_seed(&c->rng, (uint64_t)clock_wall_ms());
@@ -351,10 +362,9 @@ enum err cluster_run(struct cluster *c)
         return e;
     c->box_event = event_new(c->base, mailbox_fd(c->box), EV_READ | EV_PERSIST, on_mail, c);
     c->wake = event_new(c->base, -1, 0, on_wake, c);
-    c->retry = event_new(c->base, -1, EV_PERSIST, on_retry, c);
+    c->retry = event_new(c->base, -1, 0, on_retry, c);
     ASSERT(c->box_event != NULL && c->wake != NULL && c->retry != NULL);
     event_add(c->box_event, NULL);
-    event_add(c->retry, &tv);
     cluster_domains_changed(c);
     e = cluster_scan(c);
     if (e != OK)

@@ -306,6 +306,7 @@ void cluster_written(struct cluster *c, struct writer_request *r)
     if (r->err == E_FULL && !c->ended) { /* the disk is full even for this: again in a second */
         r->mail.next = c->parked;
         c->parked = &r->mail;
+        cluster_look_again(c);
         return;
     }
     if (r->err == OK)

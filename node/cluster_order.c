@@ -63,6 +63,8 @@ void cluster_domains_changed(struct cluster *c)
     }
     arena_reset(&arena);
     c->domains_seen = seen;
+    if (c->some_closing)
+        cluster_look_again(c);
 }
 
 static void propose(struct cluster *c, const struct command *cmd)

@@ -38,6 +38,9 @@ struct cluster {
 struct sched_now cluster_now(struct cluster *c);
 const struct node_settings *cluster_settings(struct cluster *c, struct snapshot_ref **ref);
 
+/* In a second: parked writes, closing domains, a scan; whatever waits for better times. */
+void cluster_look_again(struct cluster *c);
+
 /* Reports an event whose refusal means only that the scheduler has moved on. */
 void cluster_tell(struct cluster *c, const struct sched_event *ev);
 

@@ -20,6 +20,7 @@ struct writer {
     pthread_t thread;
     atomic_bool stopping;
     bool fenced, full;
+    bool shed; /* the last commits met a full disk or map: look at the room every second */
     struct mail *first, **last; /* taken from the box, not yet committed */
     uint64_t upkeep_at_ms, prune_at_ms;
 };
@@ -131,6 +132,7 @@ static enum err commit(struct writer *w, struct spool_txn **t)
     stat_add(STAT_SPOOL_COMMIT_US_TOTAL, (int64_t)(clock_boot_us() - start));
     if (e != OK && e != E_FULL)
         fence(w, e);
+    w->shed = e == E_FULL;
     return e;
 }
 
@@ -262,7 +264,7 @@ static void *writer_main(void *arg)
             if (stopping)
                 break;
             upkeep(w, clock_boot_ms());
-            poll(&p, 1, UPKEEP_MS);
+            poll(&p, 1, w->full || w->shed ? UPKEEP_MS : PRUNE_MS);
             continue;
         }
         if (w->fenced)
@@ -270,6 +272,7 @@ static void *writer_main(void *arg)
         else
             run_batch(w);
         note_room(w);
+        gauges(w);
         upkeep(w, clock_boot_ms());
     }
     return NULL;

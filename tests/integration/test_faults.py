@@ -148,12 +148,12 @@ FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 
 def clock_env(spec=None, file=None, **more):
     assert os.path.exists(FAKETIME), "libfaketime is missing: apt-get install faketime"
-    env = {"LD_PRELOAD": FAKETIME, "FAKETIME_NO_CACHE": "1", "ASAN_OPTIONS": "verify_asan_link_order=0",
+    env = {"LD_PRELOAD": FAKETIME, "ASAN_OPTIONS": "verify_asan_link_order=0",
            "FAKETIME_DISABLE_SHM": "1"}
     if spec:
         env["FAKETIME"] = spec
     if file:
-        env["FAKETIME_TIMESTAMP_FILE"] = str(file)
+        env.update(FAKETIME_TIMESTAMP_FILE=str(file), FAKETIME_NO_CACHE="1")
     return dict(env, **more)
 
 
