@@ -290,6 +290,16 @@ START_TEST(preferences_are_in_order_and_equal_ones_shuffled)
 }
 END_TEST
 
+START_TEST(only_hosts_better_than_us_are_looked_up)
+{
+    resolve(&zones[3]);
+    ck_assert_uint_eq(plan.count, 1);
+    ck_assert(str_eq(plan.hosts[0].host, STR("p.example")));
+    resolve(&zones[6]);
+    ck_assert_int_eq(plan.result, ROUTE_LOOPS_TO_SELF);
+}
+END_TEST
+
 START_TEST(unanswered_host_makes_the_route_short_lived)
 {
     resolve(&zones[sizeof zones / sizeof *zones - 1]);
@@ -448,6 +458,7 @@ int main(void)
     tcase_add_loop_test(tc, zone_gives_exactly_these_addresses, 0,
                         (int)(sizeof zones / sizeof *zones));
     tcase_add_test(tc, preferences_are_in_order_and_equal_ones_shuffled);
+    tcase_add_test(tc, only_hosts_better_than_us_are_looked_up);
     tcase_add_test(tc, unanswered_host_makes_the_route_short_lived);
     tcase_add_test(tc, private_addresses_are_known_in_every_disguise);
     tcase_add_test(tc, our_address_is_known_behind_nat64);

@@ -47,6 +47,17 @@
  * TLS: with TRY, a TLS_FAILED is followed at once by a connection without TLS, and that is
  * remembered for an hour; with REQUIRE it counts as DOWN.
  *
+ * A destination that ends connections in the transaction, breaks the protocol or answers 421 is
+ * not DOWN: it gets one connection at a time, a try every 1 to 5 s, and another address of the
+ * route is preferred meanwhile (a minute after 421, else ten). The first such event costs no
+ * pause, so that a restart of the primary costs nothing.
+ *
+ * The shell's sockets must notice dead peers (TCP keepalive, about 10 s): the scheduler sees a
+ * connection that hangs in a transaction only by its end.
+ *
+ * When connections are too few for all, each destination gets a share, and one that has done 20
+ * messages makes room for who waits longest.
+ *
  * Idle connections end after 5 s, and after LIMIT_MESSAGES_PER_CONN messages. Nothing is
  * probed, refreshed or opened when no mail waits (PROBE_NOW excepted).
  *
@@ -133,7 +144,8 @@ enum sched_job {
     SCHED_JOB_DEFERRED,     /* 4xx other than 421 and 450                                  */
     SCHED_JOB_BRAKE,        /* 450                                                         */
     SCHED_JOB_BRAKE_CLOSE,  /* 421: the primary ends the connection, CONN_CLOSED follows   */
-    SCHED_JOB_DEST_PROBLEM, /* the destination as a whole does not work: it counts as DOWN */
+    SCHED_JOB_DEST_PROBLEM, /* the destination as a whole does not work: as ODDITY, but it is
+                               for the scheduler to end the connection */
     SCHED_JOB_ODDITY,       /* the protocol was broken; CONN_CLOSED follows                */
     SCHED_JOB_LOST,         /* the connection ended in the transaction; CONN_CLOSED follows */
     SCHED_JOB_NOT_TRIED     /* handed back for a reason of ours                            */

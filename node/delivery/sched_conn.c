@@ -93,6 +93,7 @@ bool sched_conn_unblock(struct sched *s)
         return false;
     sched_list_remove(BLOCKED_LINKS(s), &s->blocked, dest);
     sched_dest(s, dest)->in_blocked = false;
+    sched_dest(s, dest)->is_granted = true;
     sched_dest_touch(s, dest);
     return true;
 }
@@ -390,8 +391,12 @@ static bool serve(struct sched *s, uint32_t dest, uint32_t dom, struct sched_now
     if (conn == 0 && wants_open(t, d, window)) {
         struct sched_opening o = {.dest = dest, .host = sched_edge(s, d->bound)->host};
 
-        if (sched_conn_has_place(s, false) && sched_conn_open(s, &o, now, out))
+        /* a place that is free belongs to who waits longest, not to who let it go */
+        if ((s->blocked.count == 0 || t->is_granted) && sched_conn_has_place(s, false) &&
+            sched_conn_open(s, &o, now, out)) {
+            t->is_granted = false;
             return true;
+        }
         block(s, dest);
     }
     if (conn == 0 && !t->is_canary && sched_dom_ready(d) > t->opening)

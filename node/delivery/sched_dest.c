@@ -628,6 +628,7 @@ bool sched_dest_step(struct sched *s, struct sched_now now, struct sched_action 
             sched_dest_touch(s, dest); /* to the end: destinations take turns */
             return true;
         }
+        t->is_granted = false; /* it had no use for it */
         if (t->avoid_until_ms > now.boot_ms)
             sched_dest_timer(s, dest, t->avoid_until_ms);
     }

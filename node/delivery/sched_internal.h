@@ -194,6 +194,7 @@ struct sched_dest {
     uint64_t latency_ms, latency_best_ms; /* smoothed; 0: none */
 
     bool in_todo, in_blocked;
+    bool is_granted; /* it waited in line: the place that is free is its own */
     struct sched_link todo, blocked;
     uint64_t timer_ms;
     bool has_timer;

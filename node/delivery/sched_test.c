@@ -310,26 +310,91 @@ START_TEST(recovery_is_noticed_when_only_deferred_mail_waits)
 }
 END_TEST
 
+/* The primary goes away and comes back; the mail that showed it is taken out again. */
+static void short_outage(enum temper after)
+{
+    uint32_t i;
+
+    w_temper(w, 1, T_REFUSE);
+    i = w_message(w, "d1", true);
+    w_wait(w, 3000);
+    ck_assert_int_eq(
+        w_step(w, (struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = w_id(i)}), OK);
+    w_temper(w, 1, after);
+    w_wait(w, 20000);
+}
+
 /* A message that kills its primary must not be handed over again each time that comes back. */
 START_TEST(message_whose_connection_was_lost_three_times_keeps_its_clock)
 {
+    w_temper(w, 1, T_LOSE);
     w->retry_ms = 3600000;
-    w->primaries[1].job_ms = 3000;
     w_message(w, "d1", true);
-    for (int i = 0; i < 8; i++) {
-        w_wait(w, 20000);
-        w_temper(w, 1, T_REFUSE); /* cuts what is under way */
-        w_message(w, "d1", true);
-        w_wait(w, 5000);
-        w_temper(w, 1, T_UP);
-        w_wait(w, 1500);
-        w_temper(w, 1, T_REFUSE);
-        w_wait(w, 3000);
-        w_temper(w, 1, T_UP);
+    w_wait(w, 1000);
+    for (uint32_t i = 1; i <= 6; i++) {
+        ck_assert_uint_eq(w->msgs[0].tries, i < 3 ? i : 3);
+        short_outage(T_LOSE);
     }
-    w_wait(w, 60000);
-    for (uint32_t i = 0; i < w->msg_count; i++)
-        ck_assert_uint_le(w->msgs[i].tries, 5);
+    w_temper(w, 1, T_UP);
+    w_wait(w, 3600000);
+    ck_assert(w->msgs[0].done);
+}
+END_TEST
+
+START_TEST(flapping_primary_does_not_get_its_deferred_mail_each_time)
+{
+    w_temper(w, 1, T_DEFER);
+    w->retry_ms = 3600000;
+    w_message(w, "d1", true);
+    w_wait(w, 1000);
+    for (int i = 0; i < 20; i++) { /* 4 s down, 3 s up */
+        w_temper(w, 1, T_REFUSE);
+        w_message(w, "d1", true);
+        w_wait(w, 4000);
+        w_temper(w, 1, T_DEFER);
+        w_wait(w, 3000);
+    }
+    ck_assert_uint_ge(w->ups, 10);
+    ck_assert_uint_ge(w->msgs[0].tries, 5);
+    ck_assert_uint_le(w->msgs[0].tries, 15); /* 140 s: one in 10 s at most */
+}
+END_TEST
+
+/* The write that says "in an hour" ends after the recovery that it does not know of. */
+START_TEST(recovery_counts_for_mail_that_is_being_written_too)
+{
+    w->primaries[1].job_ms = 3000;
+    w->retry_ms = 3600000;
+    w->write_ms = 6000;
+    w_message(w, "d1", true);
+    w_wait(w, 1000);
+    w_temper(w, 1, T_REFUSE); /* cut in the transaction */
+    w_message(w, "d1", true);
+    w_wait(w, 1500);
+    w_temper(w, 1, T_UP);
+    w_wait(w, 12000);
+    ck_assert_uint_eq(w->ups, 1);
+    ck_assert_uint_eq(w->delivered, 2);
+    ck_assert(w->msgs[0].last_recovered);
+}
+END_TEST
+
+/* Twenty connections cut at once are one event: the next try is made at once. */
+START_TEST(restart_of_a_primary_costs_no_pause)
+{
+    uint32_t gives;
+
+    w->primaries[1].job_ms = 1000;
+    for (int i = 0; i < 1000; i++)
+        w_message(w, "d1", true);
+    w_wait(w, 20000);
+    ck_assert_uint_eq(w->primaries[1].busy, LIMIT_CONNS_PER_DEST);
+    w_temper(w, 1, T_SHUT);
+    w_temper(w, 1, T_UP);
+    gives = w->gives;
+    w_wait(w, 200);
+    ck_assert_uint_eq(w->gives, gives + 1);
+    ck_assert_uint_eq(w->downs, 0);
 }
 END_TEST
 
@@ -522,6 +587,7 @@ START_TEST(canary_that_gets_no_answer_does_not_block_the_queue_for_ever)
     ck_assert_uint_eq(w->gives, 4);
     w_wait(w, 300000);
     ck_assert_uint_eq(w->gives, 4);
+    ck_assert_uint_eq(w->primaries[1].busy, 4); /* each on a connection of its own */
 }
 END_TEST
 
@@ -564,6 +630,9 @@ int main(void)
     tcase_add_test(tc, recovery_frees_deferred_mail_once_and_says_so);
     tcase_add_test(tc, recovery_is_noticed_when_only_deferred_mail_waits);
     tcase_add_test(tc, message_whose_connection_was_lost_three_times_keeps_its_clock);
+    tcase_add_test(tc, flapping_primary_does_not_get_its_deferred_mail_each_time);
+    tcase_add_test(tc, recovery_counts_for_mail_that_is_being_written_too);
+    tcase_add_test(tc, restart_of_a_primary_costs_no_pause);
     suite_add_tcase(suite, more(tc));
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);

@@ -46,7 +46,7 @@ struct primary {
 struct w_conn {
     uint64_t id; /* 0: free */
     uint32_t primary;
-    bool ready, counted, quitting, blackholed;
+    bool ready, counted, quitting, blackholed, ending;
     uint64_t opened_ms, fails_ms, greet_ms, syn_ms;
     struct mid jobs[LIMIT_JOBS_AHEAD];
     bool recovered[LIMIT_JOBS_AHEAD];
@@ -63,7 +63,7 @@ struct w_msg {
     bool last_recovered;
 };
 
-enum w_event_type { W_CONNECTED, W_JOB, W_WRITTEN, W_ROUTE };
+enum w_event_type { W_CONNECTED, W_JOB, W_WRITTEN, W_ROUTE, W_CLOSE };
 
 struct w_event {
     uint64_t at_ms, seq;
@@ -370,7 +370,7 @@ static inline void w_give(struct world *w, const struct sched_action *a)
     struct w_conn *c = w_conn(w, a->conn);
     struct w_msg *m = &w->msgs[w_index(a->id)];
 
-    W_ASSERT(w, c != NULL && c->ready && !c->quitting);
+    W_ASSERT(w, c != NULL && c->ready && !c->quitting && !c->ending);
     W_ASSERT(w, c->job_count < LIMIT_JOBS_AHEAD);
     W_ASSERT(w, !m->on_conn && !m->done && !m->expired); /* INV-4 in the small */
     m->on_conn = true;
@@ -576,10 +576,13 @@ static inline void w_on_job(struct world *w, struct w_conn *c, uint32_t i)
                                .type = W_WRITTEN,
                                .msg = i,
                                .gone = m->done});
-    if (job == SCHED_JOB_LOST || job == SCHED_JOB_ODDITY || job == SCHED_JOB_BRAKE_CLOSE)
-        w_close(w, c);
-    else
+    if (job == SCHED_JOB_LOST || job == SCHED_JOB_ODDITY || job == SCHED_JOB_BRAKE_CLOSE) {
+        c->ending = true; /* the close is noticed a little later */
+        w_push(w,
+               (struct w_event){.at_ms = w->now.boot_ms + 3, .type = W_CLOSE, .conn = c->id});
+    } else {
         w_start_job(w, c);
+    }
 }
 
 static inline void w_on_route(struct world *w, const struct w_event *e)
@@ -619,6 +622,10 @@ static inline void w_happen(struct world *w, const struct w_event *e)
         break;
     case W_ROUTE:
         w_on_route(w, e);
+        break;
+    case W_CLOSE:
+        if (c != NULL)
+            w_close(w, c);
         break;
     }
 }
