@@ -288,7 +288,8 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     cluster_retry_parked(c);
     cluster_drop_closed(c);
     sched_counts(c->sched, &counts);
-    if (c->rescan && counts.messages < LIMIT_QUEUE_MESSAGES / 2) {
+    if (c->rescan && counts.messages < LIMIT_QUEUE_MESSAGES / 2 &&
+        clock_boot_ms() >= c->rescan_at_ms) {
         c->rescan = false;
         cluster_rescan(c);
     }

@@ -14,6 +14,7 @@
 
 #define JOB_ARENA_BYTES (3 * RECORD_ARENA_BYTES + 2 * LIMIT_DSN_BYTES)
 #define SCAN_BATCH      1000
+#define RESCAN_MS       60000
 
 /* --- the scheduler's view of an envelope --- */
 
@@ -159,8 +160,12 @@ static void not_given(struct cluster *c, const struct sched_action *a, enum err 
                                           .conn = a->conn,
                                           .id = a->id,
                                           .job = SCHED_JOB_NOT_TRIED});
-    if (why != E_FULL)
-        cluster_tell(c, &(struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = a->id});
+    cluster_tell(c, &(struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = a->id});
+    if (why == E_NOTFOUND || why == E_CORRUPT)
+        return;
+    c->rescan = true; /* want of memory: the next walk over the spool finds it again */
+    c->rescan_at_ms = clock_boot_ms() + RESCAN_MS;
+    cluster_look_again(c);
 }
 
 void cluster_give(struct cluster *c, const struct sched_action *a)
@@ -176,7 +181,7 @@ void cluster_give(struct cluster *c, const struct sched_action *a)
     j->conn = a->conn;
     if (a->phase == PHASE_DSN ? !build_dsn(c, j) : !choose_rcpts(c, j, a->recovered)) {
         cluster_job_free(&j);
-        not_given(c, a, E_NOTFOUND);
+        not_given(c, a, E_FULL);
         return;
     }
     j->eight_bit = eight_bit_of(c, &j->env);

@@ -32,7 +32,8 @@ struct cluster {
     uint64_t domains_seen;    /* control index up to which domains are known here */
     uint64_t operations_seen; /* the same for operations */
     bool some_closing;
-    bool rescan; /* the scheduler was full: mail in the spool is unknown to it */
+    uint64_t rescan_at_ms; /* not before */
+    bool rescan;           /* the scheduler was full: mail in the spool is unknown to it */
 };
 
 struct sched_now cluster_now(struct cluster *c);

@@ -210,7 +210,7 @@ static void on_mx(void *arg, const struct dns_answer *a)
 {
     struct route_job *j = arg;
     struct cluster *c = j->cluster;
-    struct route_mx mx[LIMIT_ROUTE_HOSTS];
+    struct route_mx mx[LIMIT_DNS_RECORDS];
     struct snapshot_ref *ref;
     const struct node_settings *s = cluster_settings(c, &ref);
     struct self self;

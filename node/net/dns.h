@@ -30,7 +30,7 @@ struct dns_answer {
     enum dns_status status;
     uint32_t ttl_s; /* least of the records */
     size_t count;
-    struct dns_record records[LIMIT_ROUTE_HOSTS];
+    struct dns_record records[LIMIT_DNS_RECORDS];
 };
 
 typedef void dns_done(void *arg, const struct dns_answer *answer); /* borrowed */

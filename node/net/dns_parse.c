@@ -53,7 +53,7 @@ void dns_parse(const unsigned char *bytes, int n, enum dns_type type, struct dns
     *out = (struct dns_answer){.status = DNS_SERVFAIL, .ttl_s = UINT32_MAX};
     if (ns_initparse(bytes, n, &msg) != 0)
         return;
-    for (int i = 0; i < ns_msg_count(msg, ns_s_an) && out->count < LIMIT_ROUTE_HOSTS; i++) {
+    for (int i = 0; i < ns_msg_count(msg, ns_s_an) && out->count < LIMIT_DNS_RECORDS; i++) {
         if (ns_parserr(&msg, ns_s_an, i, &rr) != 0) {
             out->count = 0; /* half an answer is none */
             return;

@@ -1,0 +1,141 @@
+/* Answers of DNS servers, byte by byte: what is found, what is refused, what means nothing. */
+#include "node/net/dns.h"
+
+#include <arpa/nameser.h>
+#include <check.h>
+#include <stdio.h>
+
+static unsigned char msg[512];
+static int msg_n;
+static struct dns_answer answer;
+
+static void put16(unsigned v)
+{
+    msg[msg_n++] = (unsigned char)(v >> 8);
+    msg[msg_n++] = (unsigned char)v;
+}
+
+static void put_name(const char *name)
+{
+    while (*name != 0) {
+        size_t n = strcspn(name, ".");
+
+        msg[msg_n++] = (unsigned char)n;
+        memcpy(msg + msg_n, name, n);
+        msg_n += (int)n;
+        name += n + (name[n] == '.');
+    }
+    msg[msg_n++] = 0;
+}
+
+/* A header and the question "example.test"; the answers follow. */
+static void begin(unsigned type, unsigned answers)
+{
+    msg_n = 0;
+    put16(7);
+    put16(0x8180);
+    put16(1);
+    put16(answers);
+    put16(0);
+    put16(0);
+    put_name("example.test");
+    put16(type);
+    put16(1);
+}
+
+static void record(unsigned type, unsigned ttl, unsigned bytes)
+{
+    put16(0xC00C); /* the name of the question */
+    put16(type);
+    put16(1);
+    put16(0);
+    put16(ttl);
+    put16(bytes);
+}
+
+START_TEST(an_mx_answer_gives_hosts_in_lower_case_and_the_least_ttl)
+{
+    begin(15, 2);
+    record(15, 300, 2 + 17);
+    put16(10);
+    put_name("MX1.Example.Net");
+    record(15, 60, 2 + 1);
+    put16(20);
+    put_name("");
+    dns_parse(msg, msg_n, DNS_MX, &answer);
+    ck_assert_int_eq(answer.status, DNS_OK);
+    ck_assert_uint_eq(answer.count, 2);
+    ck_assert_uint_eq(answer.records[0].preference, 10);
+    ck_assert_str_eq(answer.records[0].host, "mx1.example.net");
+    ck_assert_str_eq(answer.records[1].host, ""); /* null MX */
+    ck_assert_uint_eq(answer.ttl_s, 60);
+}
+END_TEST
+
+START_TEST(records_of_another_type_or_a_wrong_length_are_passed_over)
+{
+    begin(1, 2);
+    record(5, 300, 2); /* CNAME on the way */
+    put16(0xC00C);
+    record(1, 300, 3); /* an address of three bytes */
+    memcpy(msg + msg_n, "\1\2\3", 3);
+    msg_n += 3;
+    dns_parse(msg, msg_n, DNS_A, &answer);
+    ck_assert_int_eq(answer.status, DNS_NODATA);
+    ck_assert_uint_eq(answer.count, 0);
+}
+END_TEST
+
+START_TEST(an_answer_cut_short_is_a_server_failure_and_never_no_data)
+{
+    begin(1, 1);
+    record(1, 300, 4);
+    memcpy(msg + msg_n, "\300\0\2\1", 4);
+    msg_n += 4;
+    dns_parse(msg, msg_n, DNS_A, &answer);
+    ck_assert_int_eq(answer.status, DNS_OK);
+    for (int n = 0; n < msg_n; n++) {
+        dns_parse(msg, n, DNS_A, &answer);
+        ck_assert_int_eq(answer.status, DNS_SERVFAIL);
+    }
+}
+END_TEST
+
+START_TEST(more_records_than_the_limit_are_left_out)
+{
+    static unsigned char big[8192];
+    int n;
+
+    begin(1, 100);
+    memcpy(big, msg, (size_t)msg_n);
+    n = msg_n;
+    for (int i = 0; i < 100; i++) {
+        msg_n = 0;
+        record(1, 300, 4);
+        memcpy(big + n, msg, (size_t)msg_n);
+        memcpy(big + n + msg_n, "\300\0\2\1", 4);
+        n += msg_n + 4;
+    }
+    dns_parse(big, n, DNS_A, &answer);
+    ck_assert_int_eq(answer.status, DNS_OK);
+    ck_assert_uint_eq(answer.count, LIMIT_DNS_RECORDS);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("dns");
+    TCase *tc = tcase_create("parse");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    tcase_add_test(tc, an_mx_answer_gives_hosts_in_lower_case_and_the_least_ttl);
+    tcase_add_test(tc, records_of_another_type_or_a_wrong_length_are_passed_over);
+    tcase_add_test(tc, an_answer_cut_short_is_a_server_failure_and_never_no_data);
+    tcase_add_test(tc, more_records_than_the_limit_are_left_out);
+    suite_add_tcase(suite, tc);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
