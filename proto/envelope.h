@@ -24,7 +24,7 @@ enum fate {
 };
 
 struct rcpt {
-    struct str path;       /* as the client gave it, without <>; byte-exact */
+    struct str path; /* as the client gave it, without <>; byte-exact */
     enum fate fate;
     uint32_t attempts;     /* tries that got as far as RCPT                        */
     uint64_t last_ms;      /* of the last try, 0: none                             */
@@ -45,33 +45,33 @@ enum dsn_fate { DSN_NONE = 0, DSN_PENDING = 1, DSN_SENT = 2, DSN_GIVEN_UP = 3 };
 
 struct envelope {
     struct mid id;
-    struct str domain;            /* of all recipients: A-labels, lower case, no final dot */
-    uint64_t domain_generation;   /* of the control store: old mail never goes to a new tenant */
-    struct str sender;            /* reverse path without <>; empty: null sender           */
+    struct str domain;          /* of all recipients: A-labels, lower case, no final dot */
+    uint64_t domain_generation; /* of the control store: old mail never goes to a new tenant */
+    struct str sender;          /* reverse path without <>; empty: null sender           */
     struct rcpt *rcpts;
     uint32_t rcpt_count;
 
-    uint64_t body_bytes;          /* as received, unstuffed, without the final dot line    */
-    uint64_t body_digest;         /* XXH3-64 of the body                                   */
-    uint64_t body_number;         /* where the spool keeps the chunks; set by the spool    */
-    bool eight_bit;               /* BODY=8BITMIME or 8-bit bytes seen                     */
-    struct str trace_header;      /* the one Received field, with its CRLF; prepended      */
+    uint64_t body_bytes;     /* as received, unstuffed, without the final dot line    */
+    uint64_t body_digest;    /* XXH3-64 of the body                                   */
+    uint64_t body_number;    /* where the spool keeps the chunks; set by the spool    */
+    bool eight_bit;          /* BODY=8BITMIME or 8-bit bytes seen                     */
+    struct str trace_header; /* the one Received field, with its CRLF; prepended      */
 
     uint64_t received_ms;
     int64_t received_wall_ms;
-    uint64_t deadline_ms;         /* received_ms + hold time; only ever lengthened         */
-    struct str client_addr;       /* text form of the client's address                     */
+    uint64_t deadline_ms;   /* received_ms + hold time; only ever lengthened         */
+    struct str client_addr; /* text form of the client's address                     */
     struct str client_helo;
-    struct str tls;               /* "TLSv1.3 TLS_AES_256_GCM_SHA384" or empty             */
+    struct str tls; /* "TLSv1.3 TLS_AES_256_GCM_SHA384" or empty             */
 
     bool held;                    /* by an operator: not tried until released              */
     uint32_t possible_duplicates; /* dots whose outcome was never learned                  */
     enum phase phase;
     enum dsn_fate dsn;
     uint32_t dsn_attempts;
-    uint64_t dsn_next_ms;         /* next try of the DSN                                   */
-    uint64_t dsn_deadline_ms;     /* given up after                                        */
-    struct str dsn_reply;         /* last reply to the DSN                                 */
-    uint64_t settled_ms;          /* set by the spool when it settles, else 0              */
+    uint64_t dsn_next_ms;     /* next try of the DSN                                   */
+    uint64_t dsn_deadline_ms; /* given up after                                        */
+    struct str dsn_reply;     /* last reply to the DSN                                 */
+    uint64_t settled_ms;      /* set by the spool when it settles, else 0              */
     int64_t settled_wall_ms;
 };
