@@ -33,7 +33,7 @@ struct compare_result {
 };
 
 /* Cuts the leading Received field off *message. False: there is none, or not one "by relay"
- * (ASCII case ignored; empty: any name). Pure; fuzzed by compare_fuzz.c. */
+ * (ASCII case ignored; empty: any name). Pure; in compare_cut.c, fuzzed by compare_fuzz.c. */
 bool compare_cut_received(struct str *message, struct str relay);
 
 /* What a file is, for the comparison. */

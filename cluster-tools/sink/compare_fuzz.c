@@ -1,5 +1,8 @@
 /* Any message: what is cut is a prefix that ends in CRLF and whose fold is complete; the rest
- * is not touched. */
+ * is not touched.
+ *
+ * Covers: cluster-tools/sink/compare_cut.c
+ */
 #include <stdint.h>
 #include <stdlib.h>
 
