@@ -56,17 +56,30 @@ logged() {
     return $rc
 }
 
-# build_preset NAME [TARGET...]: configures and builds build/NAME; no target: everything.
-# Building again is quick. Compilers get as many jobs as there are processors.
-build_preset() {
+# configure_preset NAME: makes or renews build/NAME.
+configure_preset() {
     local preset=$1 dir=$build/$1
-    shift
     # A tree that was copied together with its build folder: CMake refuses the old paths.
     if [ -f "$dir/CMakeCache.txt" ] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$top" "$dir/CMakeCache.txt"; then
         rm -rf -- "$dir"
     fi
-    logged "$build/logs/configure-$preset.log" cmake -S "$top" --preset "$preset" -B "$dir" &&
-        logged "$build/logs/build-$preset.log" ninja -C "$dir" -k 0 "$@"
+    logged "$build/logs/configure-$preset.log" cmake -S "$top" --preset "$preset" -B "$dir"
+}
+
+# build_preset NAME [TARGET...]: configures and builds build/NAME; no target: everything; a target
+# that is a pattern, as '*_fuzz', stands for all that match. Building again is quick.
+build_preset() {
+    local preset=$1 target known targets=()
+    configure_preset "$preset" || return
+    shift
+    for target in "$@"; do
+        [[ $target == *'*'* ]] || { targets+=("$target"); continue; }
+        while IFS= read -r known; do
+            # shellcheck disable=SC2053 # a pattern
+            [[ $known != $target ]] || targets+=("$known")
+        done < <(ninja -C "$build/$preset" -t targets all | sed -n 's/^\([a-zA-Z0-9_-]*\): phony$/\1/p')
+    done
+    logged "$build/logs/build-$preset.log" ninja -C "$build/$preset" -k 0 "${targets[@]}"
 }
 
 # find_program PRESET NAME: path of a program that was built.
