@@ -114,7 +114,7 @@ for source in $(cd "$root" && find . -name '*_fuzz.c' -not -path './build/*' | s
         continue
     fi
     inputs=$(awk '/number_of_executed_units/ { print $2 }' "$work/$target/log")
-    covers=$(sed -n 's/^ \* Covers: *//p' "$root/$source")
+    covers=$(sed -n '/^ \* Covers: /{s/^ \* Covers: *//;s, *\*/$,,;p}' "$root/$source")
     branches "$exe" "$target" ${covers:-${source%_fuzz.c}.c} >"$work/$target/branches"
     while read -r hit found file; do
         percent=$((found > 0 ? hit * 100 / found : 0))
