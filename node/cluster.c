@@ -11,6 +11,7 @@
 #include "node/smtp_thread.h"
 
 #define CLUSTER_BOX      65536
+#define RESCAN_MS        60000
 #define RETRY_MS         1000
 #define ACTIONS_PER_TURN 20000 /* then the mail is looked at again */
 
@@ -37,10 +38,20 @@ void cluster_tell(struct cluster *c, const struct sched_event *ev)
 
     if (e != OK && e != E_NOTFOUND && e != E_EXISTS && e != E_CONFLICT && e != E_AGAIN)
         LOG(EV_SHED, L_CSTR("limit", "scheduler"), L_ERR(e), L_U64("event", ev->type));
-    if (e == E_FULL && ev->type == SCHED_EV_MESSAGE_NEW)
-        c->rescan = true;
-    if (c->rescan)
-        cluster_look_again(c);
+    if (e != E_FULL)
+        return;
+    if (ev->type == SCHED_EV_MESSAGE_CHANGED) /* forgotten here, found again by the scan */
+        cluster_tell(
+            c, &(struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = ev->message.id});
+    if (ev->type == SCHED_EV_MESSAGE_CHANGED || ev->type == SCHED_EV_MESSAGE_NEW)
+        cluster_rescan_later(c);
+}
+
+void cluster_rescan_later(struct cluster *c)
+{
+    c->rescan = true;
+    c->rescan_at_ms = clock_boot_ms() + RESCAN_MS;
+    cluster_look_again(c);
 }
 
 void cluster_look_again(struct cluster *c)
@@ -252,6 +263,7 @@ static void dispatch(struct cluster *c, struct mail *m)
         break;
     case CLUSTER_MAIL_STOP:
         free(m);
+        c->stopped = true;
         event_base_loopbreak(c->base);
         break;
     }
@@ -268,7 +280,8 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
         next = m->next;
         dispatch(c, m);
     }
-    pull(c);
+    if (!c->stopped)
+        pull(c);
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)

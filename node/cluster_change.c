@@ -14,7 +14,7 @@
 
 #define JOB_ARENA_BYTES (3 * RECORD_ARENA_BYTES + 2 * LIMIT_DSN_BYTES)
 #define SCAN_BATCH      1000
-#define RESCAN_MS       60000
+#define UNTRIED_MS      5000 /* a try that came to nothing for a reason of ours: then again */
 
 /* --- the scheduler's view of an envelope --- */
 
@@ -163,9 +163,7 @@ static void not_given(struct cluster *c, const struct sched_action *a, enum err 
     cluster_tell(c, &(struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = a->id});
     if (why == E_NOTFOUND || why == E_CORRUPT)
         return;
-    c->rescan = true; /* want of memory: the next walk over the spool finds it again */
-    c->rescan_at_ms = clock_boot_ms() + RESCAN_MS;
-    cluster_look_again(c);
+    cluster_rescan_later(c); /* want of memory: a walk over the spool finds it again */
 }
 
 void cluster_give(struct cluster *c, const struct sched_action *a)
@@ -216,6 +214,11 @@ void cluster_write(struct cluster *c, struct delivery_job *j, bool close_mark)
     struct writer_request *r = request_for(j, c->box);
 
     r->closed = close_mark;
+    j->next = c->writes;
+    j->link = &c->writes;
+    if (j->next != NULL)
+        j->next->link = &j->next;
+    c->writes = j;
     writer_post_always(c->node->writer, r);
 }
 
@@ -280,7 +283,8 @@ static void facts(const struct delivery_job *j)
             L_STR("to", j->env.sender), L_STR("reply", o->env.dsn_reply));
 }
 
-static void message_changed(struct cluster *c, const struct envelope *e)
+/* not_before_ms: for the scheduler alone, when nothing was written. */
+static void message_changed(struct cluster *c, const struct envelope *e, uint64_t not_before_ms)
 {
     struct sched_event ev = {.type = SCHED_EV_MESSAGE_CHANGED};
     char domain[LIMIT_SMTP_DOMAIN_BYTES];
@@ -290,8 +294,9 @@ static void message_changed(struct cluster *c, const struct envelope *e)
     if (c->ended)
         return;
     if (cluster_message_of(c, e, &ev.message, domain)) {
+        if (ev.message.next_ms < not_before_ms)
+            ev.message.next_ms = not_before_ms;
         cluster_tell(c, &ev);
-        cluster_order_try(c, e->id);
         return;
     }
     j = cluster_load(c, e->id, &why); /* a notification to a domain that cannot be */
@@ -304,6 +309,21 @@ static void message_changed(struct cluster *c, const struct envelope *e)
         cluster_job_free(&j);
 }
 
+bool cluster_is_writing(const struct cluster *c, struct mid id)
+{
+    for (const struct delivery_job *j = c->writes; j != NULL; j = j->next)
+        if (mid_cmp(j->env.id, id) == 0)
+            return true;
+    return false;
+}
+
+static void unlink_write(struct delivery_job *j)
+{
+    *j->link = j->next;
+    if (j->next != NULL)
+        j->next->link = j->link;
+}
+
 void cluster_written(struct cluster *c, struct writer_request *r)
 {
     struct delivery_job *j = r->ctx;
@@ -314,16 +334,19 @@ void cluster_written(struct cluster *c, struct writer_request *r)
         cluster_look_again(c);
         return;
     }
+    unlink_write(j);
     if (r->err == OK)
         facts(j);
     if (r->err == OK && r->op == WRITER_SETTLE) {
         LOG(EV_MESSAGE_SETTLED, L_MID(j->env.id));
         cluster_tell(c, &(struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = j->env.id});
     } else if (r->err == OK) {
-        message_changed(c, &j->outcome.env);
+        message_changed(c, &j->outcome.env, 0);
     } else if (r->err != E_IO) { /* settled meanwhile, or damaged: alarmed by the spool */
         cluster_tell(c, &(struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = j->env.id});
     }
+    if (j->operation != 0 && r->err != E_IO)
+        cluster_order_written(c, j->operation);
     writer_request_free(c->node->writer, &r);
     cluster_order_try(c, j->env.id);
     cluster_job_free(&j);
@@ -419,7 +442,8 @@ void cluster_result(struct cluster *c, struct delivery_job *j)
                                           .latency_ms = j->latency_ms});
     if (j->outcome.write == OUTCOME_NOTHING) {
         close_mark(c, j->env.id);
-        message_changed(c, &j->env);
+        message_changed(c, &j->env, control_now_ms(c->node->control) + UNTRIED_MS);
+        cluster_order_try(c, j->env.id);
         cluster_job_free(&j);
         return;
     }
@@ -433,6 +457,8 @@ void cluster_expire(struct cluster *c, struct mid id)
 
     if (j == NULL) {
         cluster_tell(c, &(struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = id});
+        if (e != E_NOTFOUND && e != E_CORRUPT)
+            cluster_rescan_later(c);
         return;
     }
     e = outcome_of_time(&j->env, control_now_ms(c->node->control), &j->arena, &j->outcome);
@@ -440,7 +466,7 @@ void cluster_expire(struct cluster *c, struct mid id)
         cluster_write(c, j, false);
         return;
     }
-    message_changed(c, &j->env);
+    message_changed(c, &j->env, 0);
     cluster_job_free(&j);
 }
 
@@ -488,8 +514,12 @@ static void flag_open_dot(struct cluster *c, struct mid id)
     enum err e;
     struct delivery_job *j = cluster_load(c, id, &e);
 
-    if (j == NULL)
+    if (j == NULL) {
+        cluster_tell(c, &(struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = id});
+        if (e != E_NOTFOUND && e != E_CORRUPT)
+            cluster_rescan_later(c);
         return;
+    }
     j->outcome =
         (struct outcome){.env = j->env, .write = OUTCOME_UPDATE, .possible_duplicate = true};
     j->outcome.env.possible_duplicates++;

@@ -96,8 +96,13 @@ void cluster_drop_closed(struct cluster *c)
                                   .domain_drop = {d.name, d.generation}};
 
             c->some_closing = true;
-            if (!sched_domain_view(c->sched, d.name, d.generation, &v) || v.messages == 0)
+            if (!c->rescan &&
+                (!sched_domain_view(c->sched, d.name, d.generation, &v) || v.messages == 0)) {
+                cluster_tell(c, &(struct sched_event){.type = SCHED_EV_DOMAIN_GONE,
+                                                      .domain = d.name,
+                                                      .generation = d.generation});
                 propose(c, &cmd);
+            }
         }
         name = str_lower(d.name, after, sizeof after);
         arena_reset(&arena);
@@ -108,21 +113,61 @@ void cluster_drop_closed(struct cluster *c)
 
 /* --- orders --- */
 
+/* An operation is done when the last of its changes is durable. */
+struct progress {
+    struct progress *next;
+    uint64_t operation; /* log index */
+    uint64_t left;      /* changes, and one while they are being given out */
+};
+
 static bool is_busy(struct cluster *c, struct mid id)
 {
     struct sched_message_view v;
 
-    return sched_message_view(c->sched, id, &v) &&
-           (v.state == SCHED_MSG_GIVEN || v.state == SCHED_MSG_WRITING);
+    return cluster_is_writing(c, id) ||
+           (sched_message_view(c->sched, id, &v) &&
+            (v.state == SCHED_MSG_GIVEN || v.state == SCHED_MSG_WRITING));
 }
 
+static void expect(struct cluster *c, uint64_t operation)
+{
+    struct progress *p = c->progress;
+
+    while (p != NULL && p->operation != operation)
+        p = p->next;
+    if (p == NULL) {
+        p = calloc(1, sizeof *p);
+        ASSERT(p != NULL);
+        *p = (struct progress){c->progress, operation, 0};
+        c->progress = p;
+    }
+    p->left++;
+}
+
+void cluster_order_written(struct cluster *c, uint64_t operation)
+{
+    struct command cmd = {.kind = COMMAND_OPERATE_DONE, .operate_done = {operation}};
+    struct progress **at = &c->progress, *p;
+
+    while ((p = *at) != NULL && p->operation != operation)
+        at = &p->next;
+    if (p == NULL || --p->left > 0)
+        return;
+    *at = p->next;
+    free(p);
+    if (!c->ended)
+        propose(c, &cmd);
+}
+
+/* HOLD works at once, RELEASE when it is written: else a try could begin on the old record. */
 static void set_held(struct cluster *c, struct delivery_job *j, bool held)
 {
     j->outcome = (struct outcome){
         .env = j->env, .write = j->env.held == held ? OUTCOME_NOTHING : OUTCOME_UPDATE};
     j->outcome.env.held = held;
-    cluster_tell(c, &(struct sched_event){.type = held ? SCHED_EV_HOLD : SCHED_EV_RELEASE,
-                                          .id = j->env.id});
+    if (held || j->outcome.write == OUTCOME_NOTHING)
+        cluster_tell(c, &(struct sched_event){.type = held ? SCHED_EV_HOLD : SCHED_EV_RELEASE,
+                                              .id = j->env.id});
 }
 
 /* The change of one message; the write has the last word. */
@@ -132,8 +177,10 @@ static void act(struct cluster *c, const struct order *o)
     enum err e;
     struct delivery_job *j = cluster_load(c, o->id, &e);
 
-    if (j == NULL)
-        return; /* gone meanwhile */
+    if (j == NULL) { /* gone meanwhile */
+        cluster_order_written(c, o->operation);
+        return;
+    }
     switch (o->op) {
     case OPERATE_HOLD:
     case OPERATE_RELEASE:
@@ -152,26 +199,15 @@ static void act(struct cluster *c, const struct order *o)
                                 now_ms, &j->arena, &j->outcome);
         break;
     }
-    if (e == OK && j->outcome.write != OUTCOME_NOTHING)
+    if (e == OK && j->outcome.write != OUTCOME_NOTHING) {
+        j->operation = o->operation;
         cluster_write(c, j, false);
-    else
-        cluster_job_free(&j);
-}
-
-static bool operation_waits(const struct cluster *c, uint64_t index)
-{
-    for (const struct order *o = c->orders; o != NULL; o = o->next)
-        if (o->operation == index)
-            return true;
-    return false;
-}
-
-static void done(struct cluster *c, uint64_t index)
-{
-    struct command cmd = {.kind = COMMAND_OPERATE_DONE, .operate_done = {index}};
-
-    if (!operation_waits(c, index))
-        propose(c, &cmd);
+        return;
+    }
+    if (!j->env.held && (o->op == OPERATE_DELETE || o->op == OPERATE_BOUNCE))
+        cluster_tell(c, &(struct sched_event){.type = SCHED_EV_RELEASE, .id = o->id});
+    cluster_job_free(&j);
+    cluster_order_written(c, o->operation);
 }
 
 void cluster_order_try(struct cluster *c, struct mid id)
@@ -180,29 +216,27 @@ void cluster_order_try(struct cluster *c, struct mid id)
 
     if (c->orders == NULL || c->ended || is_busy(c, id))
         return;
-    while ((o = *at) != NULL) {
-        uint64_t index = o->operation;
-
-        if (mid_cmp(o->id, id) != 0) {
-            at = &o->next;
-            continue;
-        }
-        *at = o->next;
-        act(c, o);
-        free(o);
-        done(c, index);
+    while ((o = *at) != NULL && mid_cmp(o->id, id) != 0)
+        at = &o->next;
+    if (o == NULL)
         return;
-    }
+    *at = o->next;
+    act(c, o);
+    free(o);
+    cluster_order_try(c, id); /* one that needed no write lets the next one through */
 }
 
 static void order(struct cluster *c, const struct operation *op, struct mid id)
 {
-    struct order *o = calloc(1, sizeof *o);
+    struct order *o = calloc(1, sizeof *o), **at = &c->orders;
 
     ASSERT(o != NULL);
-    *o = (struct order){c->orders, id, op->operate.op, op->index};
-    if (is_busy(c, id)) {
-        c->orders = o; /* after the try that is under way */
+    *o = (struct order){NULL, id, op->operate.op, op->index};
+    expect(c, op->index);
+    if (is_busy(c, id)) { /* after what is under way, and after older orders */
+        while (*at != NULL)
+            at = &(*at)->next;
+        *at = o;
         return;
     }
     act(c, o);
@@ -246,6 +280,7 @@ static void operate(struct cluster *c, const struct operation *op)
     LOG(EV_OPERATOR, L_CSTR("op", operate_op_text(op->operate.op)),
         L_U64("uid", op->operate.uid), L_U64("index", op->index),
         L_U64("ids", op->operate.id_count), L_STR("domain", op->operate.domain));
+    expect(c, op->index);
     if (op->operate.select == OPERATE_IDS) {
         for (uint32_t i = 0; i < op->operate.id_count; i++)
             order(c, op, op->operate.ids[i]);
@@ -256,7 +291,7 @@ static void operate(struct cluster *c, const struct operation *op)
             order(c, op, s.ids[i]);
         free(s.ids);
     }
-    done(c, op->index);
+    cluster_order_written(c, op->index);
 }
 
 void cluster_operations(struct cluster *c)
@@ -282,5 +317,11 @@ void cluster_orders_free(struct cluster *c)
 
         c->orders = o->next;
         free(o);
+    }
+    while (c->progress != NULL) {
+        struct progress *p = c->progress;
+
+        c->progress = p->next;
+        free(p);
     }
 }

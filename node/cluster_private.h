@@ -18,16 +18,18 @@ struct cluster {
     struct mailbox *box;
     struct event *box_event, *wake, *retry;
     pthread_t thread;
-    bool running, ended; /* ended: what comes in now is only freed */
+    bool running, stopped, ended; /* ended: what comes in now is only freed */
     struct sched *sched;
     struct dns *dns;
     struct spool_reader *reader;
     struct prng rng;
 
-    struct route_job *routes;  /* look-ups under way */
-    struct order *orders;      /* operators' orders that wait for their message */
-    struct mail *parked;       /* writes that met a full disk, tried again every second */
-    struct cluster_ask *probe; /* the one under way */
+    struct route_job *routes;    /* look-ups under way */
+    struct order *orders;        /* operators' orders that wait for their message */
+    struct progress *progress;   /* operations under way */
+    struct delivery_job *writes; /* changes on their way through the writer */
+    struct mail *parked;         /* writes that met a full disk, tried again every second */
+    struct cluster_ask *probe;   /* the one under way */
     uint32_t probe_token;
     uint64_t domains_seen;    /* control index up to which domains are known here */
     uint64_t operations_seen; /* the same for operations */
@@ -41,6 +43,7 @@ const struct node_settings *cluster_settings(struct cluster *c, struct snapshot_
 
 /* In a second: parked writes, closing domains, a scan; whatever waits for better times. */
 void cluster_look_again(struct cluster *c);
+void cluster_rescan_later(struct cluster *c);
 
 /* Reports an event whose refusal means only that the scheduler has moved on. */
 void cluster_tell(struct cluster *c, const struct sched_event *ev);
@@ -71,6 +74,8 @@ void cluster_write(struct cluster *c, struct delivery_job *j, bool close_mark);
 void cluster_domains_changed(struct cluster *c);
 void cluster_operations(struct cluster *c);
 void cluster_order_try(struct cluster *c, struct mid id); /* the message is free again */
+void cluster_order_written(struct cluster *c, uint64_t operation); /* its change is durable */
+bool cluster_is_writing(const struct cluster *c, struct mid id);
 void cluster_orders_free(struct cluster *c);
 void cluster_drop_closed(struct cluster *c);
 

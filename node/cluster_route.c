@@ -251,9 +251,10 @@ static bool add_static(struct route_job *j)
 
     arena_init(&arena, LIMIT_COMMAND_SCRATCH);
     if (j->generation != 0) {
+        is_static = true; /* without its record: no hosts, never somebody else's MX */
         if (control_domain_get(control, str_of(j->domain), &arena, &d) == OK &&
-            d.generation == j->generation && d.route.kind == ROUTE_STATIC) {
-            is_static = true;
+            d.generation == j->generation) {
+            is_static = d.route.kind == ROUTE_STATIC;
             for (uint32_t i = 0; i < d.route.host_count; i++)
                 add_host(j, d.route.hosts[i].host, d.route.hosts[i].preference,
                          d.route.hosts[i].port);

@@ -291,6 +291,7 @@ static void stop_all(struct daemon *d)
 
     if (d->admin != NULL)
         admin_close(d->admin);
+    cluster_drain(n->cluster); /* a fence or a failed start comes here without it */
     if (d->scrub != NULL)
         scrub_stop(&d->scrub);
     for (size_t i = 0; i < n->smtp_count; i++)

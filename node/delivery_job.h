@@ -57,4 +57,6 @@ struct delivery_job {
 
     enum smtpc_eight_bit eight_bit; /* policy of the domain */
     struct outcome outcome;         /* of the cluster thread: what the writer stores */
+    uint64_t operation;             /* the operator's order that this change is part of, or 0 */
+    struct delivery_job **link;     /* in the list of changes under way */
 };

@@ -159,23 +159,29 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
     struct arena scratch;
     struct domain d;
     struct domain_terms terms = {0};
+    uint64_t generation = 0, hold_ms = settings_of(in)->config->hold_ms;
     enum err e;
 
     arena_init(&scratch, LIMIT_COMMAND_SCRATCH);
     e = control_domain_get(control, name, &scratch, &d);
     if (e == OK && !d.closing)
         e = control_domain_terms(control, &d, &terms);
-    in->tx.generation = e == OK ? d.generation : 0;
-    in->tx.hold_ms = e == OK && (d.hold_s > 0 || d.plan.n > 0)
-                         ? (uint64_t)terms.hold_s * 1000
-                         : settings_of(in)->config->hold_ms;
-    if (e == OK && d.closing)
-        e = E_NOTFOUND;
+    if (e == OK) {
+        generation = d.generation;
+        if (d.hold_s > 0 || d.plan.n > 0)
+            hold_ms = (uint64_t)terms.hold_s * 1000;
+        if (d.closing)
+            e = E_NOTFOUND;
+    }
     arena_reset(&scratch);
     if (e == E_NOTFOUND && !ours)
         return "550 5.7.1 Relaying denied: this domain is not served here";
     if (e != OK && e != E_NOTFOUND)
         return "451 4.3.0 Cannot look that domain up now";
+    if (in->tx.rcpt_count > 0 && generation != in->tx.generation)
+        return "451 4.3.0 The domain has changed, try again";
+    in->tx.generation = generation;
+    in->tx.hold_ms = hold_ms;
     memcpy(in->tx.domain, name.p, name.n);
     in->tx.domain[name.n] = 0;
     return "";
@@ -269,6 +275,11 @@ static bool body_pump(struct inbound *in)
 
     if (in->staging || unread.n == 0)
         return false;
+    if (shed && in->tx.body.bytes > 0 && in->tx.scan.violation == BODY_CLEAN &&
+        !in->tx.stage_failed) {
+        stage(in); /* what waits in memory goes to disk, or nobody would ever give any back */
+        return false;
+    }
     if (shed) {
         struct timeval tv = {0, BLOCKS_RETRY_MS * 1000};
 
@@ -340,12 +351,34 @@ static void commit_failed(struct inbound *in, enum err e)
     feed(in, &(struct smtpd_event){.type = SMTPD_EV_COMMIT, .err = e});
 }
 
+/* The domain as it was at RCPT: same generation, not closing. */
+static bool domain_is_open(struct inbound *in)
+{
+    struct arena scratch;
+    struct domain d;
+    enum err e;
+    bool open;
+
+    if (in->tx.generation == 0)
+        return true; /* the operator's own, for bare postmaster */
+    arena_init(&scratch, LIMIT_COMMAND_SCRATCH);
+    e = control_domain_get(control_thread_state(in->thread->node->control),
+                           str_of(in->tx.domain), &scratch, &d);
+    open = e == OK && d.generation == in->tx.generation && !d.closing;
+    arena_reset(&scratch);
+    return open;
+}
+
 static void commit(struct inbound *in)
 {
     struct node *n = in->thread->node;
     struct writer_request *r;
 
     if (atomic_load(&n->fenced)) { /* nothing was begun: the client may go elsewhere */
+        commit_failed(in, E_TIMEOUT);
+        return;
+    }
+    if (!domain_is_open(in)) { /* removed, or another tenant's, since RCPT */
         commit_failed(in, E_TIMEOUT);
         return;
     }

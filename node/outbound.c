@@ -470,7 +470,7 @@ static struct outbound *outbound_new(struct smtp_thread *t, const struct conn_or
 
 void outbound_open(struct smtp_thread *t, struct conn_order *r)
 {
-    struct outbound *o = outbound_new(t, r);
+    struct outbound *o = t->joined ? NULL : outbound_new(t, r);
     struct sockaddr_storage ss;
     socklen_t n = address(r, &ss);
     enum err e;

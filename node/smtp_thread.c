@@ -263,6 +263,7 @@ void smtp_thread_join(struct smtp_thread *t)
 {
     post(t, SMTP_MAIL_STOP);
     pthread_join(t->thread, NULL);
+    t->joined = true;
     listeners_close(t);
     inbound_close_all(t);
     outbound_close_all(t);

@@ -28,8 +28,8 @@ struct smtp_thread {
     struct outbound *outbound; /* all connections */
     pthread_t thread;
     struct spool_reader *reader;
-    int spare_fd; /* given up for a moment to say 421 when descriptors run out */
-    bool draining;
+    int spare_fd;          /* given up for a moment to say 421 when descriptors run out */
+    bool draining, joined; /* joined: the loop has ended */
 };
 
 enum smtp_mail {

@@ -188,6 +188,11 @@ static void flush(struct conn *c)
         evbuffer_pullup(c->out, -1); /* one record, one write */
     while (evbuffer_get_length(c->out) > 0 && write_some(c))
         ;
+    if (evbuffer_get_length(c->out) > 0 && c->state == CONN_TLS_WANTED && errno != EAGAIN &&
+        errno != EINTR) {
+        tell_end(c, CONN_RESET); /* nobody reads in this state, so nobody else would notice */
+        return;
+    }
     if (evbuffer_get_length(c->out) > 0) {
         want_write(c, true); /* a broken pipe shows on the read side */
         return;
@@ -468,6 +473,8 @@ static void unstuff(struct conn *c, size_t room)
     c->stuffed = false;
     if (!c->paused)
         event_add(c->readable, NULL);
+    if (is_tls(c) && SSL_pending(c->ssl) > 0) /* decrypted already: no event will say so */
+        event_active(c->readable, EV_READ, 0);
 }
 
 void conn_consume(struct conn *c, size_t n)

@@ -248,9 +248,10 @@ def test_a_disk_error_fences_the_node(tmp_path):
     it has all that was acknowledged."""
     (tmp_path / "n").mkdir()
     switch = tmp_path / "fail"
-    with house.Node(tmp_path / "n", env={"LD_PRELOAD": str(house.IO_FAULT), "IO_FAULT_FILE": str(switch),
+    sink = house.Sink(tmp_path / "sink", None, "--mode", "stall at=banner")
+    with sink, house.Node(tmp_path / "n", env={"LD_PRELOAD": str(house.IO_FAULT), "IO_FAULT_FILE": str(switch),
                                          "ASAN_OPTIONS": "verify_asan_link_order=0"}) as n:
-        n.add_domain(route="127.0.0.1:1")
+        n.add_domain(route="127.0.0.1:%d" % sink.port)  # mail waits for a primary that stalls
         assert house.Client(n.port).hello().send(b"x: y\r\n\r\nz\r\n")[0] == 250
         c = house.Client(n.port).hello()
         switch.touch()
