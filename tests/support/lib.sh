@@ -18,6 +18,9 @@ choose_build_dir() {
     build=${TRISPOOL_BUILD_ROOT:-$top/build}
     if ! mkdir -p "$build/logs" 2>/dev/null || [ ! -w "$build/logs" ]; then
         build=${TMPDIR:-/tmp}/trispool-build-$(id -u)
+        # A folder that somebody else put there could hold anything.
+        mkdir -m 700 "$build" 2>/dev/null || true
+        if [ -L "$build" ] || [ ! -d "$build" ] || [ ! -O "$build" ]; then build=$(mktemp -d); fi
         mkdir -p "$build/logs"
     fi
     build=$(cd -P -- "$build" && pwd)
