@@ -575,3 +575,35 @@ def test_the_sender_is_told_of_a_refused_recipient(node, tmp_path):
     assert b"multipart/report" in text and b"Final-Recipient: rfc822; b@example.test" in text
     assert b"Status: 5.1.1" in text and b"Action: failed" in text and b"Subject: lost" in text
     assert node.events("dsn_sent")
+
+
+def test_an_order_during_a_try_waits_for_its_end(node):
+    """Hold while the message is with the primary: the try ends first, then nothing is tried."""
+    _, lines = house.Client(node.port).hello().send(b"Subject: x\r\n\r\nhello\r\n", sender="")
+    mid, gate = lines[0].split()[-1], threading.Event()
+
+    def script(c):
+        c.greet()
+        c.envelope()
+        c.until(END)
+        if not gate.is_set():
+            gate.wait(30)
+            c.send(b"451 later\r\n")
+            return
+        c.send(b"250 ok\r\n")
+        c.hang()
+
+    p = Primary(node.primary_port, script)
+    try:
+        house.until(lambda: p.seen and END in p.seen[0].all)
+        node.ask("queue.operate", check=False, op="hold", ids=[mid], wait_ms=1)
+        assert node.status()["orders_pending"] == 1
+        gate.set()
+        house.until(lambda: node.status()["orders_pending"] == 0)
+        assert node.ask("queue.list")[0]["state"] == "held"
+        node.ask("queue.operate", op="release", ids=[mid])
+        node.ask("queue.operate", op="retry", ids=[mid])
+        house.until(lambda: node.queued() == 0)
+        assert {r["fate"] for r in fate(node, mid)["recipients"]} == {"delivered"}
+    finally:
+        p.stop()
