@@ -67,9 +67,9 @@ if [ ! -e "$root/etc/debian_version" ]; then
     say "Making a minimal Debian 12 in $root"
     logged "$build/logs/debootstrap.log" debootstrap --variant=minbase bookworm "$root" "$(mirror)"
 fi
-rm -rf -- "$root/srv/trispool"
-mkdir -p "$root/srv/trispool"
-copy_sources "$root/srv/trispool"
+rm -rf -- "$root/opt/source"
+mkdir -p "$root/opt/source"
+copy_sources "$root/opt/source"
 
 say "In it: ${inner[*]}"
 # The outer shell is process 1 of its own world: when it ends, everything in there does.
@@ -84,7 +84,7 @@ unshare --mount --propagation private --pid --fork --kill-child=SIGKILL bash -eu
     cd "$root"
     rc=0
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb \
-        ${http_proxy:+http_proxy="$http_proxy"} chroot "$root" sh -c '\''cd /srv/trispool && exec "$@"'\'' sh "$@" || rc=$?
+        ${http_proxy:+http_proxy="$http_proxy"} chroot "$root" sh -c '\''cd /opt/source && exec "$@"'\'' sh "$@" || rc=$?
     exit $rc
 ' bash "$root" "${inner[@]}" || rc=$?
 exit $rc
