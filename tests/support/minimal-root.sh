@@ -67,9 +67,10 @@ if [ ! -e "$root/etc/debian_version" ]; then
     say "Making a minimal Debian 12 in $root"
     logged "$build/logs/debootstrap.log" debootstrap --variant=minbase bookworm "$root" "$(mirror)"
 fi
-rm -rf -- "$root/opt/source"
-mkdir -p "$root/opt/source"
-copy_sources "$root/opt/source"
+name=trispool # the only folder of /opt in there
+rm -rf -- "$root/opt/$name"
+mkdir -p "$root/opt/$name"
+copy_sources "$root/opt/$name"
 
 say "In it: ${inner[*]}"
 # The outer shell is process 1 of its own world: when it ends, everything in there does.
@@ -84,7 +85,7 @@ unshare --mount --propagation private --pid --fork --kill-child=SIGKILL bash -eu
     cd "$root"
     rc=0
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb \
-        ${http_proxy:+http_proxy="$http_proxy"} chroot "$root" sh -c '\''cd /opt/source && exec "$@"'\'' sh "$@" || rc=$?
+        ${http_proxy:+http_proxy="$http_proxy"} chroot "$root" sh -c '\''cd /opt/* && exec "$@"'\'' sh "$@" || rc=$?
     exit $rc
 ' bash "$root" "${inner[@]}" || rc=$?
 exit $rc
