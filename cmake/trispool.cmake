@@ -55,6 +55,21 @@ trispool_pkg(JANSSON jansson)
 trispool_pkg(XXHASH libxxhash)
 trispool_pkg(SYSTEMD libsystemd)
 
+# libraft before 0.22.1 loses committed entries (measured; Debian 12's own 0.15.0 among them). The
+# header is asked too: pkg-config may look elsewhere than the compiler.
+pkg_check_modules(RAFT QUIET IMPORTED_TARGET GLOBAL raft>=0.22.1)
+if(NOT RAFT_FOUND)
+  pkg_check_modules(RAFT_ANY QUIET raft)
+  if(RAFT_ANY_FOUND)
+    set(raft_here "here is ${RAFT_ANY_VERSION}, and versions before 0.22.1 lose committed entries")
+  else()
+    set(raft_here "here is none")
+  endif()
+  message(FATAL_ERROR "trispool needs libraft 0.22.1 or newer (cowsql's): ${raft_here}.\n"
+    "Debian 13 has it as libraft-dev, Debian 12 in bookworm-backports; "
+    "tests/support/setup.sh packages build installs it.")
+endif()
+
 # trispool_module(name DEPENDS modules... LIBS libraries... SOURCES extra generated sources...
 #                 [EXCEPT regex] [ONLY regex])
 # Library of all .c files of this folder (EXCEPT, ONLY: by the name of the file, where one folder

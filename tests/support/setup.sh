@@ -9,7 +9,7 @@
 #
 # quickstart and run-tests source this file and call setup_packages and setup_machine. Installing
 # needs root or sudo. Everything may be repeated, and costs well under a second when all is there.
-# Made for Debian 12.
+# Made for Debian 12; Debian 13 has all of it, libraft included.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -19,6 +19,7 @@ packages_build=(
     gcc libc6-dev cmake ninja-build pkg-config python3 check scdoc
     libevent-dev libssl-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler libc-ares-dev
     libyaml-dev libjansson-dev libxxhash-dev libsystemd-dev libidn2-dev
+    libraft-dev libzmq3-dev
     swaks libnet-ssleay-perl libio-socket-inet6-perl libnet-dns-perl netbase
 )
 # To test. libclang-rt-14-dev is what clang -fsanitize links with, llvm has the symbolizer.
@@ -45,7 +46,55 @@ setup_missing() {
     # dpkg-query fails when it does not know one of the names: that is an answer, too.
     have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null |
         sed -n 's/^installed //p') || true
+    # An older library loses committed entries: installed, it is as good as missing.
+    setup_raft_is_new "$(dpkg-query -W -f '${Version}' libraft-dev 2>/dev/null || true)" ||
+        have=$(grep -vx libraft-dev <<<"$have") || true
     comm -23 <(printf '%s\n' "$@" | sort -u) <(sort -u <<<"$have")
+}
+
+# --- libraft ---------------------------------------------------------------------------------
+
+raft_oldest=0.22.1
+raft_source=/etc/apt/sources.list.d/trispool-backports.sources
+raft_pin=/etc/apt/preferences.d/trispool-raft
+
+# setup_raft_is_new VERSION
+setup_raft_is_new() { [ -n "$1" ] && dpkg --compare-versions "$1" ge "$raft_oldest"; }
+
+# The version that apt would install.
+setup_raft_candidate() {
+    apt-cache policy libraft-dev | awk '$1 == "Candidate:" && $2 != "(none)" { print $2 }'
+}
+
+# Runs as root, after apt-get update. Debian 12 itself has libraft 0.15; its backports have what
+# we need. The suite comes from the mirror that apt already uses, unless it is known to apt: two
+# entries for one suite that differ in Signed-By stop apt altogether. The pin is for libraft alone,
+# by codename (the name of the suite moves when a new Debian comes out); nothing else is touched.
+# What did not help is taken away again, so that apt works as before.
+setup_raft_backports() {
+    local suite targets mirror update=("$@")
+    ! setup_raft_is_new "$(setup_raft_candidate)" || return 0
+    suite=$(. /etc/os-release && printf '%s-backports' "${VERSION_CODENAME:-bookworm}")
+    # shellcheck disable=SC2016 # apt expands them
+    targets=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI) $(CODENAME)' \
+        'Created-By: Packages')
+    if ! awk -v suite="$suite" '$NF == suite { found = 1 } END { exit !found }' <<<"$targets"; then
+        mirror=$(awk -v name="${suite%-backports}" \
+            '$1 == "Debian" && $NF == name { print $2; exit }' <<<"$targets")
+        [ -n "$mirror" ] || { echo "apt knows no mirror of ${suite%-backports}" >&2; return 1; }
+        printf '%s\n' "# For libraft >= $raft_oldest; written by the set-up of trispool." \
+            'Types: deb' "URIs: $mirror" "Suites: $suite" 'Components: main' \
+            'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' >"$raft_source"
+    fi
+    printf '%s\n' "Explanation: written by the set-up of trispool" 'Package: libraft*' \
+        "Pin: release n=$suite" 'Pin-Priority: 600' >"$raft_pin"
+    "${update[@]}" || true
+    setup_raft_is_new "$(setup_raft_candidate)" || {
+        echo "no libraft-dev >= $raft_oldest in $suite of ${mirror:-the mirror apt knows}" >&2
+        rm -f -- "$raft_source" "$raft_pin"
+        "${update[@]}" || true
+        return 1
+    }
 }
 
 # Runs as root. No service of an installed package starts: policy-rc.d says no as long as apt runs
@@ -69,8 +118,10 @@ setup_install_as_root() (
     wait_for_lock=(-o DPkg::Lock::Timeout=300)
     # Without Error-Mode=any, update says 0 when a mirror cannot be reached. A source that has
     # nothing to do with us may be the one that fails: install decides.
-    apt-get -q "${wait_for_lock[@]}" update -o APT::Update::Error-Mode=any </dev/null ||
+    update=(apt-get -q "${wait_for_lock[@]}" update -o APT::Update::Error-Mode=any)
+    "${update[@]}" </dev/null ||
         echo "apt-get update failed, see above; trying to install with what is known" >&2
+    case " $* " in *" libraft-dev "*) setup_raft_backports "${update[@]}" </dev/null ;; esac
     apt-get -q "${wait_for_lock[@]}" install -y --no-install-recommends "$@" </dev/null
 )
 
@@ -86,7 +137,8 @@ setup_packages() {
     mapfile -t missing < <(setup_missing "${missing[@]}")
     [ ${#missing[@]} -eq 0 ] ||
         die "Not installed: ${missing[*]}
-    The log is $log. On Debian 12 with a working mirror this does it:
+    The log is $log. On Debian 12 with a working mirror this does it
+    (libraft-dev must be $raft_oldest or newer: there it is in bookworm-backports):
     apt-get update && apt-get install --no-install-recommends ${missing[*]}"
 }
 
