@@ -143,6 +143,45 @@
 #define LIMIT_SESSION_MIN_MS      1000 /* duration of a node's session */
 #define LIMIT_SESSION_MAX_MS      60000
 
+/* --- Between the nodes --- */
+#define LIMIT_FRAME_BYTES    (512 * KiB) /* one message between two nodes, either plane */
+#define LIMIT_FRAME_RECORDS  1024        /* records of the data plane in one frame */
+#define LIMIT_FRAME_RANGES   4096        /* ranges in one HAVE record */
+#define LIMIT_FRAME_REFUSALS 1024        /* refusals kept for one ACK */
+#define LIMIT_FRAME_REACH    256         /* addresses of primaries in one NOTE */
+#define LIMIT_BODY_PIECE_BYTES                                                                 \
+    (64 * KiB) /* of a body in one record; larger bodies go in pieces */
+#define LIMIT_STREAM_WINDOW_BYTES (8 * MiB) /* sent to a peer and not acknowledged, a stream   \
+                                             */
+#define LIMIT_STREAM_QUEUE_BYTES                                                               \
+    (64 * MiB) /* waiting for the window; then the link starts anew */
+#define LIMIT_FEED_WINDOW_BYTES  (1 * MiB) /* of copies that a peer lacks, besides live mail */
+#define LIMIT_LINK_QUEUE         256       /* messages ZeroMQ holds for a peer */
+#define LIMIT_LINK_CUT_MS        60000 /* a peer that sends what no node would is not heard */
+#define LIMIT_BAD_FRAMES         20    /* in a minute from one peer: then it is cut off */
+#define LIMIT_HELLO_MS           500   /* between two HELLOs while a link is down */
+#define LIMIT_RESEND_MS          1000  /* no ack: what flies is sent again; doubling ... */
+#define LIMIT_RESEND_MAX_MS      4000  /* ... to this */
+#define LIMIT_RESEND_TRIES       5     /* in vain: the link starts anew */
+#define LIMIT_ECHO_MS            250   /* without a durable ack: one is asked for */
+#define LIMIT_GATE_DEAD_MS       1000  /* without a durable ack: no mail is taken (INV-6) */
+#define LIMIT_GATE_SLOW_MS       500   /* an ack that took longer is slow */
+#define LIMIT_GATE_SPAN_MS       5000  /* over which slow acks are counted */
+#define LIMIT_GATE_GOOD          3     /* good acks that reopen */
+#define LIMIT_GATE_CLOSED_MS     5000  /* closed at least so long, doubling ... */
+#define LIMIT_GATE_CLOSED_MAX_MS 60000 /* ... to this */
+#define LIMIT_ACK_PROGRESS_MS    5000 /* after the dot without progress: the message is aborted \
+                                       */
+#define LIMIT_ACCEPT_MS       180000  /* the dot to the decision, at most */
+#define LIMIT_ABORT_MS        5000    /* for a peer's durable ABORT; then no reply is given */
+#define LIMIT_DOT_MS          5000    /* for an answer to DOT; then it is asked anew */
+#define LIMIT_DOT_LAG_MS      200    /* the peer has not applied the epoch: asked again after */
+#define LIMIT_FOREIGN_DOT_MS  660000 /* 11 minutes: another holder's dot without an outcome */
+#define LIMIT_RELAY_MS        3000   /* a copy that a peer lacks so long is fed to it */
+#define LIMIT_HAVE_MS         1000   /* between two deltas of what is held */
+#define LIMIT_CLUSTER_MEMBERS 3
+#define LIMIT_ADDRESS_BYTES   262 /* "host:port" of a node */
+
 /* --- Tools: trispool-load and trispool-sink --- */
 #define LIMIT_TOOL_ID_BYTES          800      /* message id of a ledger; a file name as %XX */
 #define LIMIT_TOOL_IDS               16777216 /* ids in one comparison of ledgers */

@@ -1,0 +1,48 @@
+/*
+ * copies: what a node does when a record about a copy comes, given what it has: the rules of
+ * docs/wire.md as pure functions, one per kind. The model in tests/model checks the same rules.
+ * They are asked in the order of the store's commits.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/copyrec.h"
+
+/* What the store knows of one id at the moment. */
+struct copy_facts {
+    enum copy_state state; /* as stored, with commit knowledge (UPTO) counted in */
+    bool same_digest;      /* PUT: the body is the one that is stored */
+    bool sealed;           /* this node has applied the end of the id's session */
+    bool from_origin;      /* the record comes from the site that drew the id */
+    bool own_origin;       /* this node is that site */
+    bool witness;          /* this node is filled */
+    bool upto_covers;      /* commit knowledge of the session reaches this id */
+    /* DOT */
+    bool has_slot;         /* some epoch is applied here for its domain */
+    uint64_t newest_epoch; /* of the domain's slot or placement */
+    uint16_t newest_site;
+    bool has_dot; /* a mark is stored, not closed or released: */
+    uint16_t dot_site;
+    uint64_t dot_session, dot_epoch;
+};
+
+struct copy_verdict {
+    struct copy_answer answer;
+    enum copy_state state; /* the new one; the same: nothing to store */
+    bool store_dot;        /* DOT: the mark is to be written */
+    bool drop_dot;
+};
+
+struct copy_verdict copies_on_put(const struct copy_facts *f, enum copy_state sent);
+struct copy_verdict copies_on_abort(const struct copy_facts *f);
+struct copy_verdict copies_on_commit(const struct copy_facts *f);
+/* r: site and epoch of the asking holder, slot_epoch. */
+struct copy_verdict copies_on_dot(const struct copy_facts *f, const struct copy_record *r);
+struct copy_verdict copies_on_closed(const struct copy_facts *f, const struct copy_record *r);
+/* all_final: after the merge no recipient is pending and no notification is owed. */
+struct copy_verdict copies_on_outcome(const struct copy_facts *f, bool all_final);
+/* An undecided copy of a sealed session after a filled node that sealed it too has told all its
+ * aborts. */
+struct copy_verdict copies_on_resolved(const struct copy_facts *f);
