@@ -65,8 +65,9 @@ PURE_LIBC = set("""
 """.split())
 PURE_PREFIXES = ("__asan_", "__ubsan_", "__tsan_", "__sanitizer_", "__sancov_", "__llvm_",
                  "__gcov_", "__msan_", "XXH")
-# Counted memory with a ceiling that its owner sets, and the assertion's last words.
-ALLOCATORS = {"base/arena.c", "base/pool.c", "base/map.c", "base/heap.c"}
+# Counted memory with a ceiling that its owner sets (of blobs: the queue that holds them), and the
+# assertion's last words.
+ALLOCATORS = {"base/arena.c", "base/blob.c", "base/pool.c", "base/map.c", "base/heap.c"}
 HEAP = {"malloc", "calloc", "realloc", "reallocarray", "free"}
 LAST_WORDS = {"base/assert.c": {"fprintf", "abort", "stderr", "fflush", "__fprintf_chk"}}
 BANNED = re.compile(r"\b(strcpy|stpcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|atoll|atof|"
