@@ -95,6 +95,7 @@
 #define LIMIT_TRACE_PERCENT      25   /* of the capacity; beyond it the oldest traces go */
 #define LIMIT_SPOOL_FULL_PERCENT 90   /* used of the capacity: puts are refused above */
 #define LIMIT_SPOOL_ROOM_PERCENT 85   /* and taken again below */
+#define LIMIT_SPOOL_PEER_PERCENT 95   /* copies of peers are refused above; marks never */
 #define LIMIT_SPOOL_READERS      64   /* reader handles of a process */
 #define LIMIT_SPOOL_READER_MS    1000 /* age of a snapshot that is alarmed */
 #define LIMIT_TRACE_HEADER_BYTES 8192 /* the trace fields prepended to a message */
@@ -180,6 +181,7 @@
 #define LIMIT_RELAY_MS        3000   /* a copy that a peer lacks so long is fed to it */
 #define LIMIT_HAVE_MS         1000   /* between two deltas of what is held */
 #define LIMIT_CLUSTER_MEMBERS 3
+#define LIMIT_MEMBER_RECORDS  8   /* with replaced incarnations that are not yet forgotten */
 #define LIMIT_ADDRESS_BYTES   262 /* "host:port" of a node */
 
 /* --- Tools: trispool-load and trispool-sink --- */

@@ -238,11 +238,21 @@ static unsigned changed_by(const struct command *c)
         return CONTROL_CHANGED_SETTINGS;
     case COMMAND_OPERATE:
         return CONTROL_CHANGED_OPERATIONS;
-    case COMMAND_SESSION_OPEN:
-        return CONTROL_CHANGED_SLOTS;
     case COMMAND_CLOCK:
     case COMMAND_OPERATE_DONE:
+    case COMMAND_SESSION_RENEW:
         return 0;
+    case COMMAND_SESSION_OPEN:
+    case COMMAND_SESSION_END:
+    case COMMAND_MEMBER_ADD:
+    case COMMAND_MEMBER_REMOVE:
+    case COMMAND_MEMBER_KEY:
+    case COMMAND_MEMBER_FILLED:
+    case COMMAND_SLOT_WANTED:
+    case COMMAND_SLOT_RELEASE:
+    case COMMAND_PLACE:
+    case COMMAND_DRAIN:
+        return CONTROL_CHANGED_SLOTS;
     }
     return 0;
 }

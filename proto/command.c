@@ -3,7 +3,8 @@
 #include "base/limits.h"
 #include "proto/command.pb-c.h"
 
-#define MID_BYTES sizeof(struct mid)
+#define MID_BYTES      sizeof(struct mid)
+#define SLOT_REF_BYTES 9 /* of a slot in a release: number, epoch */
 
 static_assert(sizeof(struct mid) == 16, "ids travel as they stand in memory");
 
@@ -31,6 +32,102 @@ static const char *session_check(const struct session_open *s)
     if (s->duration_ms < LIMIT_SESSION_MIN_MS || s->duration_ms > LIMIT_SESSION_MAX_MS)
         return "a session lasts 1 to 60 seconds";
     return NULL;
+}
+
+static const char *member_check(uint16_t site, uint64_t incarnation)
+{
+    if (site == 0)
+        return "a site is 1 to 65535";
+    return incarnation != 0 ? NULL : "an incarnation is above 0";
+}
+
+static const char *key_check(const uint8_t key[MEMBER_KEY_BYTES])
+{
+    uint8_t any = 0;
+
+    for (size_t i = 0; i < MEMBER_KEY_BYTES; i++)
+        any |= key[i];
+    return any != 0 ? NULL : "a public key is not all zero";
+}
+
+const char *member_address_check(struct str address)
+{
+    size_t colon = str_find_last(address, ':');
+    struct str host = str_head(address, colon), port = STR_NONE;
+    uint64_t n;
+
+    if (address.n > LIMIT_ADDRESS_BYTES)
+        return "an address has at most 262 bytes";
+    if (colon < address.n)
+        port = str_from(address, colon + 1);
+    if (port.n == 0 || port.n > 5 || port.p[0] == '0' || !str_to_u64(port, &n) || n > 65535)
+        return "an address ends in a port: host:7301";
+    if (host.n == 0 || (host.p[0] == '[') != str_ends(host, ']') ||
+        (host.p[0] == '[' && host.n < 4))
+        return "an address is a name, an IPv4 address or an IPv6 address in brackets";
+    for (size_t i = 0; i < host.n; i++) {
+        char c = host.p[i];
+        bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                        (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+
+        if (!is_plain && !(host.p[0] == '[' && (c == ':' || i == 0 || i == host.n - 1)))
+            return "an address is a name, an IPv4 address or an IPv6 address in brackets";
+    }
+    return NULL;
+}
+
+static const char *member_add_check(const struct member_add *m)
+{
+    const char *why = member_check(m->site, 1);
+
+    if (why == NULL)
+        why = key_check(m->key);
+    if (why == NULL)
+        why = member_address_check(m->control);
+    return why != NULL ? why : member_address_check(m->data);
+}
+
+static const char *member_key_check(const struct member_key *m)
+{
+    const char *why = member_check(m->site, m->incarnation);
+
+    return why != NULL ? why : key_check(m->key);
+}
+
+static const char *epoch_check(uint16_t site, uint64_t epoch)
+{
+    if (site == 0)
+        return "a site is 1 to 65535";
+    return epoch != 0 ? NULL : "an epoch is above 0";
+}
+
+static const char *wanted_check(const struct slot_wanted *w)
+{
+    uint8_t any = 0;
+
+    for (size_t i = 0; i < sizeof w->slots; i++)
+        any |= w->slots[i];
+    if (w->balance && w->site == 0)
+        return "balance is for a site";
+    return any != 0 || w->balance ? NULL : "no slot is named";
+}
+
+static const char *release_check(const struct slot_release *r)
+{
+    if (r->count < 1 || r->count > COMMAND_SLOTS)
+        return "1 to 256 slots";
+    for (uint32_t i = 0; i < r->count; i++) {
+        if (r->slots[i].epoch == 0)
+            return "an epoch is above 0";
+        if (i > 0 && r->slots[i].slot <= r->slots[i - 1].slot)
+            return "slots are in ascending order";
+    }
+    return NULL;
+}
+
+static const char *place_check(const struct place *p)
+{
+    return p->epoch != 0 ? domain_name_check(p->domain) : "an epoch is above 0";
 }
 
 static const char *clock_check(const struct clock_tick *c)
@@ -98,11 +195,39 @@ static const char *operate_check(const struct operate *o)
     return "unknown selector";
 }
 
+static const char *cluster_check(const struct command *c)
+{
+    switch (c->kind) {
+    case COMMAND_MEMBER_ADD:
+        return member_add_check(&c->member_add);
+    case COMMAND_MEMBER_REMOVE:
+        return member_check(c->member_remove.site, c->member_remove.incarnation);
+    case COMMAND_MEMBER_KEY:
+        return member_key_check(&c->member_key);
+    case COMMAND_MEMBER_FILLED:
+        return member_check(c->member_filled.site, c->member_filled.incarnation);
+    case COMMAND_SESSION_OPEN:
+        return session_check(&c->session_open);
+    case COMMAND_SESSION_RENEW:
+        return epoch_check(c->session_renew.site, c->session_renew.epoch);
+    case COMMAND_SESSION_END:
+        return epoch_check(c->session_end.site, c->session_end.epoch);
+    case COMMAND_SLOT_WANTED:
+        return wanted_check(&c->slot_wanted);
+    case COMMAND_SLOT_RELEASE:
+        return release_check(&c->slot_release);
+    case COMMAND_PLACE:
+        return place_check(&c->place);
+    case COMMAND_DRAIN:
+        return member_check(c->drain.site, 1);
+    default:
+        return "unknown command";
+    }
+}
+
 const char *command_check(const struct command *c)
 {
     switch (c->kind) {
-    case COMMAND_SESSION_OPEN:
-        return session_check(&c->session_open);
     case COMMAND_CLOCK:
         return clock_check(&c->clock);
     case COMMAND_DOMAIN_PUT:
@@ -119,8 +244,9 @@ const char *command_check(const struct command *c)
         return operate_check(&c->operate);
     case COMMAND_OPERATE_DONE:
         return c->operate_done.index != 0 ? NULL : "an index is above 0";
+    default:
+        return cluster_check(c);
     }
-    return "unknown command";
 }
 
 /* --- to bytes --- */
@@ -183,6 +309,22 @@ union body_pb {
     Control__PlanPut plan_put;
     Control__Operate operate;
     Control__OperateDone operate_done;
+    Control__MemberAdd member_add;
+    Control__MemberRemove member_remove;
+    Control__MemberKey member_key;
+    Control__MemberFilled member_filled;
+    Control__SessionRenew session_renew;
+    Control__SessionEnd session_end;
+    Control__SlotWanted slot_wanted;
+    Control__SlotRelease slot_release;
+    Control__Place place;
+    Control__Drain drain;
+};
+
+/* What the generated forms of a command point to. */
+struct room {
+    struct domain_pb domain;
+    uint8_t slots[COMMAND_SLOTS * SLOT_REF_BYTES];
 };
 
 static void operate_to_pb(const struct operate *o, Control__Operate *pb)
@@ -219,33 +361,135 @@ static void put_domain_body(const struct command *c, union body_pb *b, struct do
     }
 }
 
-static void put_node_body(const struct command *c, union body_pb *b, Control__Command *pb)
+static void put_member_body(const struct command *c, union body_pb *b, Control__Command *pb)
+{
+    const struct member_add *add = &c->member_add;
+    const struct member_key *key = &c->member_key;
+
+    if (c->kind == COMMAND_MEMBER_ADD) {
+        control__member_add__init(&b->member_add);
+        b->member_add.site = add->site;
+        b->member_add.incarnation = add->incarnation;
+        b->member_add.key = bytes_of((struct str){(const char *)add->key, MEMBER_KEY_BYTES});
+        b->member_add.control = bytes_of(add->control);
+        b->member_add.data = bytes_of(add->data);
+        pb->member_add = &b->member_add;
+    } else if (c->kind == COMMAND_MEMBER_KEY) {
+        control__member_key__init(&b->member_key);
+        b->member_key.site = key->site;
+        b->member_key.incarnation = key->incarnation;
+        b->member_key.key = bytes_of((struct str){(const char *)key->key, MEMBER_KEY_BYTES});
+        b->member_key.keep_old = key->keep_old;
+        pb->member_key = &b->member_key;
+    } else if (c->kind == COMMAND_MEMBER_REMOVE) {
+        control__member_remove__init(&b->member_remove);
+        b->member_remove.site = c->member_remove.site;
+        b->member_remove.incarnation = c->member_remove.incarnation;
+        pb->member_remove = &b->member_remove;
+    } else {
+        control__member_filled__init(&b->member_filled);
+        b->member_filled.site = c->member_filled.site;
+        b->member_filled.incarnation = c->member_filled.incarnation;
+        pb->member_filled = &b->member_filled;
+    }
+}
+
+static void put_session_body(const struct command *c, union body_pb *b, Control__Command *pb)
 {
     if (c->kind == COMMAND_SESSION_OPEN) {
         control__session_open__init(&b->session_open);
         b->session_open.site = c->session_open.site;
         b->session_open.incarnation = c->session_open.incarnation;
         b->session_open.duration_ms = c->session_open.duration_ms;
+        b->session_open.nonce = c->session_open.nonce;
         pb->session_open = &b->session_open;
+    } else if (c->kind == COMMAND_SESSION_RENEW) {
+        control__session_renew__init(&b->session_renew);
+        b->session_renew.site = c->session_renew.site;
+        b->session_renew.epoch = c->session_renew.epoch;
+        b->session_renew.seq = c->session_renew.seq;
+        pb->session_renew = &b->session_renew;
     } else {
-        control__clock__init(&b->clock);
-        b->clock.elapsed_ms = c->clock.elapsed_ms;
-        pb->clock = &b->clock;
+        control__session_end__init(&b->session_end);
+        b->session_end.site = c->session_end.site;
+        b->session_end.epoch = c->session_end.epoch;
+        b->session_end.renewal_index = c->session_end.renewal_index;
+        pb->session_end = &b->session_end;
     }
 }
 
-static void put_body(const struct command *c, union body_pb *b, struct domain_pb *d,
+static struct str release_bytes(const struct slot_release *r, uint8_t *to)
+{
+    for (uint32_t i = 0; i < r->count; i++) {
+        uint8_t *at = to + i * SLOT_REF_BYTES;
+
+        at[0] = r->slots[i].slot;
+        for (int b = 0; b < 8; b++)
+            at[1 + b] = (uint8_t)(r->slots[i].epoch >> (56 - 8 * b));
+    }
+    return (struct str){(const char *)to, r->count * SLOT_REF_BYTES};
+}
+
+static void put_slot_body(const struct command *c, union body_pb *b, struct room *room,
+                          Control__Command *pb)
+{
+    const struct slot_wanted *w = &c->slot_wanted;
+
+    if (c->kind == COMMAND_SLOT_WANTED) {
+        control__slot_wanted__init(&b->slot_wanted);
+        b->slot_wanted.slots = bytes_of((struct str){(const char *)w->slots, sizeof w->slots});
+        b->slot_wanted.site = w->site;
+        b->slot_wanted.balance = w->balance;
+        pb->slot_wanted = &b->slot_wanted;
+    } else if (c->kind == COMMAND_SLOT_RELEASE) {
+        control__slot_release__init(&b->slot_release);
+        b->slot_release.slots = bytes_of(release_bytes(&c->slot_release, room->slots));
+        b->slot_release.to = c->slot_release.to;
+        pb->slot_release = &b->slot_release;
+    } else if (c->kind == COMMAND_PLACE) {
+        control__place__init(&b->place);
+        b->place.domain = bytes_of(c->place.domain);
+        b->place.site = c->place.site;
+        b->place.epoch = c->place.epoch;
+        pb->place = &b->place;
+    } else {
+        control__drain__init(&b->drain);
+        b->drain.site = c->drain.site;
+        b->drain.on = c->drain.on;
+        pb->drain = &b->drain;
+    }
+}
+
+static void put_body(const struct command *c, union body_pb *b, struct room *room,
                      Control__Command *pb)
 {
     switch (c->kind) {
-    case COMMAND_SESSION_OPEN:
     case COMMAND_CLOCK:
-        put_node_body(c, b, pb);
+        control__clock__init(&b->clock);
+        b->clock.elapsed_ms = c->clock.elapsed_ms;
+        pb->clock = &b->clock;
+        return;
+    case COMMAND_MEMBER_ADD:
+    case COMMAND_MEMBER_REMOVE:
+    case COMMAND_MEMBER_KEY:
+    case COMMAND_MEMBER_FILLED:
+        put_member_body(c, b, pb);
+        return;
+    case COMMAND_SESSION_OPEN:
+    case COMMAND_SESSION_RENEW:
+    case COMMAND_SESSION_END:
+        put_session_body(c, b, pb);
+        return;
+    case COMMAND_SLOT_WANTED:
+    case COMMAND_SLOT_RELEASE:
+    case COMMAND_PLACE:
+    case COMMAND_DRAIN:
+        put_slot_body(c, b, room, pb);
         return;
     case COMMAND_DOMAIN_PUT:
     case COMMAND_DOMAIN_REMOVE:
     case COMMAND_DOMAIN_DROP:
-        put_domain_body(c, b, d, pb);
+        put_domain_body(c, b, &room->domain, pb);
         return;
     case COMMAND_SETTING_PUT:
         control__setting_put__init(&b->setting_put);
@@ -274,19 +518,22 @@ static void put_body(const struct command *c, union body_pb *b, struct domain_pb
 
 static_assert((int)COMMAND_SESSION_OPEN == (int)CONTROL__COMMAND__KIND_SESSION_OPEN &&
                   (int)COMMAND_DOMAIN_PUT == (int)CONTROL__COMMAND__KIND_DOMAIN_PUT &&
-                  (int)COMMAND_OPERATE_DONE == (int)CONTROL__COMMAND__KIND_OPERATE_DONE,
+                  (int)COMMAND_OPERATE_DONE == (int)CONTROL__COMMAND__KIND_OPERATE_DONE &&
+                  (int)COMMAND_MEMBER_ADD == (int)CONTROL__COMMAND__KIND_MEMBER_ADD &&
+                  (int)COMMAND_SLOT_WANTED == (int)CONTROL__COMMAND__KIND_SLOT_WANTED &&
+                  (int)COMMAND_DRAIN == (int)CONTROL__COMMAND__KIND_DRAIN,
               "kinds are field numbers");
 
 enum err command_encode(const struct command *c, uint8_t *buf, size_t size, struct str *out)
 {
     Control__Command pb = CONTROL__COMMAND__INIT;
     union body_pb body;
-    struct domain_pb domain;
+    struct room room;
 
     if (command_check(c) != NULL)
         return E_PROTO;
     pb.kind_case = (Control__Command__KindCase)c->kind;
-    put_body(c, &body, &domain, &pb);
+    put_body(c, &body, &room, &pb);
     return pack(&pb.base, LIMIT_COMMAND_BYTES, buf, size, out);
 }
 
@@ -389,12 +636,108 @@ static bool operate_from_pb(const Control__Operate *pb, struct arena *a, struct 
     return true;
 }
 
-static bool session_from_pb(const Control__SessionOpen *pb, struct session_open *s)
+/* False: a site that does not fit. */
+static bool site_from_pb(uint32_t pb, uint16_t *site)
 {
-    *s = (struct session_open){.site = (uint16_t)pb->site,
-                               .incarnation = pb->incarnation,
-                               .duration_ms = pb->duration_ms};
-    return pb->site <= UINT16_MAX;
+    *site = (uint16_t)pb;
+    return pb <= UINT16_MAX;
+}
+
+static bool member_key_from_pb(ProtobufCBinaryData pb, uint8_t key[MEMBER_KEY_BYTES])
+{
+    if (pb.len != MEMBER_KEY_BYTES)
+        return false;
+    memcpy(key, pb.data, MEMBER_KEY_BYTES);
+    return true;
+}
+
+static bool member_from_pb(const Control__Command *pb, struct arena *a, struct command *c,
+                           bool *full)
+{
+    if (c->kind == COMMAND_MEMBER_ADD) {
+        c->member_add.incarnation = pb->member_add->incarnation;
+        c->member_add.control = keep(pb->member_add->control, a, full);
+        c->member_add.data = keep(pb->member_add->data, a, full);
+        return member_key_from_pb(pb->member_add->key, c->member_add.key) &&
+               site_from_pb(pb->member_add->site, &c->member_add.site);
+    }
+    if (c->kind == COMMAND_MEMBER_KEY) {
+        c->member_key.incarnation = pb->member_key->incarnation;
+        c->member_key.keep_old = pb->member_key->keep_old != 0;
+        return member_key_from_pb(pb->member_key->key, c->member_key.key) &&
+               site_from_pb(pb->member_key->site, &c->member_key.site);
+    }
+    if (c->kind == COMMAND_MEMBER_REMOVE) {
+        c->member_remove.incarnation = pb->member_remove->incarnation;
+        return site_from_pb(pb->member_remove->site, &c->member_remove.site);
+    }
+    c->member_filled.incarnation = pb->member_filled->incarnation;
+    return site_from_pb(pb->member_filled->site, &c->member_filled.site);
+}
+
+static bool session_from_pb(const Control__Command *pb, struct command *c)
+{
+    if (c->kind == COMMAND_SESSION_OPEN) {
+        c->session_open.incarnation = pb->session_open->incarnation;
+        c->session_open.duration_ms = pb->session_open->duration_ms;
+        c->session_open.nonce = pb->session_open->nonce;
+        return site_from_pb(pb->session_open->site, &c->session_open.site);
+    }
+    if (c->kind == COMMAND_SESSION_RENEW) {
+        c->session_renew.epoch = pb->session_renew->epoch;
+        c->session_renew.seq = pb->session_renew->seq;
+        return site_from_pb(pb->session_renew->site, &c->session_renew.site);
+    }
+    c->session_end.epoch = pb->session_end->epoch;
+    c->session_end.renewal_index = pb->session_end->renewal_index;
+    return site_from_pb(pb->session_end->site, &c->session_end.site);
+}
+
+static bool release_from_pb(ProtobufCBinaryData pb, struct arena *a, struct slot_release *r,
+                            bool *full)
+{
+    size_t count = pb.len / SLOT_REF_BYTES;
+    struct slot_ref *refs;
+
+    if (pb.len % SLOT_REF_BYTES != 0 || count < 1 || count > COMMAND_SLOTS)
+        return false;
+    refs = arena_take(a, count * sizeof *refs);
+    if (refs == NULL) {
+        *full = true;
+        return true;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *at = pb.data + i * SLOT_REF_BYTES;
+
+        refs[i].slot = at[0];
+        for (int b = 1; b < SLOT_REF_BYTES; b++)
+            refs[i].epoch = refs[i].epoch << 8 | at[b];
+    }
+    r->slots = refs;
+    r->count = (uint32_t)count;
+    return true;
+}
+
+static bool slot_from_pb(const Control__Command *pb, struct arena *a, struct command *c,
+                         bool *full)
+{
+    if (c->kind == COMMAND_SLOT_WANTED) {
+        if (pb->slot_wanted->slots.len != sizeof c->slot_wanted.slots)
+            return false;
+        memcpy(c->slot_wanted.slots, pb->slot_wanted->slots.data, sizeof c->slot_wanted.slots);
+        c->slot_wanted.balance = pb->slot_wanted->balance != 0;
+        return site_from_pb(pb->slot_wanted->site, &c->slot_wanted.site);
+    }
+    if (c->kind == COMMAND_SLOT_RELEASE)
+        return release_from_pb(pb->slot_release->slots, a, &c->slot_release, full) &&
+               site_from_pb(pb->slot_release->to, &c->slot_release.to);
+    if (c->kind == COMMAND_PLACE) {
+        c->place.domain = keep(pb->place->domain, a, full);
+        c->place.epoch = pb->place->epoch;
+        return site_from_pb(pb->place->site, &c->place.site);
+    }
+    c->drain.on = pb->drain->on != 0;
+    return site_from_pb(pb->drain->site, &c->drain.site);
 }
 
 /* False: malformed. Ranges are left to command_check(). */
@@ -402,8 +745,20 @@ static bool from_pb(const Control__Command *pb, struct arena *a, struct command 
 {
     *c = (struct command){.kind = (enum command_kind)pb->kind_case};
     switch (pb->kind_case) {
+    case CONTROL__COMMAND__KIND_MEMBER_ADD:
+    case CONTROL__COMMAND__KIND_MEMBER_REMOVE:
+    case CONTROL__COMMAND__KIND_MEMBER_KEY:
+    case CONTROL__COMMAND__KIND_MEMBER_FILLED:
+        return member_from_pb(pb, a, c, full);
     case CONTROL__COMMAND__KIND_SESSION_OPEN:
-        return session_from_pb(pb->session_open, &c->session_open);
+    case CONTROL__COMMAND__KIND_SESSION_RENEW:
+    case CONTROL__COMMAND__KIND_SESSION_END:
+        return session_from_pb(pb, c);
+    case CONTROL__COMMAND__KIND_SLOT_WANTED:
+    case CONTROL__COMMAND__KIND_SLOT_RELEASE:
+    case CONTROL__COMMAND__KIND_PLACE:
+    case CONTROL__COMMAND__KIND_DRAIN:
+        return slot_from_pb(pb, a, c, full);
     case CONTROL__COMMAND__KIND_CLOCK:
         c->clock.elapsed_ms = pb->clock->elapsed_ms;
         return true;
@@ -518,13 +873,26 @@ bool operate_op_parse(struct str text, enum operate_op *out)
 
 const char *command_kind_text(enum command_kind k)
 {
-    static const char *const texts[] = {
-        [COMMAND_SESSION_OPEN] = "session_open", [COMMAND_CLOCK] = "clock",
-        [COMMAND_DOMAIN_PUT] = "domain_put",     [COMMAND_DOMAIN_REMOVE] = "domain_remove",
-        [COMMAND_DOMAIN_DROP] = "domain_drop",   [COMMAND_SETTING_PUT] = "setting_put",
-        [COMMAND_PLAN_PUT] = "plan_put",         [COMMAND_OPERATE] = "operate",
-        [COMMAND_OPERATE_DONE] = "operate_done"};
+    static const char *const texts[] = {[COMMAND_SESSION_OPEN] = "session_open",
+                                        [COMMAND_CLOCK] = "clock",
+                                        [COMMAND_DOMAIN_PUT] = "domain_put",
+                                        [COMMAND_DOMAIN_REMOVE] = "domain_remove",
+                                        [COMMAND_DOMAIN_DROP] = "domain_drop",
+                                        [COMMAND_SETTING_PUT] = "setting_put",
+                                        [COMMAND_PLAN_PUT] = "plan_put",
+                                        [COMMAND_OPERATE] = "operate",
+                                        [COMMAND_OPERATE_DONE] = "operate_done",
+                                        [COMMAND_MEMBER_ADD] = "member_add",
+                                        [COMMAND_MEMBER_REMOVE] = "member_remove",
+                                        [COMMAND_MEMBER_KEY] = "member_key",
+                                        [COMMAND_MEMBER_FILLED] = "member_filled",
+                                        [COMMAND_SESSION_RENEW] = "session_renew",
+                                        [COMMAND_SESSION_END] = "session_end",
+                                        [COMMAND_SLOT_WANTED] = "slot_wanted",
+                                        [COMMAND_SLOT_RELEASE] = "slot_release",
+                                        [COMMAND_PLACE] = "place",
+                                        [COMMAND_DRAIN] = "drain"};
 
-    ASSERT(k >= COMMAND_SESSION_OPEN && k <= COMMAND_OPERATE_DONE);
+    ASSERT(k >= COMMAND_SESSION_OPEN && k <= COMMAND_KIND_MAX);
     return texts[k];
 }

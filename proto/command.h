@@ -28,15 +28,115 @@ enum command_kind {
     COMMAND_SETTING_PUT = 6,
     COMMAND_PLAN_PUT = 7,
     COMMAND_OPERATE = 8,
-    COMMAND_OPERATE_DONE = 9
+    COMMAND_OPERATE_DONE = 9,
+    COMMAND_MEMBER_ADD = 10,
+    COMMAND_MEMBER_REMOVE = 11,
+    COMMAND_MEMBER_KEY = 12,
+    COMMAND_MEMBER_FILLED = 13,
+    COMMAND_SESSION_RENEW = 14,
+    COMMAND_SESSION_END = 15,
+    COMMAND_SLOT_WANTED = 16,
+    COMMAND_SLOT_RELEASE = 17,
+    COMMAND_PLACE = 18,
+    COMMAND_DRAIN = 19
 };
 
+#define COMMAND_KIND_MAX COMMAND_DRAIN
+
 /* A node begins its work. Its session epoch is the log index of this entry. The site's old
- * session ends in the same entry, and the slots it had, and all free ones, come to the new. */
+ * session ends in the same entry; the slots and placements that it had come to the new one
+ * under this epoch. Free slots are spread over all sessions that may hold. Refused when there
+ * are members and this is none, and when the same nonce opened the newest session already (a
+ * proposal that came twice). */
 struct session_open {
     uint16_t site;        /* 1 .. 65535 */
     uint64_t incarnation; /* of the node's store, above 0; another one after a wipe */
     uint32_t duration_ms; /* LIMIT_SESSION_MIN_MS .. LIMIT_SESSION_MAX_MS */
+    uint64_t nonce;       /* drawn by the process; 0: none, never taken as doubled */
+};
+
+/* Only of the newest session, and not of one that ended: E_CONFLICT. */
+struct session_renew {
+    uint16_t site;
+    uint64_t epoch; /* of the session, above 0 */
+    uint64_t seq;   /* the proposer's own number: tells him which proposal came through */
+};
+
+/* Ends a session. Its slots are split over the surviving sessions that may hold, in this entry;
+ * its placements end. E_CONFLICT: another session, or another renewal came in between. */
+struct session_end {
+    uint16_t site;
+    uint64_t epoch;
+    uint64_t renewal_index; /* of the last renewal that the taker knows (compare-and-set). 0:
+                               the node's own word, at its stop: it has closed all its dots */
+};
+
+#define MEMBER_KEY_BYTES 32
+
+/* A node joins: its incarnation is the log index of this entry, but for the first member of
+ * all. A member of the same site is replaced: its session ends, its record stays, leaving,
+ * until MEMBER_REMOVE names it. */
+struct member_add {
+    uint16_t site;
+    uint64_t incarnation;          /* of the first member (above 0); of all others 0 */
+    uint8_t key[MEMBER_KEY_BYTES]; /* public key (CURVE); not all zero */
+    struct str control, data;      /* "host:port", "[address]:port": LIMIT_ADDRESS_BYTES */
+};
+
+/* Forgets a member, leaving or not. Never the last one. Its session ends. */
+struct member_remove {
+    uint16_t site;
+    uint64_t incarnation;
+};
+
+/* Another public key. keep_old: the one before stays good until the next MEMBER_KEY, so that no
+ * link breaks while the node changes over; without, it is revoked at once. */
+struct member_key {
+    uint16_t site;
+    uint64_t incarnation;
+    uint8_t key[MEMBER_KEY_BYTES];
+    bool keep_old;
+};
+
+/* The node is a witness from now on and may hold. */
+struct member_filled {
+    uint16_t site;
+    uint64_t incarnation;
+};
+
+/* The log asks the holders of these slots to give them to `site` (MOVE_WANTED). 0: such wishes
+ * are taken back. */
+#define COMMAND_SLOTS 256
+struct slot_wanted {
+    uint8_t slots[COMMAND_SLOTS / 8]; /* bit i % 8 of byte i / 8: slot i. No bit: E_PROTO,
+                                         unless `balance` */
+    uint16_t site;
+    bool balance; /* by the leader, for a site that came back: it has its share now. An
+                     operator's wish ends all balancing until the next site comes. */
+};
+
+/* The holder gives slots away: no dot of these epochs is open any more. All or none. */
+struct slot_ref {
+    uint8_t slot;
+    uint64_t epoch; /* of the holder's assignment: compare-and-set */
+};
+struct slot_release {
+    const struct slot_ref *slots; /* ascending; 1 .. COMMAND_SLOTS */
+    uint32_t count;
+    uint16_t to; /* may be the holder: a new epoch. 0: over all others that may hold */
+};
+
+/* The holder of a domain gives it to one site, whatever holds its slot; no dot is open. */
+struct place {
+    struct str domain;
+    uint16_t site;  /* 0: back to the slot's holder */
+    uint64_t epoch; /* under which it is held (control_holder()): compare-and-set */
+};
+
+/* A draining node may not hold; it gives away what it has. */
+struct drain {
+    uint16_t site;
+    bool on;
 };
 
 /* The cluster clock moves on by what the leader measured (CLOCK_BOOTTIME). */
@@ -119,8 +219,21 @@ struct command {
         struct plan plan_put;
         struct operate operate;
         struct operate_done operate_done;
+        struct member_add member_add;
+        struct member_remove member_remove;
+        struct member_key member_key;
+        struct member_filled member_filled;
+        struct session_renew session_renew;
+        struct session_end session_end;
+        struct slot_wanted slot_wanted;
+        struct slot_release slot_release;
+        struct place place;
+        struct drain drain;
     };
 };
+
+/* NULL: a "host:port" that MEMBER_ADD takes; else why not, static. */
+const char *member_address_check(struct str address);
 
 /* NULL: well formed, whatever the store may say to it; else why not, static text for people. */
 const char *command_check(const struct command *c);

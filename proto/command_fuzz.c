@@ -132,14 +132,87 @@ static void build_operate(struct str *in, struct operate *o)
     o->id_count = (uint32_t)(number(in) % (LIMIT_OPERATION_IDS + 2));
 }
 
+static struct str address(struct str *in)
+{
+    static const char *const liked[] = {"a:1",     "mx1.example.net:7301", "[::1]:7302", "a:0",
+                                        "[]:7301", "192.0.2.1:65535",      "a:65536",    ":1"};
+    uint8_t b = byte(in);
+
+    return b < 200 ? str_of(liked[b % (sizeof liked / sizeof *liked)]) : text(in);
+}
+
+static void build_release(struct str *in, struct slot_release *r)
+{
+    static struct slot_ref refs[COMMAND_SLOTS + 1];
+
+    r->slots = refs;
+    r->count = byte(in) == 255 ? COMMAND_SLOTS + 1 : byte(in);
+    for (uint32_t i = 0; i < r->count; i++)
+        refs[i] = (struct slot_ref){.slot = (uint8_t)(byte(in) < 250 ? i : byte(in)),
+                                    .epoch = byte(in) < 200 ? i + 1 : number(in)};
+    r->to = (uint16_t)number(in);
+}
+
+static void build_cluster(struct str *in, struct command *c)
+{
+    uint16_t site = (uint16_t)number(in);
+    uint8_t key = byte(in);
+
+    switch (c->kind) {
+    case COMMAND_MEMBER_ADD:
+        c->member_add = (struct member_add){.site = site,
+                                            .incarnation = number(in),
+                                            .key = {key},
+                                            .control = address(in),
+                                            .data = address(in)};
+        return;
+    case COMMAND_MEMBER_REMOVE:
+        c->member_remove = (struct member_remove){.site = site, .incarnation = number(in)};
+        return;
+    case COMMAND_MEMBER_KEY:
+        c->member_key = (struct member_key){.site = site,
+                                            .incarnation = number(in),
+                                            .key = {[31] = key},
+                                            .keep_old = byte(in) % 2 != 0};
+        return;
+    case COMMAND_MEMBER_FILLED:
+        c->member_filled = (struct member_filled){.site = site, .incarnation = number(in)};
+        return;
+    case COMMAND_SESSION_RENEW:
+        c->session_renew =
+            (struct session_renew){.site = site, .epoch = number(in), .seq = number(in)};
+        return;
+    case COMMAND_SESSION_END:
+        c->session_end = (struct session_end){
+            .site = site, .epoch = number(in), .renewal_index = number(in)};
+        return;
+    case COMMAND_SLOT_WANTED:
+        c->slot_wanted =
+            (struct slot_wanted){.slots = {key}, .site = site, .balance = byte(in) % 2 != 0};
+        return;
+    case COMMAND_SLOT_RELEASE:
+        build_release(in, &c->slot_release);
+        return;
+    case COMMAND_PLACE:
+        c->place = (struct place){.domain = text(in), .site = site, .epoch = number(in)};
+        return;
+    case COMMAND_DRAIN:
+        c->drain = (struct drain){.site = site, .on = byte(in) % 2 != 0};
+        return;
+    default:
+        return;
+    }
+}
+
 static void build(struct str *in, struct command *c)
 {
-    *c = (struct command){.kind = (enum command_kind)(byte(in) % 11)};
+    *c = (struct command){.kind = (enum command_kind)(byte(in) % (COMMAND_KIND_MAX + 2))};
     switch (c->kind) {
     case COMMAND_SESSION_OPEN:
         c->session_open = (struct session_open){.site = (uint16_t)number(in),
                                                 .incarnation = number(in),
-                                                .duration_ms = (uint32_t)number(in)};
+                                                .duration_ms = (uint32_t)number(in),
+                                                .nonce = number(in)};
         return;
     case COMMAND_CLOCK:
         c->clock.elapsed_ms = (uint32_t)number(in);
@@ -168,6 +241,9 @@ static void build(struct str *in, struct command *c)
         return;
     case COMMAND_OPERATE_DONE:
         c->operate_done.index = number(in);
+        return;
+    default:
+        build_cluster(in, c);
         return;
     }
 }

@@ -8,6 +8,8 @@
 
 static struct arena arena;
 static uint8_t buf[LIMIT_COMMAND_BYTES];
+static const struct slot_ref refs[3] = {{0, 1}, {7, UINT64_MAX}, {255, 300}};
+static const struct slot_ref unsorted[2] = {{7, 1}, {7, 1}}, no_epoch[1] = {{.slot = 1}};
 static const struct mid ids[2] = {{{1, 2, 3}}, {{[15] = 0xff}}};
 
 static void setup(void)
@@ -68,6 +70,34 @@ static const struct command good[] = {
                                   .cutoff_ms = UINT64_MAX}},
     {COMMAND_OPERATE, .operate = {.op = OPERATE_BOUNCE, .select = OPERATE_ALL, .cutoff_ms = 5}},
     {COMMAND_OPERATE_DONE, .operate_done = {.index = 12}},
+    {COMMAND_SESSION_OPEN,
+     .session_open = {.site = 1, .incarnation = 1, .duration_ms = 1000, .nonce = UINT64_MAX}},
+    {COMMAND_MEMBER_ADD, .member_add = {.site = 3,
+                                        .key = {[31] = 1},
+                                        .control = S("mx3.example.net:7301"),
+                                        .data = S("[2001:db8::3]:7302")}},
+    {COMMAND_MEMBER_ADD, .member_add = {.site = 1,
+                                        .incarnation = 1,
+                                        .key = {1, 2, 3},
+                                        .control = S("192.0.2.1:1"),
+                                        .data = S("a:65535")}},
+    {COMMAND_MEMBER_REMOVE, .member_remove = {.site = 2, .incarnation = UINT64_MAX}},
+    {COMMAND_MEMBER_KEY, .member_key = {.site = 2, .incarnation = 7, .key = {9}}},
+    {COMMAND_MEMBER_KEY,
+     .member_key = {.site = 2, .incarnation = 7, .key = {[16] = 9}, .keep_old = true}},
+    {COMMAND_MEMBER_FILLED, .member_filled = {.site = 65535, .incarnation = 7}},
+    {COMMAND_SESSION_RENEW, .session_renew = {.site = 2, .epoch = 9, .seq = 77}},
+    {COMMAND_SESSION_END, .session_end = {.site = 2, .epoch = 9, .renewal_index = 12}},
+    {COMMAND_SESSION_END, .session_end = {.site = 2, .epoch = UINT64_MAX}},
+    {COMMAND_SLOT_WANTED, .slot_wanted = {.slots = {[31] = 0x80}, .site = 2}},
+    {COMMAND_SLOT_WANTED, .slot_wanted = {.slots = {1}, .site = 0}},
+    {COMMAND_SLOT_WANTED, .slot_wanted = {.site = 2, .balance = true}},
+    {COMMAND_SLOT_RELEASE, .slot_release = {.slots = refs, .count = 3, .to = 2}},
+    {COMMAND_SLOT_RELEASE, .slot_release = {.slots = refs, .count = 1}},
+    {COMMAND_PLACE, .place = {.domain = S("a.example"), .site = 2, .epoch = 3}},
+    {COMMAND_PLACE, .place = {.domain = S("a.example"), .epoch = UINT64_MAX}},
+    {COMMAND_DRAIN, .drain = {.site = 3, .on = true}},
+    {COMMAND_DRAIN, .drain = {.site = 3}},
 };
 
 static bool same_domain(const struct domain *a, const struct domain *b)
@@ -85,6 +115,58 @@ static bool same_domain(const struct domain *a, const struct domain *b)
            a->changed == b->changed && a->closing == b->closing;
 }
 
+static bool same_refs(const struct slot_release *a, const struct slot_release *b)
+{
+    for (uint32_t i = 0; a->count == b->count && i < a->count; i++)
+        if (a->slots[i].slot != b->slots[i].slot || a->slots[i].epoch != b->slots[i].epoch)
+            return false;
+    return a->count == b->count && a->to == b->to;
+}
+
+static bool same_cluster(const struct command *a, const struct command *b)
+{
+    switch (a->kind) {
+    case COMMAND_MEMBER_ADD:
+        return a->member_add.site == b->member_add.site &&
+               a->member_add.incarnation == b->member_add.incarnation &&
+               memcmp(a->member_add.key, b->member_add.key, MEMBER_KEY_BYTES) == 0 &&
+               str_eq(a->member_add.control, b->member_add.control) &&
+               str_eq(a->member_add.data, b->member_add.data);
+    case COMMAND_MEMBER_REMOVE:
+        return a->member_remove.site == b->member_remove.site &&
+               a->member_remove.incarnation == b->member_remove.incarnation;
+    case COMMAND_MEMBER_KEY:
+        return a->member_key.site == b->member_key.site &&
+               a->member_key.incarnation == b->member_key.incarnation &&
+               memcmp(a->member_key.key, b->member_key.key, MEMBER_KEY_BYTES) == 0 &&
+               a->member_key.keep_old == b->member_key.keep_old;
+    case COMMAND_MEMBER_FILLED:
+        return a->member_filled.site == b->member_filled.site &&
+               a->member_filled.incarnation == b->member_filled.incarnation;
+    case COMMAND_SESSION_RENEW:
+        return a->session_renew.site == b->session_renew.site &&
+               a->session_renew.epoch == b->session_renew.epoch &&
+               a->session_renew.seq == b->session_renew.seq;
+    case COMMAND_SESSION_END:
+        return a->session_end.site == b->session_end.site &&
+               a->session_end.epoch == b->session_end.epoch &&
+               a->session_end.renewal_index == b->session_end.renewal_index;
+    case COMMAND_SLOT_WANTED:
+        return memcmp(a->slot_wanted.slots, b->slot_wanted.slots, 32) == 0 &&
+               a->slot_wanted.site == b->slot_wanted.site &&
+               a->slot_wanted.balance == b->slot_wanted.balance;
+    case COMMAND_SLOT_RELEASE:
+        return same_refs(&a->slot_release, &b->slot_release);
+    case COMMAND_PLACE:
+        return str_eq(a->place.domain, b->place.domain) && a->place.site == b->place.site &&
+               a->place.epoch == b->place.epoch;
+    case COMMAND_DRAIN:
+        return a->drain.site == b->drain.site && a->drain.on == b->drain.on;
+    default:
+        return false;
+    }
+}
+
 static bool same(const struct command *a, const struct command *b)
 {
     if (a->kind != b->kind)
@@ -93,7 +175,8 @@ static bool same(const struct command *a, const struct command *b)
     case COMMAND_SESSION_OPEN:
         return a->session_open.site == b->session_open.site &&
                a->session_open.incarnation == b->session_open.incarnation &&
-               a->session_open.duration_ms == b->session_open.duration_ms;
+               a->session_open.duration_ms == b->session_open.duration_ms &&
+               a->session_open.nonce == b->session_open.nonce;
     case COMMAND_CLOCK:
         return a->clock.elapsed_ms == b->clock.elapsed_ms;
     case COMMAND_DOMAIN_PUT:
@@ -122,8 +205,9 @@ static bool same(const struct command *a, const struct command *b)
                a->operate.cutoff_ms == b->operate.cutoff_ms && a->operate.uid == b->operate.uid;
     case COMMAND_OPERATE_DONE:
         return a->operate_done.index == b->operate_done.index;
+    default:
+        return same_cluster(a, b);
     }
-    return false;
 }
 
 START_TEST(a_command_survives_the_way_to_bytes_and_back)
@@ -186,7 +270,7 @@ END_TEST
 
 static const struct command bad[] = {
     {.kind = (enum command_kind)0},
-    {.kind = (enum command_kind)10},
+    {.kind = (enum command_kind)(COMMAND_KIND_MAX + 1)},
     {COMMAND_SESSION_OPEN, .session_open = {.incarnation = 1, .duration_ms = 10000}},
     {COMMAND_SESSION_OPEN, .session_open = {.site = 1, .duration_ms = 10000}},
     {COMMAND_SESSION_OPEN, .session_open = {.site = 1, .incarnation = 1, .duration_ms = 999}},
@@ -228,6 +312,36 @@ static const struct command bad[] = {
     {COMMAND_OPERATE,
      .operate = {.op = OPERATE_HOLD, .select = (enum operate_select)4, .cutoff_ms = 1}},
     {COMMAND_OPERATE_DONE, .operate_done = {.index = 0}},
+#define ADD(...)                                                                               \
+    {                                                                                          \
+        COMMAND_MEMBER_ADD, .member_add = { __VA_ARGS__ }                                      \
+    }
+    ADD(.key = {1}, .control = S("a:1"), .data = S("a:2")),
+    ADD(.site = 1, .control = S("a:1"), .data = S("a:2")),
+    ADD(.site = 1, .key = {1}, .control = S("a"), .data = S("a:2")),
+    ADD(.site = 1, .key = {1}, .control = S("a:1"), .data = S(":2")),
+    ADD(.site = 1, .key = {1}, .control = S("a:65536"), .data = S("a:2")),
+    ADD(.site = 1, .key = {1}, .control = S("a:01"), .data = S("a:2")),
+    ADD(.site = 1, .key = {1}, .control = S("a b:1"), .data = S("a:2")),
+    ADD(.site = 1, .key = {1}, .control = S("::1:1"), .data = S("a:2")),
+    ADD(.site = 1, .key = {1}, .control = S("[]:1"), .data = S("a:2")),
+    ADD(.site = 1, .key = {1}, .control = S("[::1:1"), .data = S("a:2")),
+    {COMMAND_MEMBER_REMOVE, .member_remove = {.site = 1}},
+    {COMMAND_MEMBER_KEY, .member_key = {.site = 1, .incarnation = 1}},
+    {COMMAND_MEMBER_KEY, .member_key = {.incarnation = 1, .key = {1}}},
+    {COMMAND_MEMBER_FILLED, .member_filled = {.incarnation = 1}},
+    {COMMAND_SESSION_RENEW, .session_renew = {.site = 1}},
+    {COMMAND_SESSION_RENEW, .session_renew = {.epoch = 1}},
+    {COMMAND_SESSION_END, .session_end = {.site = 1}},
+    {COMMAND_SLOT_WANTED, .slot_wanted = {.site = 1}},
+    {COMMAND_SLOT_WANTED, .slot_wanted = {.slots = {1}, .balance = true}},
+    {COMMAND_SLOT_RELEASE, .slot_release = {.slots = refs}},
+    {COMMAND_SLOT_RELEASE, .slot_release = {.slots = refs, .count = 257}},
+    {COMMAND_SLOT_RELEASE, .slot_release = {.slots = unsorted, .count = 2}},
+    {COMMAND_SLOT_RELEASE, .slot_release = {.slots = no_epoch, .count = 1}},
+    {COMMAND_PLACE, .place = {.domain = S("a.example"), .site = 2}},
+    {COMMAND_PLACE, .place = {.domain = S("example"), .site = 2, .epoch = 3}},
+    {COMMAND_DRAIN, .drain = {.on = true}},
 };
 
 START_TEST(a_malformed_command_is_refused_with_a_reason)

@@ -3,53 +3,19 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-#include "base/assert.h"
-#include "base/limits.h"
-#include "spool/ctlkv.h"
+#include "spool/control_internal.h"
 
-#define FORMAT_VERSION 1
+/* 2: members, placements, renewals. There was no release before it, so nothing reads 1. */
+#define FORMAT_VERSION 2
 
-/* The numbers go into checksums: they are part of the disk format. */
-enum table { T_META, T_DOMAIN, T_PLAN, T_SETTING, T_SESSION, T_SLOT, T_OPERATION };
 static const char *const tables[] = {[T_META] = "meta",           [T_DOMAIN] = "domain",
                                      [T_PLAN] = "plan",           [T_SETTING] = "setting",
                                      [T_SESSION] = "session",     [T_SLOT] = "slot",
-                                     [T_OPERATION] = "operation", NULL};
+                                     [T_OPERATION] = "operation", [T_MEMBER] = "member",
+                                     [T_PLACEMENT] = "placement", NULL};
 
-#define KEY_FORMAT  STR("format")  /* version u32                                 */
-#define KEY_ID      STR("id")      /* cluster 16 bytes, site u16, incarnation u64 */
-#define KEY_APPLIED STR("applied") /* index u64                                   */
-#define KEY_CLOCK   STR("clock")   /* cluster time u64, ms                        */
-
-#define ID_BYTES      26
-#define PLAN_BYTES    8  /* hold_s u32, max_connections u32                      */
-#define SESSION_BYTES 20 /* epoch u64, incarnation u64, duration_ms u32; key: site u16 */
-#define SLOT_BYTES    10 /* site u16, epoch u64; key: slot u8                    */
-
-struct control {
-    struct ctlkv kv;
-    _Atomic uint64_t applied;
-};
-
-/* One entry while it is applied. */
-struct step {
-    struct control *c;
-    struct ctlkv_txn *txn;
-    uint64_t index;
-    struct arena *arena;
-    struct command_result result;
-};
-
-static void refuse(struct step *s, enum err e, const char *why)
-{
-    s->result = (struct command_result){.err = e, .refused = why};
-}
-
-static struct str u16_str(char b[2], uint16_t v)
-{
-    ctlkv_store_u16(b, v);
-    return (struct str){b, 2};
-}
+#define ID_BYTES   26
+#define PLAN_BYTES 8 /* hold_s u32, max_connections u32 */
 
 static struct str u64_str(char b[8], uint64_t v)
 {
@@ -64,8 +30,7 @@ static void put_u64(struct ctlkv_txn *t, struct str key, uint64_t v)
     ctlkv_put(t, T_META, key, u64_str(b, v), STR_NONE);
 }
 
-/* A record that passed its checksum and still makes no sense: another program wrote it. */
-static enum err senseless(struct ctlkv_txn *t, uint32_t table, struct str key)
+enum err control_senseless(struct ctlkv_txn *t, uint32_t table, struct str key)
 {
     ctlkv_log_corrupt(t->kv, table, key);
     if (t->first_err == OK)
@@ -73,23 +38,21 @@ static enum err senseless(struct ctlkv_txn *t, uint32_t table, struct str key)
     return E_CORRUPT;
 }
 
-/* A record of a fixed size. */
-static enum err get_sized(struct ctlkv_txn *t, uint32_t table, struct str key, size_t bytes,
-                          struct str *v)
+enum err control_get_sized(struct ctlkv_txn *t, uint32_t table, struct str key, size_t bytes,
+                           struct str *v)
 {
     enum err e = ctlkv_get(t, table, key, v);
 
-    return e == OK && v->n != bytes ? senseless(t, table, key) : e;
+    return e == OK && v->n != bytes ? control_senseless(t, table, key) : e;
 }
 
-/* A meta record: it must be there. */
-static enum err get_meta_u64(struct ctlkv_txn *t, struct str key, uint64_t *out)
+enum err control_get_meta_u64(struct ctlkv_txn *t, struct str key, uint64_t *out)
 {
     struct str v;
-    enum err e = get_sized(t, T_META, key, 8, &v);
+    enum err e = control_get_sized(t, T_META, key, 8, &v);
 
     *out = e == OK ? ctlkv_load_u64(v.p) : 0;
-    return e == E_NOTFOUND ? senseless(t, T_META, key) : e;
+    return e == E_NOTFOUND ? control_senseless(t, T_META, key) : e;
 }
 
 /* --- open and close --- */
@@ -126,21 +89,21 @@ static enum err load(struct control *c, const struct store_id *id)
     enum err e;
 
     ctlkv_begin(&t, &c->kv, false);
-    e = get_sized(&t, T_META, KEY_FORMAT, 4, &v);
+    e = control_get_sized(&t, T_META, KEY_FORMAT, 4, &v);
     if (e == E_NOTFOUND || (e == OK && ctlkv_load_u32(v.p) != FORMAT_VERSION)) {
         ctlkv_fail(&t, "format_version", E_CORRUPT);
         e = E_CORRUPT;
     }
     if (e == OK)
-        e = get_sized(&t, T_META, KEY_ID, ID_BYTES, &v);
+        e = control_get_sized(&t, T_META, KEY_ID, ID_BYTES, &v);
     if (e == E_NOTFOUND)
-        e = senseless(&t, T_META, KEY_ID);
+        e = control_senseless(&t, T_META, KEY_ID);
     if (e == OK && !str_eq(v, id_str(who, id))) {
         ctlkv_fail(&t, "foreign_store", E_CONFLICT);
         e = E_CONFLICT;
     }
     if (e == OK)
-        e = get_meta_u64(&t, KEY_APPLIED, &applied);
+        e = control_get_meta_u64(&t, KEY_APPLIED, &applied);
     ctlkv_abort(&t);
     atomic_store(&c->applied, applied);
     return e;
@@ -178,58 +141,13 @@ void control_close(struct control **c)
     *c = NULL;
 }
 
-/* --- apply: nodes and clock --- */
+/* --- apply: clock --- */
 
-static void put_slot(struct ctlkv_txn *t, uint32_t slot, uint16_t site, uint64_t epoch)
-{
-    char key = (char)slot, b[SLOT_BYTES];
-
-    ctlkv_store_u16(b, site);
-    ctlkv_store_u64(b + 2, epoch);
-    ctlkv_put(t, T_SLOT, (struct str){&key, 1}, (struct str){b, sizeof b}, STR_NONE);
-}
-
-static enum err get_slot(struct ctlkv_txn *t, uint32_t slot, struct slot *out)
-{
-    char key = (char)slot;
-    struct str v;
-    enum err e = get_sized(t, T_SLOT, (struct str){&key, 1}, SLOT_BYTES, &v);
-
-    if (e == OK)
-        *out = (struct slot){.site = ctlkv_load_u16(v.p), .epoch = ctlkv_load_u64(v.p + 2)};
-    return e;
-}
-
-static void apply_session_open(struct step *s, const struct session_open *o)
-{
-    char site[2], b[SESSION_BYTES];
-    struct str v;
-    enum err e = get_sized(s->txn, T_SESSION, u16_str(site, o->site), SESSION_BYTES, &v);
-
-    if (e == E_NOTFOUND && ctlkv_count(s->txn, T_SESSION) >= LIMIT_SITES) {
-        refuse(s, E_FULL, "too many sites");
-        return;
-    }
-    ctlkv_store_u64(b, s->index);
-    ctlkv_store_u64(b + 8, o->incarnation);
-    ctlkv_store_u32(b + 16, o->duration_ms);
-    ctlkv_put(s->txn, T_SESSION, u16_str(site, o->site), (struct str){b, sizeof b}, STR_NONE);
-    /* A slot of another site stays with it: it is given, or taken when that session ends, by
-     * entries of their own. */
-    for (uint32_t i = 0; i < CONTROL_SLOTS; i++) {
-        struct slot slot = {.site = 0};
-
-        e = get_slot(s->txn, i, &slot);
-        if (e == E_NOTFOUND || (e == OK && slot.site == o->site))
-            put_slot(s->txn, i, o->site, s->index);
-    }
-}
-
-static void apply_clock(struct step *s, const struct clock_tick *c)
+static void apply_clock(struct control_step *s, const struct clock_tick *c)
 {
     uint64_t now;
 
-    if (get_meta_u64(s->txn, KEY_CLOCK, &now) == OK)
+    if (control_get_meta_u64(s->txn, KEY_CLOCK, &now) == OK)
         put_u64(s->txn, KEY_CLOCK, now + c->elapsed_ms);
 }
 
@@ -242,7 +160,7 @@ static enum err domain_of(struct ctlkv_txn *t, struct str key, struct str payloa
     enum err e = domain_decode(payload, a, out);
 
     if (e == E_PROTO || (e == OK && !str_eq(out->name, key)))
-        return senseless(t, T_DOMAIN, key);
+        return control_senseless(t, T_DOMAIN, key);
     if (e != OK && t->first_err == OK)
         t->first_err = e; /* no memory: the entry must not pass as applied */
     return e;
@@ -257,7 +175,7 @@ static enum err get_domain(struct ctlkv_txn *t, struct str name, struct arena *a
     return e == OK ? domain_of(t, name, v, a, out) : e;
 }
 
-static void put_domain(struct step *s, const struct domain *d)
+static void put_domain(struct control_step *s, const struct domain *d)
 {
     uint8_t *buf = arena_take(s->arena, LIMIT_COMMAND_BYTES);
     struct str bytes;
@@ -269,24 +187,25 @@ static void put_domain(struct step *s, const struct domain *d)
         ctlkv_put(s->txn, T_DOMAIN, d->name, bytes, STR_NONE);
 }
 
-static bool plan_is_known(struct step *s, struct str name)
+static bool plan_is_known(struct control_step *s, struct str name)
 {
     struct str v;
 
     return name.n == 0 || ctlkv_get(s->txn, T_PLAN, name, &v) != E_NOTFOUND;
 }
 
-static void apply_domain_add(struct step *s, const struct domain *want,
+static void apply_domain_add(struct control_step *s, const struct domain *want,
                              const struct domain *have)
 {
     struct domain d = *want;
 
     if (have != NULL && have->closing) {
-        refuse(s, E_CONFLICT, "the domain is closing: mail of it is left; it can be reopened");
+        control_refuse(s, E_CONFLICT,
+                       "the domain is closing: mail of it is left; it can be reopened");
     } else if (have != NULL) {
-        refuse(s, E_EXISTS, "the domain exists");
+        control_refuse(s, E_EXISTS, "the domain exists");
     } else if (ctlkv_count(s->txn, T_DOMAIN) >= LIMIT_DOMAINS) {
-        refuse(s, E_FULL, "too many domains");
+        control_refuse(s, E_FULL, "too many domains");
     } else {
         d.generation = d.changed = s->index;
         d.closing = false;
@@ -294,7 +213,7 @@ static void apply_domain_add(struct step *s, const struct domain *want,
     }
 }
 
-static void apply_domain_put(struct step *s, const struct domain_put *p)
+static void apply_domain_put(struct control_step *s, const struct domain_put *p)
 {
     struct domain have, d = p->domain;
     enum err e = get_domain(s->txn, d.name, s->arena, &have);
@@ -302,13 +221,13 @@ static void apply_domain_put(struct step *s, const struct domain_put *p)
     if (e != OK && e != E_NOTFOUND)
         return; /* sticks */
     if (!plan_is_known(s, d.plan)) {
-        refuse(s, E_NOTFOUND, "unknown plan");
+        control_refuse(s, E_NOTFOUND, "unknown plan");
     } else if (p->mode == DOMAIN_ADD) {
         apply_domain_add(s, &d, e == OK ? &have : NULL);
     } else if (e == E_NOTFOUND) {
-        refuse(s, E_NOTFOUND, "no such domain");
+        control_refuse(s, E_NOTFOUND, "no such domain");
     } else if (p->if_changed != 0 && p->if_changed != have.changed) {
-        refuse(s, E_CONFLICT, "the domain was changed meanwhile; look again");
+        control_refuse(s, E_CONFLICT, "the domain was changed meanwhile; look again");
     } else {
         d.generation = have.generation;
         d.changed = s->index;
@@ -317,13 +236,13 @@ static void apply_domain_put(struct step *s, const struct domain_put *p)
     }
 }
 
-static void apply_domain_remove(struct step *s, const struct domain_remove *r)
+static void apply_domain_remove(struct control_step *s, const struct domain_remove *r)
 {
     struct domain d;
     enum err e = get_domain(s->txn, r->name, s->arena, &d);
 
     if (e == E_NOTFOUND)
-        refuse(s, E_NOTFOUND, "no such domain");
+        control_refuse(s, E_NOTFOUND, "no such domain");
     if (e != OK || d.closing)
         return;
     d.closing = true;
@@ -331,42 +250,44 @@ static void apply_domain_remove(struct step *s, const struct domain_remove *r)
     put_domain(s, &d);
 }
 
-static void apply_domain_drop(struct step *s, const struct domain_drop *r)
+static void apply_domain_drop(struct control_step *s, const struct domain_drop *r)
 {
     struct domain d;
     enum err e = get_domain(s->txn, r->name, s->arena, &d);
 
     if (e == E_NOTFOUND)
-        refuse(s, E_NOTFOUND, "no such domain");
+        control_refuse(s, E_NOTFOUND, "no such domain");
     else if (e == OK && !d.closing)
-        refuse(s, E_CONFLICT, "the domain is not closing");
+        control_refuse(s, E_CONFLICT, "the domain is not closing");
     else if (e == OK && d.generation != r->generation)
-        refuse(s, E_CONFLICT, "the domain has another generation");
-    else if (e == OK)
+        control_refuse(s, E_CONFLICT, "the domain has another generation");
+    else if (e == OK) {
         ctlkv_del(s->txn, T_DOMAIN, r->name);
+        ctlkv_del(s->txn, T_PLACEMENT, r->name);
+    }
 }
 
-static void apply_setting(struct step *s, const struct setting *p)
+static void apply_setting(struct control_step *s, const struct setting *p)
 {
     struct str v;
     enum err e = ctlkv_get(s->txn, T_SETTING, p->name, &v);
 
     if (p->value.n == 0 && e == E_NOTFOUND)
-        refuse(s, E_NOTFOUND, "no such setting");
+        control_refuse(s, E_NOTFOUND, "no such setting");
     else if (p->value.n == 0)
         ctlkv_del(s->txn, T_SETTING, p->name);
     else if (e == E_NOTFOUND && ctlkv_count(s->txn, T_SETTING) >= LIMIT_SETTINGS)
-        refuse(s, E_FULL, "too many settings");
+        control_refuse(s, E_FULL, "too many settings");
     else
         ctlkv_put(s->txn, T_SETTING, p->name, p->value, STR_NONE);
 }
 
-static void apply_plan(struct step *s, const struct plan *p)
+static void apply_plan(struct control_step *s, const struct plan *p)
 {
     char b[PLAN_BYTES];
 
     if (!plan_is_known(s, p->name) && ctlkv_count(s->txn, T_PLAN) >= LIMIT_PLANS) {
-        refuse(s, E_FULL, "too many plans");
+        control_refuse(s, E_FULL, "too many plans");
         return;
     }
     ctlkv_store_u32(b, p->hold_s);
@@ -376,7 +297,7 @@ static void apply_plan(struct step *s, const struct plan *p)
 
 /* --- apply: operators --- */
 
-static void apply_operate(struct step *s, const struct command *c)
+static void apply_operate(struct control_step *s, const struct command *c)
 {
     uint8_t *buf = arena_take(s->arena, LIMIT_COMMAND_BYTES);
     char key[8];
@@ -384,7 +305,7 @@ static void apply_operate(struct step *s, const struct command *c)
     enum err e;
 
     if (ctlkv_count(s->txn, T_OPERATION) >= LIMIT_OPERATIONS) {
-        refuse(s, E_FULL, "too many operations are pending");
+        control_refuse(s, E_FULL, "too many operations are pending");
         return;
     }
     e = buf == NULL ? E_FULL : command_encode(c, buf, LIMIT_COMMAND_BYTES, &bytes);
@@ -394,30 +315,27 @@ static void apply_operate(struct step *s, const struct command *c)
         ctlkv_put(s->txn, T_OPERATION, u64_str(key, s->index), bytes, STR_NONE);
 }
 
-static void apply_operate_done(struct step *s, const struct operate_done *d)
+static void apply_operate_done(struct control_step *s, const struct operate_done *d)
 {
     char key[8];
     struct str v;
     enum err e = ctlkv_get(s->txn, T_OPERATION, u64_str(key, d->index), &v);
 
     if (e == E_NOTFOUND)
-        refuse(s, E_NOTFOUND, "no such operation is pending");
+        control_refuse(s, E_NOTFOUND, "no such operation is pending");
     else if (e == OK)
         ctlkv_del(s->txn, T_OPERATION, u64_str(key, d->index));
 }
 
-static void apply_one(struct step *s, const struct command *c)
+static void apply_one(struct control_step *s, const struct command *c)
 {
     const char *why = command_check(c);
 
     if (why != NULL) {
-        refuse(s, E_PROTO, why);
+        control_refuse(s, E_PROTO, why);
         return;
     }
     switch (c->kind) {
-    case COMMAND_SESSION_OPEN:
-        apply_session_open(s, &c->session_open);
-        return;
     case COMMAND_CLOCK:
         apply_clock(s, &c->clock);
         return;
@@ -442,6 +360,9 @@ static void apply_one(struct step *s, const struct command *c)
     case COMMAND_OPERATE_DONE:
         apply_operate_done(s, &c->operate_done);
         return;
+    default: /* members, sessions, slots */
+        control_apply_cluster(s, c);
+        return;
     }
 }
 
@@ -459,11 +380,12 @@ enum err control_apply_batch(struct control *c, const struct control_input *inpu
     arena_init(&arena, STEP_BYTES);
     ctlkv_begin(&t, &c->kv, true);
     for (size_t i = 0; i < count; i++) {
-        struct step s = {.c = c, .txn = &t, .index = inputs[i].index, .arena = &arena};
+        struct control_step s = {.c = c, .txn = &t, .index = inputs[i].index, .arena = &arena};
 
         if (inputs[i].index > applied) {
             ASSERT(inputs[i].index == applied + 1);
-            apply_one(&s, inputs[i].command);
+            if (inputs[i].command != NULL)
+                apply_one(&s, inputs[i].command);
             applied = inputs[i].index;
             arena_reset(&arena);
         }
@@ -493,11 +415,6 @@ enum err control_apply(struct control *c, uint64_t index, const struct command *
 uint64_t control_applied(const struct control *c)
 {
     return atomic_load(&c->applied);
-}
-
-uint32_t control_slot_of(struct str domain_name)
-{
-    return (uint32_t)(XXH3_64bits(domain_name.p, domain_name.n) % CONTROL_SLOTS);
 }
 
 enum err control_domain_get(struct control *c, struct str name, struct arena *a,
@@ -546,12 +463,12 @@ enum err control_domain_next(struct control *c, struct str after, struct arena *
 static enum err plan_of(struct ctlkv_txn *t, struct str key, struct str v, struct plan *out)
 {
     if (v.n != PLAN_BYTES)
-        return senseless(t, T_PLAN, key);
+        return control_senseless(t, T_PLAN, key);
     *out = (struct plan){
         .name = key, .hold_s = ctlkv_load_u32(v.p), .max_connections = ctlkv_load_u32(v.p + 4)};
     return command_check(&(struct command){.kind = COMMAND_PLAN_PUT, .plan_put = *out}) == NULL
                ? OK
-               : senseless(t, T_PLAN, key);
+               : control_senseless(t, T_PLAN, key);
 }
 
 static enum err get_plan(struct ctlkv_txn *t, struct str name, struct plan *out)
@@ -648,45 +565,13 @@ enum err control_domain_terms(struct control *c, const struct domain *d,
     return e;
 }
 
-enum err control_session(struct control *c, uint16_t site, struct session *out)
-{
-    struct ctlkv_txn t;
-    char key[2];
-    struct str v;
-    enum err e;
-
-    *out = (struct session){.site = site};
-    ctlkv_begin(&t, &c->kv, false);
-    e = get_sized(&t, T_SESSION, u16_str(key, site), SESSION_BYTES, &v);
-    if (e == OK)
-        *out = (struct session){.site = site,
-                                .epoch = ctlkv_load_u64(v.p),
-                                .incarnation = ctlkv_load_u64(v.p + 8),
-                                .duration_ms = ctlkv_load_u32(v.p + 16)};
-    ctlkv_abort(&t);
-    return e;
-}
-
-enum err control_slot(struct control *c, uint32_t slot, struct slot *out)
-{
-    struct ctlkv_txn t;
-    enum err e;
-
-    ASSERT(slot < CONTROL_SLOTS);
-    *out = (struct slot){.site = 0};
-    ctlkv_begin(&t, &c->kv, false);
-    e = get_slot(&t, slot, out);
-    ctlkv_abort(&t);
-    return e;
-}
-
 enum err control_cluster_ms(struct control *c, uint64_t *out)
 {
     struct ctlkv_txn t;
     enum err e;
 
     ctlkv_begin(&t, &c->kv, false);
-    e = get_meta_u64(&t, KEY_CLOCK, out);
+    e = control_get_meta_u64(&t, KEY_CLOCK, out);
     ctlkv_abort(&t);
     return e;
 }
@@ -700,7 +585,7 @@ static enum err operation_of(struct ctlkv_txn *t, struct str key, struct str v, 
     if (e == E_FULL)
         return e;
     if (e != OK || cmd.kind != COMMAND_OPERATE)
-        return senseless(t, T_OPERATION, key);
+        return control_senseless(t, T_OPERATION, key);
     out->operate = cmd.operate;
     return OK;
 }
@@ -719,7 +604,7 @@ enum err control_operation_next(struct control *c, uint64_t after, struct arena 
     if (key.n == 8)
         out->index = ctlkv_load_u64(key.p);
     else if (e == OK)
-        e = senseless(&t, T_OPERATION, key);
+        e = control_senseless(&t, T_OPERATION, key);
     if (e == OK)
         e = operation_of(&t, key, v, a, out);
     ctlkv_abort(&t);
@@ -735,7 +620,8 @@ enum err control_counts(struct control *c, struct control_counts *out)
     *out = (struct control_counts){.domains = ctlkv_count(&t, T_DOMAIN),
                                    .plans = ctlkv_count(&t, T_PLAN),
                                    .settings = ctlkv_count(&t, T_SETTING),
-                                   .operations = ctlkv_count(&t, T_OPERATION)};
+                                   .operations = ctlkv_count(&t, T_OPERATION),
+                                   .placements = ctlkv_count(&t, T_PLACEMENT)};
     e = t.first_err;
     ctlkv_abort(&t);
     return e;
@@ -752,9 +638,9 @@ enum err control_digest(struct control *c, uint64_t *out)
     if (e != OK)
         return e;
     ctlkv_begin(&t, &c->kv, false);
-    e = get_meta_u64(&t, KEY_APPLIED, &applied);
+    e = control_get_meta_u64(&t, KEY_APPLIED, &applied);
     if (e == OK)
-        e = get_meta_u64(&t, KEY_CLOCK, &ms);
+        e = control_get_meta_u64(&t, KEY_CLOCK, &ms);
     ctlkv_abort(&t);
     if (e != OK)
         return e;

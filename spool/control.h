@@ -1,7 +1,16 @@
 /*
  * control: the state machine of the control log, in an LMDB environment of its own: domains,
- * plans, settings, node sessions, slots, the cluster clock, operators' pending commands, and
- * the index of the last applied entry, which moves in the same transaction.
+ * plans, settings, members, their sessions, slots, placements, the cluster clock, operators'
+ * pending commands, and the index of the last applied entry, which moves in the same
+ * transaction.
+ *
+ * Leases (docs/architecture.md): a slot, or a domain by its placement, is held by one site
+ * under an epoch, the log index of the assignment, never used twice. It changes hands in an
+ * entry that compares and sets: given by the holder (SLOT_RELEASE, PLACE, SESSION_END by its
+ * own word), or taken with the whole session (SESSION_END by a taker, SESSION_OPEN, MEMBER_ADD
+ * of another incarnation, MEMBER_REMOVE). Taken slots are split over the sessions that may
+ * hold, the least loaded first; over draining ones when there are no others; they are free when
+ * there is none.
  *
  * Apply is deterministic: no clock, no chance, nothing but the state and the command. Nodes
  * that applied the same entries hold the same records. A refusal is a result, not an error: the
@@ -11,10 +20,12 @@
  *             one short read transaction that ends before it returns.
  * Durability: control_apply() returns after its fsync. After E_IO the store is poisoned: apply
  *             answers E_IO for ever and the node must stop.
- * Limits:     LIMIT_DOMAINS, LIMIT_PLANS, LIMIT_SETTINGS, LIMIT_SITES, LIMIT_OPERATIONS.
+ * Limits:     LIMIT_DOMAINS, LIMIT_PLANS, LIMIT_SETTINGS, LIMIT_SITES, LIMIT_OPERATIONS,
+ *             LIMIT_CLUSTER_MEMBERS, LIMIT_MEMBER_RECORDS; a placement needs its domain.
  * Errors:     E_FULL: map or disk (apply: nothing changed, try again later), or the arena
- * (read). E_CORRUPT: a record does not match its checksum; it is logged with its table. Out of
- * apply it means that the node must stop. Bytes:      docs/disk-format-control.md.
+ *             (read). E_CORRUPT: a record does not match its checksum; it is logged with its
+ *             table. Out of apply it means that the node must stop.
+ * Bytes:      docs/disk-format-control.md.
  */
 #pragma once
 
@@ -24,6 +35,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/str.h"
 #include "proto/command.h"
 #include "spool/ctllog.h"
@@ -52,7 +64,8 @@ struct command_result {
 
 struct control_input {
     uint64_t index;
-    const struct command *command;
+    const struct command *command; /* NULL: an entry of the log that is none (a barrier, a
+                                      change of the Raft members): only the index moves */
 };
 
 /* [apply] Applies the entries, which follow each other and the applied index, in one
@@ -88,24 +101,102 @@ struct domain_terms {
 MUST_CHECK enum err control_domain_terms(struct control *c, const struct domain *d,
                                          struct domain_terms *out);
 
+/* --- Members, sessions, slots --- */
+
+/* One incarnation of a site. Without any member record the cluster is this node alone, and all
+ * sessions may hold. */
+struct member {
+    uint16_t site;
+    uint64_t incarnation; /* also its number in the Raft log */
+    bool leaving;         /* replaced by a newer incarnation; forgotten by MEMBER_REMOVE */
+    bool filled;          /* a witness: it has been filled from both others */
+    bool draining;        /* an operator's wish: it gives away what it holds */
+    bool wants_share;     /* came (back) and was not yet given its share of slots */
+    uint64_t added;       /* log index of MEMBER_ADD */
+    uint8_t key[MEMBER_KEY_BYTES];
+    bool has_old_key; /* old_key is good too, for as long as the key is changed over */
+    uint8_t old_key[MEMBER_KEY_BYTES];
+    char control[LIMIT_ADDRESS_BYTES + 1], data[LIMIT_ADDRESS_BYTES + 1]; /* with NUL */
+};
+
 struct session {
     uint16_t site;
     uint64_t epoch; /* log index of its opening */
     uint64_t incarnation;
     uint32_t duration_ms;
+    uint64_t nonce;         /* as its opening said */
+    uint64_t renewal_index; /* log index of the opening or of the last renewal */
+    uint64_t renewal_seq;   /* what the last renewal said; 0: none came yet */
+    bool ended;             /* taken over, replaced, removed, or by its own word */
+    bool may_hold; /* live, and its member is filled and not draining: derived, not stored */
 };
-/* [any] The newest session of a site. */
-MUST_CHECK enum err control_session(struct control *c, uint16_t site, struct session *out);
 
 struct slot {
-    uint16_t site;  /* holder */
-    uint64_t epoch; /* log index of the assignment */
+    uint16_t site;   /* holder */
+    uint64_t epoch;  /* log index of the assignment */
+    uint16_t wanted; /* the site that is to get it; 0: none */
 };
+
+/* [any] The present member of a site, never a leaving one. */
+MUST_CHECK enum err control_member_get(struct control *c, uint16_t site, struct member *out);
+/* [any] The first one, leaving or not, behind (site, incarnation); from (0, 0) on all. */
+MUST_CHECK enum err control_member_next(struct control *c, uint16_t site, uint64_t incarnation,
+                                        struct member *out);
+
+struct control_members {
+    uint64_t applied; /* index of this view */
+    struct member members[LIMIT_MEMBER_RECORDS];
+    uint32_t count;
+};
+/* [any] All of them at one moment, for the allow-list of keys and the links to the peers. */
+MUST_CHECK enum err control_members(struct control *c, struct control_members *out);
+
+/* [any] The newest session of a site, ended or not. */
+MUST_CHECK enum err control_session(struct control *c, uint16_t site, struct session *out);
+/* [any] All newest sessions; *count of them, by site. */
+MUST_CHECK enum err control_sessions(struct control *c, struct session out[LIMIT_SITES],
+                                     uint32_t *count);
+/* [any] True: the end of that session is applied here, so a newer one is, or it was ended.
+ * False also for one that has not been opened yet, and on an error (logged): nothing is refused
+ * or resolved on a guess. */
+bool control_session_sealed(struct control *c, uint16_t site, uint64_t epoch);
+
+/* [any] Who delivers a domain: its placement, else its slot. The epoch is the one for the
+ * question before each dot; for one domain it only ever grows. E_NOTFOUND: nobody, now. */
+MUST_CHECK enum err control_holder(struct control *c, struct str domain, uint16_t *site,
+                                   uint64_t *epoch);
+/* [any] True: its holder gave the domain away under this epoch by its own word, so every dot of
+ * that epoch is closed. False also when it is too long ago to be remembered, and on an error.
+ */
+bool control_released(struct control *c, struct str domain, uint64_t epoch);
+
 /* [any] slot below CONTROL_SLOTS. E_NOTFOUND: free, nobody delivers. */
 MUST_CHECK enum err control_slot(struct control *c, uint32_t slot, struct slot *out);
+/* [any] All; free ones have site 0. */
+MUST_CHECK enum err control_slots(struct control *c, struct slot out[CONTROL_SLOTS]);
 /* The slot of a domain: the low 8 bits of XXH3-64 of its name as stored (lower case). Part of
  * the contract between nodes. */
 uint32_t control_slot_of(struct str domain_name);
+
+/* [any] A placement, or the memory of one that ended (site 0). */
+struct placement {
+    struct str domain;
+    uint16_t site;
+    uint64_t epoch; /* log index of the placing, or of the end */
+};
+MUST_CHECK enum err control_placement_next(struct control *c, struct str after, struct arena *a,
+                                           struct placement *out);
+
+/* [any] What leases are decided by, at one moment. */
+struct control_cluster {
+    uint64_t applied;
+    struct member members[LIMIT_MEMBER_RECORDS];
+    uint32_t member_count;
+    struct session sessions[LIMIT_SITES];
+    uint32_t session_count;
+    struct slot slots[CONTROL_SLOTS];
+};
+MUST_CHECK enum err control_cluster(struct control *c, struct control_cluster *out);
 
 /* [any] Cluster time as of the applied index, milliseconds; starts at CONTROL_CLOCK_START_MS.
  */
@@ -124,7 +215,7 @@ MUST_CHECK enum err control_operation_next(struct control *c, uint64_t after, st
                                            struct operation *out);
 
 struct control_counts {
-    uint64_t domains, plans, settings, operations;
+    uint64_t domains, plans, settings, operations, placements;
 };
 /* [any] */
 MUST_CHECK enum err control_counts(struct control *c, struct control_counts *out);

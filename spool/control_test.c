@@ -596,7 +596,7 @@ static void damage(size_t kind, size_t at, const MDB_val *to)
     MDB_dbi dbi;
 
     ck_assert_int_eq(mdb_env_create(&env), 0);
-    ck_assert_int_eq(mdb_env_set_maxdbs(env, 8), 0);
+    ck_assert_int_eq(mdb_env_set_maxdbs(env, 16), 0);
     ck_assert_int_eq(mdb_env_open(env, dir[0], 0, 0600), 0);
     ck_assert_int_eq(mdb_txn_begin(env, NULL, 0, &txn), 0);
     ck_assert_int_eq(mdb_dbi_open(txn, kinds[kind].table, 0, &dbi), 0);

@@ -23,7 +23,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#define CTLKV_TABLES    8
+#define CTLKV_TABLES    16
 #define CTLKV_KEY_BYTES 511 /* of LMDB as packaged */
 #define CTLKV_SUM_BYTES 8
 
