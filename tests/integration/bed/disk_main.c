@@ -28,9 +28,13 @@ static int open_control(const char *path)
 
 static int serve(struct disk *d, char *mountpoint)
 {
-    char *args[] = {"bed_disk", "-f",
-                    "-o",       "allow_other,default_permissions,dev,suid,fsname=bed_disk",
-                    mountpoint, NULL};
+    char *args[] = {
+        "bed_disk",
+        "-f",
+        "-o",
+        "allow_other,default_permissions,dev,suid,fsname=bed_disk,max_idle_threads=10",
+        mountpoint,
+        NULL};
     struct fuse_operations ops = {0};
 
     disk_file_operations(&ops);

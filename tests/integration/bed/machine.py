@@ -92,6 +92,19 @@ class Machine:
                 start_new_session=True)
         return self
 
+    def once(self, command, seconds=60):
+        """Runs a command in the machine, which is off before and after; what it says."""
+        path = self.log + ".once"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        code = self.start(command, log=path).process.wait(seconds)
+        self.kill()
+        with open(path, errors="replace") as f:
+            told = f.read()
+        if code != 0:
+            raise RuntimeError("%s: %s -> %s\n%s" % (self.host.name, command, code, told))
+        return told
+
     def init_pid(self):
         """Of the machine's first process, as seen from outside of it."""
         def first():
