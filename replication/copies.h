@@ -19,6 +19,8 @@ struct copy_facts {
     bool own_origin;       /* this node is that site */
     bool witness;          /* this node is filled */
     bool upto_covers;      /* commit knowledge of the session reaches this id */
+    bool own_dot;          /* DOT: this node is the holder that asks */
+    bool from_dot_site;    /* OUTCOME: the record comes from dot_site */
     /* DOT */
     bool has_slot;         /* some epoch is applied here for its domain */
     uint64_t newest_epoch; /* of the domain's slot or placement */
@@ -35,14 +37,32 @@ struct copy_verdict {
     bool drop_dot;
 };
 
+/* NONE takes what was sent, or COMMITTED where commit knowledge reaches the id; UNDECIDED of a
+ * sealed session is refused (SEALED) unless it is here already; COMMITTED wins over ABORTED. */
 struct copy_verdict copies_on_put(const struct copy_facts *f, enum copy_state sent);
+
+/* OK only when the abort is durable with this commit, or was before. SEALED: too late, also for
+ * an id that is committed here, which takes a seal somewhere. */
 struct copy_verdict copies_on_abort(const struct copy_facts *f);
+
+/* IS_ABORTED, MISSING: the body is not here: the sender may PUT it, committed. */
 struct copy_verdict copies_on_commit(const struct copy_facts *f);
-/* r: site and epoch of the asking holder, slot_epoch. */
+
+/* r: site and epoch of the asking holder, slot_epoch. A mark of another site, or of another
+ * session of the same site, is FOREIGN_DOT, whoever asks. When the asker has waited long enough
+ * (or need not), it sends CLOSED for that mark, to its own store too, and asks again. */
 struct copy_verdict copies_on_dot(const struct copy_facts *f, const struct copy_record *r);
+
+/* Takes away the mark of exactly that site and slot epoch. MISSING: there is none. */
 struct copy_verdict copies_on_closed(const struct copy_facts *f, const struct copy_record *r);
-/* all_final: after the merge no recipient is pending and no notification is owed. */
+
+/* all_final: after the merge no recipient is pending and no notification is owed. OK: what it
+ * says is durable here. The mark goes when all is final, and with any word of its holder. */
 struct copy_verdict copies_on_outcome(const struct copy_facts *f, bool all_final);
+
+/* May this node say which ids of a session it saw aborted? OK; LAG, NOT_WITNESS: no. */
+struct copy_verdict copies_on_resolve(const struct copy_facts *f);
+
 /* An undecided copy of a sealed session after a filled node that sealed it too has told all its
- * aborts. */
+ * aborts. NOT_WITNESS: this node may have forgotten an abort itself. */
 struct copy_verdict copies_on_resolved(const struct copy_facts *f);
