@@ -14,9 +14,12 @@
  * Checksums:  every value carries an XXH3-64 over its table, its key and its data. A mismatch
  *             is E_CORRUPT: logged as spool_corrupt, counted, the record is kept and never
  *             handed out.
- * Limits:     LIMIT_CHUNK_BYTES, LIMIT_BATCH_BYTES, LIMIT_ENVELOPE_BYTES, LIMIT_BODY_BYTES,
- *             LIMIT_TRACE_DAYS, LIMIT_TRACE_PERCENT, LIMIT_SPOOL_READERS and the marks
- *             LIMIT_SPOOL_FULL_PERCENT and LIMIT_SPOOL_ROOM_PERCENT.
+ * Copies:     each message has a state here (enum copy_state), which only goes upwards; what is
+ *             known of its session counts in. Mail of a node that is alone is COMMITTED from
+ * the start. The verdicts are not taken here (replication/copies.h): these are the records they
+ * are made of. Limits:     LIMIT_CHUNK_BYTES, LIMIT_BATCH_BYTES, LIMIT_ENVELOPE_BYTES,
+ * LIMIT_BODY_BYTES, LIMIT_TRACE_DAYS, LIMIT_TRACE_PERCENT, LIMIT_SPOOL_READERS and the marks
+ *             LIMIT_SPOOL_FULL_PERCENT, LIMIT_SPOOL_ROOM_PERCENT, LIMIT_SPOOL_PEER_PERCENT.
  */
 #pragma once
 
@@ -29,6 +32,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/mid.h"
+#include "proto/copyrec.h"
 #include "proto/envelope.h"
 
 struct spool;        /* one open environment                 */
@@ -61,7 +65,7 @@ struct spool_recovered {
 /* --- Life ----------------------------------------------------------------------------------
  * Opens the spool in o->dir, making it when there is none; removes orphans, counts totals and
  * logs ev=recovered. *out is owned by the caller, NULL on an error.
- * Errors: E_AGAIN (another process has it open), E_PROTO (made by a newer version), E_CORRUPT
+ * Errors: E_AGAIN (another process has it open), E_PROTO (made by another version), E_CORRUPT
  * (not a spool, or its format record is damaged), E_FULL (no space, or no address space for
  * the map), E_IO. Each is logged. */
 MUST_CHECK enum err spool_open(struct spool **out, const struct spool_options *o);
@@ -92,12 +96,12 @@ uint64_t spool_txn_bytes(const struct spool_txn *t);
 /* A number for the chunks of one body; never given twice by an open spool. [any] */
 uint64_t spool_next_body(struct spool *s);
 
-/* Stores a message: e->body_bytes must be body->bytes, e->body_digest its XXH3-64; sets
- * e->body_number. Borrows both.
- * E_EXISTS: the same id with the same body is live already. E_CONFLICT: known id, other body;
- * logged as id_conflict. E_NOTFOUND: the id is in the settled set, it is gone for good.
- * E_FULL: no room (see spool_room()). E_PROTO: the envelope breaks a limit.
- * E_CORRUPT: the live record, or the settled interval next to the id, is damaged. */
+/* Stores a COMMITTED message: e->body_bytes must be body->bytes, e->body_digest its XXH3-64;
+ * sets e->body_number. Borrows both. E_EXISTS: the same id with the same body is live already.
+ * E_CONFLICT: known id, other body; logged as id_conflict. E_NOTFOUND: the id is settled or
+ * aborted, it is gone for good. E_FULL: no room (see spool_room()). E_PROTO: the envelope
+ * breaks a limit. E_CORRUPT: the live record, or the settled interval next to the id, is
+ * damaged. */
 MUST_CHECK enum err spool_put(struct spool_txn *t, struct envelope *e,
                               const struct block_list *body);
 
@@ -124,8 +128,8 @@ MUST_CHECK enum err spool_abort_id(struct spool_txn *t, struct mid id);
  * the stored one. E_CORRUPT: the stored record is damaged. E_PROTO: breaks a limit. */
 MUST_CHECK enum err spool_update(struct spool_txn *t, const struct envelope *e);
 
-/* The durable mark before a final dot; replaces one of an older slot epoch.
- * E_NOTFOUND: not live. E_CONFLICT: a mark of a newer epoch is there. */
+/* The durable mark before a final dot, of a node that is alone; replaces one of an older slot
+ * epoch. E_NOTFOUND: not live. E_CONFLICT: a mark of a newer epoch is there. */
 MUST_CHECK enum err spool_dot(struct spool_txn *t, struct mid id, uint64_t slot_epoch);
 /* The dot was not sent, or was refused, or its outcome is recorded. E_NOTFOUND: no mark. */
 MUST_CHECK enum err spool_closed(struct spool_txn *t, struct mid id);
@@ -138,6 +142,106 @@ MUST_CHECK enum err spool_closed(struct spool_txn *t, struct mid id);
 MUST_CHECK enum err spool_settle(struct spool_txn *t, struct envelope *e, uint64_t now_ms,
                                  int64_t wall_ms);
 
+/* --- Copies: what the verdicts of replication/copies.h are made of ---------------- [writer]
+ * Errors of the environment stick, as above. */
+
+/* What is stored of an id. */
+struct spool_state {
+    enum copy_state state;  /* what is known of its session counted in                       */
+    bool upto_covers;       /* commit knowledge reaches the id, or its session is resolved   */
+    bool damaged;           /* a copy is here that cannot be read; `state` is then COPY_NONE */
+    uint64_t bytes, digest; /* of the live body */
+};
+/* OK, of an unknown id too. E_CORRUPT: a damaged record keeps from telling. */
+MUST_CHECK enum err spool_state(struct spool_txn *t, struct mid id, struct spool_state *out);
+
+/* A live message as the transaction sees it. Errors as spool_get(). */
+MUST_CHECK enum err spool_look(struct spool_txn *t, struct mid id, struct arena *a,
+                               struct envelope *out);
+/* Reads a live copy with its body. E_CORRUPT: it is damaged. E_NOTFOUND: not live. */
+MUST_CHECK enum err spool_verify(struct spool_txn *t, struct mid id);
+
+/* A copy to be put. One of the three says where its body is. */
+struct spool_copy {
+    enum copy_state state; /* COPY_UNDECIDED or COPY_COMMITTED */
+    bool from_peer;        /* LIMIT_SPOOL_PEER_PERCENT holds, not LIMIT_SPOOL_FULL_PERCENT */
+    const struct block_list *blocks; /* or, when NULL: */
+    uint64_t staged;                 /* number of a staged body; or, when 0: */
+    struct str bytes;
+};
+/* As spool_put() and spool_put_staged(). COMMITTED takes the place of an abort. */
+MUST_CHECK enum err spool_put_copy(struct spool_txn *t, struct envelope *e,
+                                   const struct spool_copy *c);
+/* The same in the place of a damaged copy with this id. E_NOTFOUND: there is none. Its state
+ * stays when it can be read and is higher. Chunks that nobody can tell to be its own any more
+ * are removed at the next open. */
+MUST_CHECK enum err spool_replace(struct spool_txn *t, struct envelope *e,
+                                  const struct spool_copy *c);
+/* A number as of spool_next_body(), and a piece of a peer's body under it. */
+uint64_t spool_txn_next_body(struct spool_txn *t);
+MUST_CHECK enum err spool_stage_copy(struct spool_txn *t, uint64_t body_number, uint64_t offset,
+                                     struct str piece);
+
+/* E_EXISTS: committed before. E_NOTFOUND: no copy is here. E_CORRUPT: damaged. */
+MUST_CHECK enum err spool_commit_id(struct spool_txn *t, struct mid id);
+/* Everything of the session up to `counter` that is not aborted here is committed, now and when
+ * it comes later. E_EXISTS: known. E_NOTFOUND: the session is clear. */
+MUST_CHECK enum err spool_commit_upto(struct spool_txn *t, uint16_t site, uint64_t epoch,
+                                      uint64_t counter);
+/* All aborts of the session are known here: what is not aborted is committed. Errors as above.
+ */
+MUST_CHECK enum err spool_resolved(struct spool_txn *t, uint16_t site, uint64_t epoch);
+/* Removes an undecided copy, and remembers the abort until its session is clear.
+ * E_EXISTS: aborted before. E_NOTFOUND: settled. E_CONFLICT: committed. E_CORRUPT. */
+MUST_CHECK enum err spool_abort_copy(struct spool_txn *t, struct mid id);
+
+/* Whose final dot of a message is, or was, under way. */
+struct spool_mark {
+    uint64_t slot_epoch;
+    uint16_t site;    /* of the holder */
+    uint64_t session; /* its session epoch; below 2^48 */
+};
+/* Stores it in the place of any other, also for an id without a copy here; spool_closed() takes
+ * it away. E_NOTFOUND: settled. */
+MUST_CHECK enum err spool_mark(struct spool_txn *t, struct mid id, const struct spool_mark *m);
+/* E_NOTFOUND: none. E_CORRUPT: there is one that cannot be read; it counts as open. */
+MUST_CHECK enum err spool_mark_get(struct spool_txn *t, struct mid id, struct spool_mark *out);
+
+/* Settles an id that has no copy here: spool_settle() without the body. E_EXISTS: settled
+ * before. E_CONFLICT: a copy is here. E_PROTO. E_CORRUPT. */
+MUST_CHECK enum err spool_settle_absent(struct spool_txn *t, struct envelope *e,
+                                        uint64_t now_ms, int64_t wall_ms);
+/* Adds from .. to (both included) to the settled set, but for what is live here; aborts and
+ * marks of what is added go. E_EXISTS: nothing was new. E_CORRUPT: a damaged interval is in the
+ * way; what lies before it may have been added. */
+MUST_CHECK enum err spool_settle_range(struct spool_txn *t, uint16_t site, uint64_t epoch,
+                                       uint64_t from, uint64_t to);
+/* All sessions of the site below `epoch` are settled on all nodes: their ids answer as settled,
+ * what is stored of them shrinks to this number. E_EXISTS: known. E_CONFLICT: a message of them
+ * is live here; nothing was changed. */
+MUST_CHECK enum err spool_clear_below(struct spool_txn *t, uint16_t site, uint64_t epoch);
+
+/* --- This node as a member of its cluster --- */
+struct spool_member {
+    uint64_t incarnation;
+    uint64_t first_epoch; /* the first session epoch that this incarnation can have had */
+    uint64_t filled_by;   /* bit n: site n has told that it gave all it had */
+    bool filled;          /* a witness: all others have */
+};
+/* A new incarnation, filled by nobody yet (`filled`: it is the first of its cluster). The same
+ * one again changes nothing: E_EXISTS. */
+MUST_CHECK enum err spool_member_begin(struct spool_txn *t, uint64_t incarnation,
+                                       uint64_t first_epoch, bool filled);
+/* A site below 64 has told FILLED. *by: who has, with this one. */
+MUST_CHECK enum err spool_filled_by(struct spool_txn *t, uint16_t site, uint64_t *by);
+MUST_CHECK enum err spool_filled_set(struct spool_txn *t); /* E_EXISTS: it was */
+/* False too when that cannot be read: then nothing is witnessed. */
+bool spool_is_filled(struct spool_txn *t);
+/* E_NOTFOUND: no spool_member_begin() so far. E_CORRUPT. [reader] */
+MUST_CHECK enum err spool_member(struct spool_reader *r, struct spool_member *out);
+/* A change for its own sake: without one a commit does not reach the disk. */
+MUST_CHECK enum err spool_echo(struct spool_txn *t);
+
 /* Drops traces of mail settled more than LIMIT_TRACE_DAYS ago (cluster time), at most `max`;
  * also the oldest ones while all traces take more than LIMIT_TRACE_PERCENT of the capacity.
  * *dropped (may be NULL) says how many; when it is `max` there may be more. */
@@ -149,7 +253,8 @@ MUST_CHECK enum err spool_prune(struct spool_txn *t, uint64_t now_ms, size_t max
  * map, quota, and file plus free space of the file system; or above LIMIT_SPOOL_ROOM_PERCENT
  * when something was refused. ROOM again below LIMIT_SPOOL_ROOM_PERCENT.
  * While FULL, puts and stages answer E_FULL; updates, marks, settles and deletes go on in the
- * reserve. As of the last commit or spool_refresh_room(). [any] */
+ * reserve; so do copies of peers, up to LIMIT_SPOOL_PEER_PERCENT. As of the last commit or
+ * spool_refresh_room(). [any] */
 enum spool_room { SPOOL_ROOM, SPOOL_FULL };
 enum spool_room spool_room(const struct spool *s);
 uint64_t spool_used_bytes(const struct spool *s);     /* [any] */
@@ -191,6 +296,7 @@ MUST_CHECK enum err spool_verify_body(struct spool_reader *r, const struct envel
 struct spool_cursor {
     struct mid next; /* the first id that was not looked at */
     bool end;
+    bool committed_only; /* set by the caller: undecided copies are passed over */
     uint64_t corrupt;
 };
 MUST_CHECK enum err spool_scan(struct spool_reader *r, struct spool_cursor *c, size_t max,
@@ -204,6 +310,40 @@ MUST_CHECK enum err spool_trace(struct spool_reader *r, struct mid id, struct ar
 
 /* OK: the id is in the settled set. E_NOTFOUND: it is not. E_CORRUPT: cannot be told. */
 MUST_CHECK enum err spool_settled_contains(struct spool_reader *r, struct mid id);
+
+/* What is stored of an id; as spool_state(). */
+MUST_CHECK enum err spool_state_of(struct spool_reader *r, struct mid id,
+                                   struct spool_state *out);
+
+/* Everything but envelopes and bodies, for a start: in batches, as spool_scan(). fn must be
+ * short and must not use this reader. Damaged records are alarmed, counted and passed over: a
+ * peer that is told of all that is good sends the rest. A damaged mark is told as site 0. */
+enum spool_fact_kind {
+    SPOOL_FACT_CLEAR,   /* site epoch                            */
+    SPOOL_FACT_SESSION, /* site epoch upto resolved              */
+    SPOOL_FACT_SETTLED, /* site epoch from to                    */
+    SPOOL_FACT_ABORTED, /* id state (ABORTED)                    */
+    SPOOL_FACT_COPY,    /* id state (UNDECIDED or COMMITTED)     */
+    SPOOL_FACT_MARK     /* id mark                               */
+};
+struct spool_fact {
+    enum spool_fact_kind kind;
+    struct mid id;
+    enum copy_state state;
+    uint16_t site;
+    uint64_t epoch, from, to, upto;
+    bool resolved;
+    struct spool_mark mark;
+};
+struct spool_facts { /* start with a zeroed one */
+    uint32_t table;
+    uint32_t next_bytes;
+    char next[32];
+    bool end;
+    uint64_t corrupt;
+};
+MUST_CHECK enum err spool_facts(struct spool_reader *r, struct spool_facts *c, size_t max,
+                                void (*fn)(void *user, const struct spool_fact *f), void *user);
 
 /* --- Upkeep --------------------------------------------------------------------------------
  * The scrub reads everything once a round and verifies it: records, bodies with their digest,

@@ -1,15 +1,23 @@
 /* Bodies are cut into values that fill one page with their header: larger values need runs of
  * free pages, and the store gets slower and larger with every message replaced (measured). */
+#include <xxhash.h>
+
 #include "spool/spool_internal.h"
 
-/* Where we are in a list of blocks. */
+/* Where we are in a list of blocks, or in one piece of bytes. */
 struct source {
     const struct block *b;
     uint32_t at;
+    struct str flat;
 };
 
 static void take(struct source *src, char *out, size_t n)
 {
+    if (src->flat.n > 0) {
+        memcpy(out, src->flat.p, n);
+        src->flat = str_from(src->flat, n);
+        return;
+    }
     while (n > 0) {
         size_t part;
 
@@ -22,7 +30,7 @@ static void take(struct source *src, char *out, size_t n)
         n -= part;
         src->at += (uint32_t)part;
         if (src->at == src->b->used)
-            *src = (struct source){src->b->next, 0};
+            *src = (struct source){.b = src->b->next};
     }
 }
 
@@ -52,11 +60,12 @@ static enum err resume(struct spool_txn *t, uint64_t number, uint64_t offset,
 }
 
 enum err spool_body_write(struct spool_txn *t, uint64_t number, uint64_t offset,
-                          const struct block_list *list)
+                          const struct body_source *from)
 {
     uint32_t chunk = (uint32_t)(offset / CHUNK_DATA_BYTES);
-    struct source src = {list->first, 0};
-    uint64_t left = list->bytes;
+    struct source src = {.b = from->blocks != NULL ? from->blocks->first : NULL,
+                         .flat = from->blocks != NULL ? STR_NONE : from->bytes};
+    uint64_t left = body_source_bytes(from);
     char head[CHUNK_DATA_BYTES];
     size_t kept;
     enum err e = resume(t, number, offset, head, &kept);
@@ -109,6 +118,29 @@ enum err spool_body_complete(struct spool_txn *t, uint64_t number, uint64_t byte
         return t->first_err;
     }
     return e == OK && seen != count ? E_NOTFOUND : e;
+}
+
+enum err spool_body_verify(struct spool *s, MDB_txn *txn, const struct msg_head *h)
+{
+    XXH3_state_t *state = XXH3_createState();
+    enum err e = OK;
+
+    ASSERT(state != NULL);
+    XXH3_64bits_reset(state);
+    for (uint32_t chunk = 0; chunk < chunk_count(h->bytes) && e == OK; chunk++) {
+        struct spool_key key = spool_key_body(h->number, chunk);
+        struct str data;
+
+        e = spool_fetch(s, txn, TABLE_BODY, &key, &data);
+        if (e == E_NOTFOUND || (e == OK && data.n != chunk_bytes(h->bytes, chunk)))
+            e = E_CORRUPT;
+        if (e == OK)
+            XXH3_64bits_update(state, data.p, data.n);
+    }
+    if (e == OK && XXH3_64bits_digest(state) != h->digest)
+        e = E_CORRUPT;
+    XXH3_freeState(state);
+    return e;
 }
 
 enum err spool_body_remove(struct spool_txn *t, uint64_t number, uint64_t bytes)

@@ -137,6 +137,21 @@ static const char *check_body(struct check *c, const struct envelope *e)
     return what;
 }
 
+static bool undecided(struct check *c, struct mid id, const struct msg_head *h)
+{
+    struct session_facts f;
+
+    return h->state == COPY_UNDECIDED && spool_session_fetch(&c->spool, c->txn, id, &f) == OK &&
+           !session_covers(&f, id);
+}
+
+static bool is_clear(struct check *c, uint16_t site, uint64_t epoch)
+{
+    uint64_t clear;
+
+    return spool_clear_fetch(&c->spool, c->txn, site, &clear) == OK && epoch < clear;
+}
+
 static void each_msg(struct check *c, struct str key, struct str data)
 {
     struct envelope e;
@@ -160,6 +175,9 @@ static void each_msg(struct check *c, struct str key, struct str data)
         return;
     }
     c->sum.body_bytes += e.body_bytes;
+    c->sum.undecided += undecided(c, id, &h);
+    if (is_clear(c, mid_site(id), mid_epoch(id)))
+        found(c, TABLE_MSG, key, "live, and its session is clear");
     what = check_body(c, &e);
     if (what != NULL)
         found(c, TABLE_MSG, key, what);
@@ -182,23 +200,65 @@ static enum err check_messages(struct check *c)
 
 static void each_meta(struct check *c, struct str key, struct str data)
 {
-    if (!str_eq(key, STR(SPOOL_FORMAT_KEY)) || data.n != FORMAT_DATA_BYTES)
+    struct spool_member m;
+    bool good = false;
+
+    if (str_eq(key, STR(SPOOL_FORMAT_KEY)))
+        good = data.n == FORMAT_DATA_BYTES;
+    else if (str_eq(key, STR(SPOOL_MEMBER_KEY)))
+        good = spool_member_read(data, &m);
+    else if (str_eq(key, STR(SPOOL_ECHO_KEY)))
+        good = data.n == ECHO_DATA_BYTES;
+    if (!good)
         found(c, TABLE_META, key, "unknown record");
 }
 
 static void each_mark(struct check *c, struct str key, struct str data)
 {
+    struct spool_mark mark;
     struct mid id;
-    struct spool_key msg;
 
     c->sum.marks++;
-    if (data.n != MARK_DATA_BYTES || !spool_key_to_mid(key, &id)) {
+    if (!spool_key_to_mid(key, &id) || !spool_mark_read(data, &mark)) {
         found(c, TABLE_MARK, key, "length");
         return;
     }
+    if (spool_settled_find(&c->spool, c->txn, id) == OK)
+        found(c, TABLE_MARK, key, "a mark of a settled id");
+}
+
+static void each_aborted(struct check *c, struct str key, struct str data)
+{
+    struct spool_key msg;
+    struct mid id;
+
+    c->sum.aborted++;
+    if (data.n != 0 || !spool_key_to_mid(key, &id)) {
+        found(c, TABLE_ABORTED, key, "length");
+        return;
+    }
     msg = spool_key_mid(id);
-    if (!there(c, TABLE_MSG, &msg))
-        found(c, TABLE_MARK, key, "a mark without its message");
+    if (there(c, TABLE_MSG, &msg))
+        found(c, TABLE_ABORTED, key, "live and aborted at once");
+    if (spool_settled_find(&c->spool, c->txn, id) == OK)
+        found(c, TABLE_ABORTED, key, "settled and aborted at once");
+}
+
+static void each_session(struct check *c, struct str key, struct str data)
+{
+    struct session_facts f;
+
+    c->sum.sessions++;
+    if (key.n != SESSION_KEY_BYTES || !spool_session_read(data, &f))
+        found(c, TABLE_SESSION, key, "length");
+    else if (is_clear(c, (uint16_t)get_be(key.p, 2), get_be(key.p + 2, 6)))
+        found(c, TABLE_SESSION, key, "known, and clear");
+}
+
+static void each_clear(struct check *c, struct str key, struct str data)
+{
+    if (key.n != CLEAR_KEY_BYTES || data.n != CLEAR_DATA_BYTES)
+        found(c, TABLE_CLEAR, key, "length");
 }
 
 static void each_interval(struct check *c, struct str key, struct str data)
@@ -212,6 +272,8 @@ static void each_interval(struct check *c, struct str key, struct str data)
         found(c, TABLE_SETTLED, key, "length");
         return;
     }
+    if (is_clear(c, mid_site(id), mid_epoch(id)))
+        found(c, TABLE_SETTLED, key, "an interval of a clear session");
     end = get_be(data.p, SETTLED_END_BYTES);
     if (end < mid_counter(id)) {
         found(c, TABLE_SETTLED, key, "the interval ends before it begins");
@@ -319,20 +381,21 @@ static enum err check_pages(struct check *c)
     return rc == MDB_NOTFOUND ? OK : E_IO;
 }
 
+static const struct {
+    enum spool_table table;
+    void (*each)(struct check *c, struct str key, struct str data);
+} walks[] = {
+    {TABLE_META, each_meta},       {TABLE_MARK, each_mark},   {TABLE_SETTLED, each_interval},
+    {TABLE_TRACE, each_trace},     {TABLE_AGING, each_aging}, {TABLE_ABORTED, each_aborted},
+    {TABLE_SESSION, each_session}, {TABLE_CLEAR, each_clear},
+};
+
 static enum err check_all(struct check *c)
 {
     enum err e = check_messages(c);
 
-    if (e == OK)
-        e = walk(c, TABLE_META, each_meta);
-    if (e == OK)
-        e = walk(c, TABLE_MARK, each_mark);
-    if (e == OK)
-        e = walk(c, TABLE_SETTLED, each_interval);
-    if (e == OK)
-        e = walk(c, TABLE_TRACE, each_trace);
-    if (e == OK)
-        e = walk(c, TABLE_AGING, each_aging);
+    for (size_t i = 0; i < sizeof walks / sizeof walks[0] && e == OK; i++)
+        e = walk(c, walks[i].table, walks[i].each);
     return e == OK ? check_pages(c) : e;
 }
 

@@ -5,7 +5,9 @@
  *   record and body agree: every chunk there, its checksum, the digest of the whole
  *   every other value passes its checksum and decodes
  *   settled intervals are sane, merged with their neighbours, and hold no live id
- *   marks belong to live messages; traces to settled ids and to their aging entry, and back
+ *   marks and aborts belong to ids that are not settled, aborts to none that is live
+ *   nothing is left of sessions that are clear
+ *   traces belong to settled ids and to their aging entry, and back
  *   used and free pages are the file
  *
  * Threads: one. Reads every byte once: about 1 GB a second from the page cache.
@@ -24,7 +26,8 @@ struct spool_finding {
 
 struct spool_check_summary {
     uint64_t messages, body_bytes, chunks;
-    uint64_t marks, intervals, traces, agings;
+    uint64_t undecided; /* of the messages */
+    uint64_t marks, intervals, traces, agings, aborted, sessions;
     uint64_t orphan_chunks; /* staged, no record names them; legal after a crash */
     uint64_t file_pages, used_pages, free_pages;
     uint64_t findings;

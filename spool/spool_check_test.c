@@ -121,13 +121,63 @@ static void short_interval(void)
 {
     plant(TABLE_SETTLED, spool_key_mid(mid_make(2, 2, 5)), "1234", 4);
 }
-static void mark_of_nobody(void)
+static void mark_of_a_settled_id(void)
 {
-    plant(TABLE_MARK, spool_key_mid(id_of(3)), "12345678", 8);
+    plant(TABLE_MARK, spool_key_mid(id_of(3)), "123456781212345678", MARK_DATA_BYTES);
 }
 static void short_mark(void)
 {
     plant(TABLE_MARK, spool_key_mid(id_of(1)), "1234", 4);
+}
+static void aborted_and_live(void)
+{
+    plant(TABLE_ABORTED, spool_key_mid(id_of(2)), "", 0);
+}
+static void aborted_and_settled(void)
+{
+    plant(TABLE_ABORTED, spool_key_mid(id_of(3)), "", 0);
+}
+static void abort_with_data(void)
+{
+    plant(TABLE_ABORTED, spool_key_mid(id_of(9)), "x", 1);
+}
+static void short_session(void)
+{
+    plant(TABLE_SESSION, spool_key_session(id_of(9)), "1234", 4);
+}
+static void unknown_flag_of_a_session(void)
+{
+    plant(TABLE_SESSION, spool_key_session(id_of(9)), "12345678\2", SESSION_BYTES);
+}
+static void short_clear(void)
+{
+    plant(TABLE_CLEAR, spool_key_clear(2), "1234", 4);
+}
+static void live_and_clear(void)
+{
+    plant(TABLE_CLEAR, spool_key_clear(1), "\0\0\0\0\0\0\0\x8", CLEAR_DATA_BYTES);
+}
+static void interval_of_a_clear_session(void)
+{
+    plant(TABLE_CLEAR, spool_key_clear(2), "\0\0\0\0\0\0\0\x3", CLEAR_DATA_BYTES);
+    interval(mid_make(2, 2, 5), 9);
+}
+static void known_and_clear(void)
+{
+    plant(TABLE_CLEAR, spool_key_clear(2), "\0\0\0\0\0\0\0\x3", CLEAR_DATA_BYTES);
+    plant(TABLE_SESSION, spool_key_session(mid_make(2, 2, 0)), "12345678\1", SESSION_BYTES);
+}
+static void member_of_rubbish(void)
+{
+    plant(TABLE_META, spool_key_meta(SPOOL_MEMBER_KEY), "1234", 4);
+}
+static void state_out_of_range(void)
+{
+    struct msg_head h = {.number = 5, .state = COPY_ABORTED};
+    char data[MSG_HEAD_BYTES + 7] = "";
+
+    msg_head_write(&h, data);
+    plant(TABLE_MSG, spool_key_mid(id_of(9)), data, sizeof data);
 }
 static void trace_not_settled(void)
 {
@@ -186,7 +236,7 @@ static void head_of_another(void)
 {
     struct rcpt rcpt = {.path = STR("a@b")};
     struct envelope e = {.id = id_of(9), .domain = STR("b"), .rcpts = &rcpt, .rcpt_count = 1};
-    struct msg_head h = {.number = 5};
+    struct msg_head h = {.number = 5, .state = COPY_COMMITTED};
     char data[256];
     size_t n = envelope_encoded_size(&e);
 
@@ -204,8 +254,19 @@ static const struct {
     {intervals_overlap, "settled: touches the interval before it"},
     {intervals_not_merged, "settled: touches the interval before it"},
     {short_interval, "settled: length"},
-    {mark_of_nobody, "mark: a mark without its message"},
+    {mark_of_a_settled_id, "mark: a mark of a settled id"},
     {short_mark, "mark: length"},
+    {aborted_and_live, "aborted: live and aborted at once"},
+    {aborted_and_settled, "aborted: settled and aborted at once"},
+    {abort_with_data, "aborted: length"},
+    {short_session, "session: length"},
+    {unknown_flag_of_a_session, "session: length"},
+    {short_clear, "clear: length"},
+    {live_and_clear, "msg: live, and its session is clear"},
+    {interval_of_a_clear_session, "settled: an interval of a clear session"},
+    {known_and_clear, "session: known, and clear"},
+    {member_of_rubbish, "meta: unknown record"},
+    {state_out_of_range, "msg: head of the record"},
     {trace_not_settled, "trace: traced, but not in the settled set"},
     {trace_without_aging, "trace: has no aging entry"},
     {aging_without_trace, "aging: has no trace"},
@@ -246,6 +307,8 @@ START_TEST(a_good_spool_is_counted_and_its_pages_are_the_file)
     ck_assert_uint_eq(sum.intervals, 2);
     ck_assert_uint_eq(sum.traces, 2);
     ck_assert_uint_eq(sum.agings, 2);
+    ck_assert_uint_eq(sum.aborted, 0);
+    ck_assert_uint_eq(sum.undecided, 0);
     ck_assert_uint_eq(sum.orphan_chunks, 0);
     ck_assert_uint_eq(sum.used_pages + sum.free_pages, sum.file_pages);
     ck_assert_uint_gt(sum.free_pages, 0);

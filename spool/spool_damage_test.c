@@ -18,7 +18,8 @@ static struct mid id_of(uint64_t counter)
     return mid_make(1, 7, counter);
 }
 
-/* Live: 1 (10,000 bytes, open dot), 2 (10 bytes), 3. Settled: 10..12, and 1 of session 8. */
+/* Live: 1 (10,000 bytes, open dot), 2 (10 bytes), 3. Settled: 10..12, and 1 of session 8.
+ * Aborted: 20. Committed up to 30. Clear: site 2 below session 5. */
 static void setup(void)
 {
     struct spool_txn *t;
@@ -35,6 +36,9 @@ static void setup(void)
     t = spool_begin(kit.spool);
     ck_assert_int_eq(spool_dot(t, id_of(1), 5), OK);
     ck_assert_int_eq(spool_abort_id(t, mid_make(1, 8, 1)), OK);
+    ck_assert_int_eq(spool_abort_copy(t, id_of(20)), OK);
+    ck_assert_int_eq(spool_commit_upto(t, 1, 7, 30), OK);
+    ck_assert_int_eq(spool_clear_below(t, 2, 5), OK);
     ck_assert_int_eq(spool_commit(&t), OK);
 }
 
@@ -254,6 +258,48 @@ static void ck_aging(void)
     others_live();
 }
 
+static void ck_aborted(void)
+{
+    struct spool_txn *t = spool_begin(kit.spool);
+    struct spool_state st;
+
+    ck_assert_int_eq(spool_state(t, id_of(20), &st), E_CORRUPT);
+    ck_assert_int_eq(spool_abort_copy(t, id_of(20)), E_CORRUPT);
+    ck_assert_int_eq(spool_commit(&t), OK);
+    ck_assert_int_eq(kit_put(&kit, id_of(20), 100), E_CORRUPT);
+    others_live();
+}
+
+/* Nothing is taken for committed on the word of a damaged record; the next word mends it. */
+static void ck_session(void)
+{
+    struct spool_state st;
+    struct spool_txn *t;
+
+    ck_assert_int_eq(spool_state_of(kit.reader, id_of(25), &st), OK);
+    ck_assert(!st.upto_covers);
+    t = spool_begin(kit.spool);
+    ck_assert_int_eq(spool_commit_upto(t, 1, 7, 30), OK);
+    ck_assert_int_eq(spool_commit(&t), OK);
+    ck_assert_int_eq(spool_state_of(kit.reader, id_of(25), &st), OK);
+    ck_assert(st.upto_covers);
+    others_live();
+}
+
+static void ck_clear(void)
+{
+    struct spool_txn *t;
+
+    ck_assert_int_eq(spool_settled_contains(kit.reader, mid_make(2, 4, 1)), E_CORRUPT);
+    ck_assert_int_eq(kit_put(&kit, mid_make(2, 4, 1), 100), E_CORRUPT);
+    ck_assert_int_eq(kit_put(&kit, mid_make(3, 4, 1), 100), OK);
+    t = spool_begin(kit.spool);
+    ck_assert_int_eq(spool_clear_below(t, 2, 5), OK);
+    ck_assert_int_eq(spool_commit(&t), OK);
+    ck_assert_int_eq(kit_put(&kit, mid_make(2, 4, 1), 100), E_NOTFOUND);
+    others_live();
+}
+
 static struct spool_key key_of(enum spool_table table)
 {
     switch (table) {
@@ -267,6 +313,12 @@ static struct spool_key key_of(enum spool_table table)
         return spool_key_mid(id_of(11));
     case TABLE_AGING:
         return spool_key_aging(1, id_of(11));
+    case TABLE_ABORTED:
+        return spool_key_mid(id_of(20));
+    case TABLE_SESSION:
+        return spool_key_session(id_of(1));
+    case TABLE_CLEAR:
+        return spool_key_clear(2);
     default:
         return spool_key_mid(id_of(1));
     }
@@ -278,7 +330,8 @@ static const struct {
 } tables[] = {
     {TABLE_META, NULL},      {TABLE_MSG, ck_msg},         {TABLE_BODY, ck_body},
     {TABLE_MARK, ck_mark},   {TABLE_SETTLED, ck_settled}, {TABLE_TRACE, ck_trace},
-    {TABLE_AGING, ck_aging},
+    {TABLE_AGING, ck_aging}, {TABLE_ABORTED, ck_aborted}, {TABLE_SESSION, ck_session},
+    {TABLE_CLEAR, ck_clear},
 };
 
 /* After the change: everything that reads the record must say so. */
@@ -325,7 +378,8 @@ START_TEST(a_value_cut_short_is_never_taken_for_good)
 
     kit_close(&kit);
     for (size_t k = 0; k < sizeof lengths / sizeof lengths[0]; k++) {
-        if (tables[_i].table == TABLE_AGING && lengths[k] == 8)
+        if ((tables[_i].table == TABLE_AGING || tables[_i].table == TABLE_ABORTED) &&
+            lengths[k] == 8)
             continue; /* its whole length */
         rewrite(tables[_i].table, &key, &key, cut, lengths[k]);
         ck_damage(_i);
@@ -432,13 +486,16 @@ static void newer(char *value, size_t *n, size_t where)
     spool_value_seal(TABLE_META, (struct str){(char *)key.b, key.n}, value, FORMAT_DATA_BYTES);
 }
 
-START_TEST(a_spool_of_a_newer_version_is_refused_and_not_called_damaged)
+START_TEST(a_spool_of_another_version_is_refused_and_not_called_damaged)
 {
     struct spool_key key = spool_key_format();
     struct spool_check_summary sum;
 
     kit_close(&kit);
     rewrite(TABLE_META, &key, &key, newer, SPOOL_FORMAT_VERSION + 1);
+    ck_assert_int_eq(spool_open(&kit.spool, &kit.options), E_PROTO);
+    ck_assert_int_eq(spool_check(kit.dir, no_report, NULL, &sum), E_PROTO);
+    rewrite(TABLE_META, &key, &key, newer, SPOOL_FORMAT_VERSION - 1);
     ck_assert_int_eq(spool_open(&kit.spool, &kit.options), E_PROTO);
     ck_assert_int_eq(spool_check(kit.dir, no_report, NULL, &sum), E_PROTO);
     rewrite(TABLE_META, &key, &key, newer, SPOOL_FORMAT_VERSION);
@@ -465,7 +522,7 @@ int main(void)
     tcase_add_test(tc, a_body_of_good_chunks_with_another_digest_is_never_taken_for_good);
     tcase_add_test(tc, a_lost_chunk_is_damage_and_not_the_end_of_the_body);
     tcase_add_test(tc, while_a_record_is_damaged_no_orphan_is_removed);
-    tcase_add_test(tc, a_spool_of_a_newer_version_is_refused_and_not_called_damaged);
+    tcase_add_test(tc, a_spool_of_another_version_is_refused_and_not_called_damaged);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

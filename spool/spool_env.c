@@ -49,7 +49,8 @@ void spool_log_corrupt(enum spool_table table, struct str key, const char *what)
     struct mid id;
 
     stat_add(STAT_SPOOL_CORRUPT_TOTAL, 1);
-    if ((table == TABLE_MSG || table == TABLE_MARK || table == TABLE_TRACE) &&
+    if ((table == TABLE_MSG || table == TABLE_MARK || table == TABLE_TRACE ||
+         table == TABLE_ABORTED) &&
         spool_key_to_mid(key, &id)) {
         LOG(EV_SPOOL_CORRUPT, L_MID(id), L_CSTR("table", spool_table_name(table)),
             L_CSTR("what", what));
@@ -227,6 +228,10 @@ static enum err create(const char *dir, const char *data, uint64_t map_bytes)
 /* The format record is read before anything else is believed. */
 static enum err check_format(struct spool *s, MDB_txn *txn, const char *path)
 {
+    static const char other[] = "another version wrote this spool; use that version";
+    static const char old[] = "a version from before the first release wrote this spool, and "
+                              "nothing reads both: let that one deliver its mail, then begin "
+                              "with an empty folder";
     struct spool_key key = spool_key_format();
     struct str data;
     uint64_t version;
@@ -246,8 +251,8 @@ static enum err check_format(struct spool *s, MDB_txn *txn, const char *path)
     if (version == SPOOL_FORMAT_VERSION)
         return OK;
     LOG(EV_SPOOL_OPEN_FAILED, L_CSTR("path", path), L_ERR(E_PROTO),
-        L_CSTR("why", "another version wrote this spool; use that version"),
-        L_U64("found", version), L_U64("known", SPOOL_FORMAT_VERSION));
+        L_CSTR("why", version < SPOOL_FORMAT_VERSION ? old : other), L_U64("found", version),
+        L_U64("known", SPOOL_FORMAT_VERSION));
     return E_PROTO;
 }
 

@@ -5,7 +5,8 @@
 static const char *const names[TABLE_COUNT] = {
     [TABLE_META] = "meta",   [TABLE_MSG] = "msg",         [TABLE_BODY] = "body",
     [TABLE_MARK] = "mark",   [TABLE_SETTLED] = "settled", [TABLE_TRACE] = "trace",
-    [TABLE_AGING] = "aging",
+    [TABLE_AGING] = "aging", [TABLE_ABORTED] = "aborted", [TABLE_SESSION] = "session",
+    [TABLE_CLEAR] = "clear",
 };
 
 const char *spool_table_name(enum spool_table table)
@@ -40,11 +41,33 @@ struct spool_key spool_key_aging(uint32_t day, struct mid id)
     return k;
 }
 
+struct spool_key spool_key_meta(const char *name)
+{
+    struct spool_key k = {.n = (uint8_t)strlen(name)};
+
+    ASSERT(k.n <= sizeof k.b);
+    memcpy(k.b, name, k.n);
+    return k;
+}
+
 struct spool_key spool_key_format(void)
 {
-    struct spool_key k = {.n = sizeof SPOOL_FORMAT_KEY - 1};
+    return spool_key_meta(SPOOL_FORMAT_KEY);
+}
 
-    memcpy(k.b, SPOOL_FORMAT_KEY, sizeof SPOOL_FORMAT_KEY - 1);
+struct spool_key spool_key_session(struct mid id)
+{
+    struct spool_key k = {.n = SESSION_KEY_BYTES};
+
+    memcpy(k.b, id.b, SESSION_KEY_BYTES);
+    return k;
+}
+
+struct spool_key spool_key_clear(uint16_t site)
+{
+    struct spool_key k = {.n = CLEAR_KEY_BYTES};
+
+    put_be(k.b, CLEAR_KEY_BYTES, site);
     return k;
 }
 
@@ -102,6 +125,7 @@ void msg_head_write(const struct msg_head *h, char out[MSG_HEAD_BYTES])
     put_be(out, 8, h->number);
     put_be(out + 8, 8, h->bytes);
     put_be(out + 16, 8, h->digest);
+    put_be(out + 24, 1, (uint64_t)h->state);
 }
 
 bool msg_head_read(struct str data, struct msg_head *h, struct str *record)
@@ -110,7 +134,9 @@ bool msg_head_read(struct str data, struct msg_head *h, struct str *record)
         return false;
     *h = (struct msg_head){.number = get_be(data.p, 8),
                            .bytes = get_be(data.p + 8, 8),
-                           .digest = get_be(data.p + 16, 8)};
+                           .digest = get_be(data.p + 16, 8),
+                           .state = (enum copy_state)get_be(data.p + 24, 1)};
     *record = str_from(data, MSG_HEAD_BYTES);
-    return h->bytes <= LIMIT_BODY_BYTES;
+    return h->bytes <= LIMIT_BODY_BYTES &&
+           (h->state == COPY_UNDECIDED || h->state == COPY_COMMITTED);
 }

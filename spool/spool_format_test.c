@@ -81,7 +81,8 @@ END_TEST
 START_TEST(a_head_comes_back_and_an_impossible_one_does_not)
 {
     char data[MSG_HEAD_BYTES + 1] = {0};
-    struct msg_head h = {7, LIMIT_BODY_BYTES, UINT64_C(0xF123456789ABCDEF)}, back;
+    struct msg_head h = {7, LIMIT_BODY_BYTES, UINT64_C(0xF123456789ABCDEF), COPY_UNDECIDED},
+                    back;
     struct str record;
 
     msg_head_write(&h, data);

@@ -80,8 +80,8 @@ MUST_CHECK enum err spool_decode_trace(struct mid id, struct str record, struct 
 /* --- spool_room.c --- */
 uint64_t spool_used_pages(struct spool *s, MDB_txn *txn);
 void spool_room_update(struct spool *s, uint64_t used_bytes);
-/* True when `bytes` more may be written now. */
-bool spool_room_for(const struct spool_txn *t, uint64_t bytes);
+/* True when `bytes` more may be written now; `from_peer`: below the mark for peers' copies. */
+bool spool_room_for(const struct spool_txn *t, uint64_t bytes, bool from_peer);
 /* The file system has no room for a batch of this size. */
 bool spool_disk_full(const struct spool *s, uint64_t batch_bytes);
 
@@ -97,9 +97,33 @@ enum err spool_store(struct spool_txn *t, enum spool_table table, const struct s
 /* OK, E_NOTFOUND, or what sticks. */
 enum err spool_remove(struct spool_txn *t, enum spool_table table, const struct spool_key *key);
 
+/* Whole pages, as the body takes them, and one for the record. */
+static inline uint64_t pages_bytes(uint64_t body_bytes)
+{
+    return (chunk_count(body_bytes) + UINT64_C(1)) * PAGE_BYTES;
+}
+#define SMALL_RECORD_BYTES 128 /* what a mark or an interval counts in a batch */
+/* Writes the record of a message anew; record_bytes as of envelope_encoded_size(). */
+MUST_CHECK enum err spool_store_msg(struct spool_txn *t, const struct envelope *e,
+                                    enum copy_state state, size_t record_bytes);
+/* The first key of the table at or behind *key; E_NOTFOUND: none. */
+MUST_CHECK enum err spool_seek(struct spool_txn *t, enum spool_table table,
+                               struct spool_key *key);
+
 /* --- spool_body.c: chunks --- */
+/* Where bytes to be written are: in blocks, or, when that is NULL, in one piece. */
+struct body_source {
+    const struct block_list *blocks;
+    struct str bytes;
+};
+static inline uint64_t body_source_bytes(const struct body_source *b)
+{
+    return b->blocks != NULL ? b->blocks->bytes : b->bytes.n;
+}
 MUST_CHECK enum err spool_body_write(struct spool_txn *t, uint64_t number, uint64_t offset,
-                                     const struct block_list *list);
+                                     const struct body_source *from);
+/* OK: every chunk verifies and the whole has that digest. E_CORRUPT. */
+MUST_CHECK enum err spool_body_verify(struct spool *s, MDB_txn *txn, const struct msg_head *h);
 /* Are the chunks of `number` exactly those of a body of this size? OK or E_NOTFOUND. */
 MUST_CHECK enum err spool_body_complete(struct spool_txn *t, uint64_t number, uint64_t bytes);
 /* Removes the chunks of a known body by key; missing ones are passed over. */
@@ -108,11 +132,40 @@ MUST_CHECK enum err spool_body_remove(struct spool_txn *t, uint64_t number, uint
 MUST_CHECK enum err spool_body_sweep(struct spool_txn *t, uint64_t number, size_t max,
                                      size_t *removed);
 
-/* --- spool_settled.c: intervals of counters per (site, session) --- */
-/* OK: contained. E_NOTFOUND. E_CORRUPT. E_IO. */
+/* --- spool_settled.c: intervals of counters per (site, session), and what is clear --- */
+/* OK: contained, or of a clear session. E_NOTFOUND. E_CORRUPT. E_IO. */
 MUST_CHECK enum err spool_settled_find(struct spool *s, MDB_txn *txn, struct mid id);
 /* E_EXISTS: contained before. E_CORRUPT: nothing changed. */
 MUST_CHECK enum err spool_settled_add(struct spool_txn *t, struct mid id);
+/* The same for first .. counter `last`. */
+MUST_CHECK enum err spool_settled_add_range(struct spool_txn *t, struct mid first,
+                                            uint64_t last);
+/* Sessions of the site below *epoch are clear; 0: none. E_CORRUPT. */
+MUST_CHECK enum err spool_clear_fetch(struct spool *s, MDB_txn *txn, uint16_t site,
+                                      uint64_t *epoch);
+
+/* --- spool_copies.c: states --- */
+/* What is known of the session of an id; nothing: all zero. A damaged record tells nothing: it
+ * is alarmed, and written anew with the next knowledge. */
+struct session_facts {
+    uint64_t upto;
+    bool resolved;
+};
+MUST_CHECK enum err spool_session_fetch(struct spool *s, MDB_txn *txn, struct mid id,
+                                        struct session_facts *out);
+bool spool_session_read(struct str data, struct session_facts *out);
+static inline bool session_covers(const struct session_facts *f, struct mid id)
+{
+    return f->resolved || mid_counter(id) <= f->upto;
+}
+/* OK: an abort is stored. E_NOTFOUND. E_CORRUPT. */
+MUST_CHECK enum err spool_aborted_find(struct spool *s, MDB_txn *txn, struct mid id);
+MUST_CHECK enum err spool_state_fetch(struct spool *s, MDB_txn *txn, struct mid id,
+                                      struct spool_state *out);
+bool spool_mark_read(struct str data, struct spool_mark *out);
+
+/* --- spool_member.c --- */
+bool spool_member_read(struct str data, struct spool_member *out);
 
 /* --- spool_recover.c --- */
 MUST_CHECK enum err spool_recover(struct spool *s);

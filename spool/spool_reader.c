@@ -133,6 +133,18 @@ enum err spool_settled_contains(struct spool_reader *r, struct mid id)
     return e;
 }
 
+enum err spool_state_of(struct spool_reader *r, struct mid id, struct spool_state *out)
+{
+    enum err e = spool_snapshot(r);
+
+    *out = (struct spool_state){0};
+    if (e != OK)
+        return e;
+    e = spool_state_fetch(r->spool, r->txn, id, out);
+    spool_snapshot_end(r);
+    return e;
+}
+
 /* A chunk that is not there: gone with its message, or lost? The same snapshot knows. */
 static enum err missing_chunk(struct spool_reader *r, const struct envelope *e,
                               const struct spool_key *key, const char *what)
@@ -233,9 +245,23 @@ static enum err dot_open(struct spool_reader *r, struct mid id, bool *open)
     return e == E_IO ? E_IO : OK;
 }
 
-static enum err scan_one(struct spool_reader *r, struct str key, struct str value,
-                         struct envelope *out, bool *open)
+static enum err is_committed(struct spool_reader *r, struct mid id, const struct msg_head *h,
+                             bool *yes)
 {
+    struct session_facts f = {0};
+    enum err e = OK;
+
+    if (h->state != COPY_COMMITTED)
+        e = spool_session_fetch(r->spool, r->txn, id, &f);
+    *yes = h->state == COPY_COMMITTED || session_covers(&f, id);
+    return e;
+}
+
+/* E_NOTFOUND: to be passed over. */
+static enum err scan_one(struct spool_reader *r, bool committed_only, struct str key,
+                         struct str value, struct envelope *out, bool *open)
+{
+    bool wanted = true;
     struct str data, record;
     struct msg_head h;
     struct mid id;
@@ -247,6 +273,9 @@ static enum err scan_one(struct spool_reader *r, struct str key, struct str valu
         spool_log_corrupt(TABLE_MSG, key, "checksum");
         return E_CORRUPT;
     }
+    e = committed_only ? is_committed(r, id, &h, &wanted) : OK;
+    if (e != OK || !wanted)
+        return e != OK ? e : E_NOTFOUND;
     e = spool_decode_msg(id, &h, record, &r->scratch, out);
     return e == OK ? dot_open(r, id, open) : e;
 }
@@ -275,15 +304,16 @@ static enum err scan_batch(struct spool_reader *r, MDB_cursor *cursor, struct sp
     for (size_t n = 0; rc == 0 && n < max && more; n++) {
         struct envelope envelope;
         bool open;
-        enum err e = scan_one(r, str_of_val(&k), str_of_val(&v), &envelope, &open);
+        enum err e =
+            scan_one(r, c->committed_only, str_of_val(&k), str_of_val(&v), &envelope, &open);
 
-        if (e != OK && e != E_CORRUPT)
+        if (e != OK && e != E_CORRUPT && e != E_NOTFOUND)
             return e;
         c->end = !id_behind(str_of_val(&k), &c->next);
         if (e == OK)
             more = fn(user, &envelope, open);
         else
-            c->corrupt++;
+            c->corrupt += e == E_CORRUPT;
         if (n + 1 < max && more)
             rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
     }

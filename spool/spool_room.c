@@ -78,12 +78,16 @@ void spool_refresh_room(struct spool *s)
     mdb_txn_reset(s->look);
 }
 
-bool spool_room_for(const struct spool_txn *t, uint64_t bytes)
+bool spool_room_for(const struct spool_txn *t, uint64_t bytes, bool from_peer)
 {
     struct spool *s = t->spool;
     uint64_t capacity_bytes = atomic_load(&s->capacity_bytes);
     uint64_t used_bytes = atomic_load(&s->used_bytes);
 
+    /* All nodes fill together: a copy that is refused here costs a sender its 250 elsewhere. */
+    if (from_peer)
+        return used_bytes + t->bytes + bytes <=
+               percent(capacity_bytes, LIMIT_SPOOL_PEER_PERCENT);
     if (atomic_load(&s->room) == SPOOL_ROOM &&
         used_bytes + t->bytes + bytes <= percent(capacity_bytes, LIMIT_SPOOL_FULL_PERCENT))
         return true;

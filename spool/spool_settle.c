@@ -73,6 +73,34 @@ enum err spool_settle(struct spool_txn *t, struct envelope *e, uint64_t now_ms, 
     return OK;
 }
 
+enum err spool_settle_absent(struct spool_txn *t, struct envelope *e, uint64_t now_ms,
+                             int64_t wall_ms)
+{
+    struct spool_key key = spool_key_mid(e->id);
+    struct envelope last = *e;
+    struct spool_state st;
+    enum err err = spool_state(t, e->id, &st);
+
+    if (err != OK)
+        return err;
+    if (st.damaged || st.state == COPY_UNDECIDED || st.state == COPY_COMMITTED)
+        return E_CONFLICT;
+    last.settled_ms = now_ms;
+    last.settled_wall_ms = wall_ms;
+    if (envelope_encoded_size(&last) == 0)
+        return E_PROTO;
+    err = spool_settled_add(t, e->id);
+    if (err == OK)
+        err = spool_remove(t, TABLE_MARK, &key);
+    if (err == OK || err == E_NOTFOUND)
+        err = spool_remove(t, TABLE_ABORTED, &key);
+    if (err == OK || err == E_NOTFOUND)
+        err = write_trace(t, &last);
+    if (err == OK)
+        *e = last;
+    return err;
+}
+
 /* --- Traces grow old --- */
 
 /* The first aging key at or behind *key; E_NOTFOUND: none. Verified: *good. */

@@ -6,8 +6,6 @@
 #include "proto/record.h"
 #include "spool/spool_internal.h"
 
-#define SMALL_RECORD_BYTES 128 /* what a mark or an interval counts in a batch */
-
 void spool_note(struct spool_txn *t, const char *op, int rc)
 {
     enum err e = spool_err_from_lmdb(rc);
@@ -56,6 +54,26 @@ enum err spool_remove(struct spool_txn *t, enum spool_table table, const struct 
 
     if (rc == MDB_NOTFOUND)
         return E_NOTFOUND;
+    spool_note(t, spool_table_name(table), rc);
+    return t->first_err;
+}
+
+enum err spool_seek(struct spool_txn *t, enum spool_table table, struct spool_key *key)
+{
+    MDB_val k = val_of_key(key), v;
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(t->mdb, t->spool->dbi[table], &cursor);
+
+    if (rc == 0) {
+        rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+        if (rc == 0) {
+            key->n = (uint8_t)(k.mv_size < KEY_BYTES_MAX ? k.mv_size : KEY_BYTES_MAX);
+            memcpy(key->b, k.mv_data, key->n);
+        }
+        mdb_cursor_close(cursor);
+    }
+    if (rc == 0 || rc == MDB_NOTFOUND)
+        return rc == 0 ? OK : E_NOTFOUND;
     spool_note(t, spool_table_name(table), rc);
     return t->first_err;
 }
@@ -167,6 +185,11 @@ uint64_t spool_next_body(struct spool *s)
     return atomic_fetch_add(&s->next_body, 1);
 }
 
+uint64_t spool_txn_next_body(struct spool_txn *t)
+{
+    return spool_next_body(t->spool);
+}
+
 /* The live message, when it is the one the envelope means. E_NOTFOUND: not live. */
 static enum err find_same(struct spool_txn *t, const struct envelope *e, struct msg_head *h)
 {
@@ -180,10 +203,11 @@ static enum err find_same(struct spool_txn *t, const struct envelope *e, struct 
     return E_CONFLICT;
 }
 
-static enum err store_msg(struct spool_txn *t, const struct envelope *e, size_t record_bytes)
+enum err spool_store_msg(struct spool_txn *t, const struct envelope *e, enum copy_state state,
+                         size_t record_bytes)
 {
     struct spool_key key = spool_key_mid(e->id);
-    struct msg_head h = {e->body_number, e->body_bytes, e->body_digest};
+    struct msg_head h = {e->body_number, e->body_bytes, e->body_digest, state};
     char *value = spool_reserve(t, TABLE_MSG, &key, MSG_HEAD_BYTES + record_bytes);
     size_t n;
 
@@ -196,12 +220,15 @@ static enum err store_msg(struct spool_txn *t, const struct envelope *e, size_t 
     return OK;
 }
 
-/* Whether a message may be put: OK, or the answer to the put. */
-static enum err may_put(struct spool_txn *t, const struct envelope *e, uint64_t new_bytes)
+/* Whether a message may be put: OK, or the answer to the put. *aborted: in the place of an
+ * abort. */
+static enum err may_put(struct spool_txn *t, const struct envelope *e,
+                        const struct spool_copy *c, bool *aborted)
 {
     struct msg_head h;
     enum err err;
 
+    *aborted = false;
     if (t->first_err != OK)
         return t->first_err;
     if (envelope_encoded_size(e) == 0)
@@ -212,10 +239,15 @@ static enum err may_put(struct spool_txn *t, const struct envelope *e, uint64_t 
     err = spool_stick(t, spool_settled_find(t->spool, t->mdb, e->id));
     if (err != E_NOTFOUND)
         return err == OK ? E_NOTFOUND : err;
-    return spool_room_for(t, new_bytes) ? OK : E_FULL;
+    err = spool_stick(t, spool_aborted_find(t->spool, t->mdb, e->id));
+    *aborted = err == OK;
+    if (err != E_NOTFOUND && (err != OK || !c->from_peer || c->state != COPY_COMMITTED))
+        return err == OK ? E_NOTFOUND : err;
+    return OK;
 }
 
-static enum err put_record(struct spool_txn *t, struct envelope *e, uint64_t body_number)
+static enum err put_record(struct spool_txn *t, struct envelope *e, uint64_t body_number,
+                           enum copy_state state)
 {
     enum err err;
     size_t record_bytes;
@@ -223,7 +255,7 @@ static enum err put_record(struct spool_txn *t, struct envelope *e, uint64_t bod
     e->body_number = body_number;
     record_bytes = envelope_encoded_size(e); /* the number is a part of it */
     ASSERT(record_bytes > 0);
-    err = store_msg(t, e, record_bytes);
+    err = spool_store_msg(t, e, state, record_bytes);
     if (err != OK)
         return err;
     t->messages_in++;
@@ -231,44 +263,115 @@ static enum err put_record(struct spool_txn *t, struct envelope *e, uint64_t bod
     return OK;
 }
 
-/* Whole pages, as the body takes them, and one for the record. */
-static uint64_t pages_bytes(uint64_t body_bytes)
+/* The body, and its number in e. */
+static enum err put_body(struct spool_txn *t, struct envelope *e, const struct spool_copy *c,
+                         uint64_t *number)
 {
-    return (chunk_count(body_bytes) + UINT64_C(1)) * PAGE_BYTES;
+    struct body_source from = {c->blocks, c->bytes};
+    uint64_t need = PAGE_BYTES;
+
+    *number = c->staged;
+    if (c->staged == 0) {
+        need = pages_bytes(e->body_bytes);
+        *number = spool_next_body(t->spool);
+    }
+    ASSERT(c->staged != 0 || e->body_bytes == body_source_bytes(&from));
+    if (!spool_room_for(t, need, c->from_peer))
+        return E_FULL;
+    return c->staged != 0 ? spool_body_complete(t, c->staged, e->body_bytes)
+                          : spool_body_write(t, *number, 0, &from);
+}
+
+enum err spool_put_copy(struct spool_txn *t, struct envelope *e, const struct spool_copy *c)
+{
+    struct spool_key key = spool_key_mid(e->id);
+    uint64_t number = 0;
+    bool aborted;
+    enum err err = may_put(t, e, c, &aborted);
+
+    ASSERT(c->state == COPY_UNDECIDED || c->state == COPY_COMMITTED);
+    if (err == OK)
+        err = put_body(t, e, c, &number);
+    if (err == OK && aborted)
+        err = spool_remove(t, TABLE_ABORTED, &key);
+    return err == OK ? put_record(t, e, number, c->state) : err;
 }
 
 enum err spool_put(struct spool_txn *t, struct envelope *e, const struct block_list *body)
 {
-    enum err err = may_put(t, e, pages_bytes(e->body_bytes));
-    uint64_t number;
-
-    ASSERT(e->body_bytes == body->bytes);
-    if (err != OK)
-        return err;
-    number = spool_next_body(t->spool);
-    err = spool_body_write(t, number, 0, body);
-    return err == OK ? put_record(t, e, number) : err;
+    return spool_put_copy(t, e, &(struct spool_copy){.state = COPY_COMMITTED, .blocks = body});
 }
 
 enum err spool_put_staged(struct spool_txn *t, struct envelope *e, uint64_t body_number)
 {
-    enum err err = may_put(t, e, PAGE_BYTES);
+    ASSERT(body_number != 0);
+    return spool_put_copy(t, e,
+                          &(struct spool_copy){.state = COPY_COMMITTED, .staged = body_number});
+}
+
+/* What can still be read of a damaged copy: its old body goes, where its record names it. */
+static enum err drop_damaged(struct spool_txn *t, struct mid id, uint64_t keep_number,
+                             enum copy_state *state)
+{
+    struct msg_head h;
+    enum err err = spool_stick(t, spool_fetch_msg(t->spool, t->mdb, id, &h, NULL));
+
+    t->messages_out++;
+    if (err == E_CORRUPT)
+        return OK;
+    if (err != OK)
+        return err;
+    if (h.state > *state)
+        *state = h.state;
+    t->bytes_out += h.bytes;
+    return h.number == keep_number ? OK : spool_body_remove(t, h.number, h.bytes);
+}
+
+enum err spool_replace(struct spool_txn *t, struct envelope *e, const struct spool_copy *c)
+{
+    struct spool_key key = spool_key_mid(e->id), found = key;
+    enum copy_state state = c->state;
+    uint64_t number = 0;
+    enum err err = t->first_err;
 
     if (err == OK)
-        err = spool_body_complete(t, body_number, e->body_bytes);
-    return err == OK ? put_record(t, e, body_number) : err;
+        err = spool_seek(t, TABLE_MSG, &found);
+    if (err != OK)
+        return err;
+    if (!str_eq(str_of_key(&found), str_of_key(&key)))
+        return E_NOTFOUND;
+    if (envelope_encoded_size(e) == 0)
+        return E_PROTO;
+    err = put_body(t, e, c, &number);
+    if (err == OK)
+        err = drop_damaged(t, e->id, number, &state);
+    return err == OK ? put_record(t, e, number, state) : err;
+}
+
+static enum err stage(struct spool_txn *t, uint64_t body_number, uint64_t offset,
+                      const struct body_source *from, bool from_peer)
+{
+    uint64_t bytes = body_source_bytes(from);
+
+    if (t->first_err != OK)
+        return t->first_err;
+    if (offset > LIMIT_BODY_BYTES || bytes > LIMIT_BODY_BYTES - offset)
+        return E_PROTO;
+    if (!spool_room_for(t, pages_bytes(bytes), from_peer))
+        return E_FULL;
+    return spool_body_write(t, body_number, offset, from);
 }
 
 enum err spool_stage(struct spool_txn *t, uint64_t body_number, uint64_t offset,
                      const struct block_list *piece)
 {
-    if (t->first_err != OK)
-        return t->first_err;
-    if (offset > LIMIT_BODY_BYTES || piece->bytes > LIMIT_BODY_BYTES - offset)
-        return E_PROTO;
-    if (!spool_room_for(t, pages_bytes(piece->bytes)))
-        return E_FULL;
-    return spool_body_write(t, body_number, offset, piece);
+    return stage(t, body_number, offset, &(struct body_source){.blocks = piece}, false);
+}
+
+enum err spool_stage_copy(struct spool_txn *t, uint64_t body_number, uint64_t offset,
+                          struct str piece)
+{
+    return stage(t, body_number, offset, &(struct body_source){.bytes = piece}, true);
 }
 
 enum err spool_unstage(struct spool_txn *t, uint64_t body_number)
@@ -308,15 +411,13 @@ enum err spool_update(struct spool_txn *t, const struct envelope *e)
     err = find_same(t, e, &h);
     if (err == OK && h.number != e->body_number)
         err = E_CONFLICT;
-    return err == OK ? store_msg(t, e, record_bytes) : err;
+    return err == OK ? spool_store_msg(t, e, h.state, record_bytes) : err;
 }
 
 enum err spool_dot(struct spool_txn *t, struct mid id, uint64_t slot_epoch)
 {
-    struct spool_key key = spool_key_mid(id);
-    char data[MARK_DATA_BYTES];
+    struct spool_mark old, mark = {slot_epoch, mid_site(id), 0};
     struct msg_head h;
-    struct str old;
     enum err e;
 
     if (t->first_err != OK)
@@ -324,13 +425,12 @@ enum err spool_dot(struct spool_txn *t, struct mid id, uint64_t slot_epoch)
     e = spool_stick(t, spool_fetch_msg(t->spool, t->mdb, id, &h, NULL));
     if (e != OK)
         return e;
-    e = spool_stick(t, spool_fetch(t->spool, t->mdb, TABLE_MARK, &key, &old));
+    e = spool_mark_get(t, id, &old);
     if (e != OK && e != E_NOTFOUND)
         return e;
-    if (e == OK && (old.n != MARK_DATA_BYTES || get_be(old.p, MARK_DATA_BYTES) > slot_epoch))
+    if (e == OK && old.slot_epoch > slot_epoch)
         return E_CONFLICT;
-    put_be(data, MARK_DATA_BYTES, slot_epoch);
-    return spool_store(t, TABLE_MARK, &key, (struct str){data, sizeof data});
+    return spool_mark(t, id, &mark);
 }
 
 enum err spool_closed(struct spool_txn *t, struct mid id)

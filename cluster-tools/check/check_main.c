@@ -69,10 +69,12 @@ static void print_summary(const struct options *o, const struct spool_check_summ
     } rows[] = {
         {"messages", s->messages},     {"body_bytes", s->body_bytes},
         {"chunks", s->chunks},         {"orphan_chunks", s->orphan_chunks},
-        {"marks", s->marks},           {"intervals", s->intervals},
-        {"traces", s->traces},         {"agings", s->agings},
-        {"file_pages", s->file_pages}, {"used_pages", s->used_pages},
-        {"free_pages", s->free_pages}, {"findings", s->findings},
+        {"undecided", s->undecided},   {"aborted", s->aborted},
+        {"sessions", s->sessions},     {"marks", s->marks},
+        {"intervals", s->intervals},   {"traces", s->traces},
+        {"agings", s->agings},         {"file_pages", s->file_pages},
+        {"used_pages", s->used_pages}, {"free_pages", s->free_pages},
+        {"findings", s->findings},
     };
     json_t *obj = json_object();
 
