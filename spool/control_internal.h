@@ -98,6 +98,7 @@ struct view {
 
 /* Errors stick to the transaction; control_judge_sessions() fills in may_hold. */
 void control_load_view(struct view *v, struct ctlkv_txn *t);
+void control_load_people(struct view *v, struct ctlkv_txn *t); /* members, sessions alone */
 void control_judge_sessions(struct view *v);
 /* Live, and of a node that is filled; whether it drains set aside. */
 bool control_is_able(struct view *v, const struct session *s);

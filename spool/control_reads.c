@@ -54,7 +54,7 @@ enum err control_member_get(struct control *c, uint16_t site, struct member *out
 }
 
 /* Into memory of its own: it is larger than what belongs on a stack. */
-static enum err read_view(struct control *c, struct arena *a, struct view **out,
+static enum err read_view(struct control *c, struct arena *a, bool slots, struct view **out,
                           uint64_t *applied)
 {
     struct ctlkv_txn t;
@@ -65,7 +65,10 @@ static enum err read_view(struct control *c, struct arena *a, struct view **out,
     if (*out == NULL)
         return E_FULL;
     ctlkv_begin(&t, &c->kv, false);
-    control_load_view(*out, &t);
+    if (slots)
+        control_load_view(*out, &t);
+    else
+        control_load_people(*out, &t);
     e = t.first_err;
     if (e == OK)
         e = control_get_meta_u64(&t, KEY_APPLIED, applied);
@@ -92,7 +95,7 @@ enum err control_members(struct control *c, struct control_members *out)
     struct arena a;
     struct view *v;
     uint64_t applied = 0;
-    enum err e = read_view(c, &a, &v, &applied);
+    enum err e = read_view(c, &a, false, &v, &applied);
 
     *out = (struct control_members){.applied = applied};
     if (e == OK)
@@ -106,7 +109,7 @@ enum err control_sessions(struct control *c, struct session out[LIMIT_SITES], ui
     struct arena a;
     struct view *v;
     uint64_t applied;
-    enum err e = read_view(c, &a, &v, &applied);
+    enum err e = read_view(c, &a, false, &v, &applied);
 
     *count = 0;
     if (e == OK)
@@ -119,7 +122,7 @@ enum err control_cluster(struct control *c, struct control_cluster *out)
 {
     struct arena a;
     struct view *v;
-    enum err e = read_view(c, &a, &v, &out->applied);
+    enum err e = read_view(c, &a, true, &v, &out->applied);
 
     out->member_count = out->session_count = 0;
     if (e == OK) {

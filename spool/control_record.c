@@ -270,14 +270,18 @@ static void load_sessions(struct view *v)
     }
 }
 
-/* Errors stick to the transaction. */
-void control_load_view(struct view *v, struct ctlkv_txn *t)
+void control_load_people(struct view *v, struct ctlkv_txn *t)
 {
     v->txn = t;
-    memset(v->load, 0, sizeof v->load);
     load_members(v);
     load_sessions(v);
     control_judge_sessions(v);
+}
+
+void control_load_view(struct view *v, struct ctlkv_txn *t)
+{
+    control_load_people(v, t);
+    memset(v->load, 0, sizeof v->load);
     for (uint32_t i = 0; i < CONTROL_SLOTS && t->first_err == OK; i++) {
         struct session *s;
 

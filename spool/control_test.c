@@ -129,6 +129,21 @@ static struct command done(uint64_t index)
     return (struct command){.kind = COMMAND_OPERATE_DONE, .operate_done.index = index};
 }
 
+static struct command member(uint16_t site, uint64_t incarnation)
+{
+    return (struct command){.kind = COMMAND_MEMBER_ADD,
+                            .member_add = {.site = site,
+                                           .incarnation = incarnation,
+                                           .key = {(uint8_t)site},
+                                           .control = STR("a.example:7301"),
+                                           .data = STR("a.example:7302")}};
+}
+
+static struct command placing(const char *name, uint16_t site, uint64_t epoch)
+{
+    return (struct command){.kind = COMMAND_PLACE, .place = {str_of(name), site, epoch}};
+}
+
 /* --- domains --- */
 
 /* One line is one entry, numbered from 1; `err` what becomes of it. */
@@ -439,7 +454,14 @@ static struct command any_command(struct prng *r)
     const char *name = names[prng_below(r, 3)];
     uint64_t old = prng_below(r, next_index + 1) + 1;
 
-    switch (prng_below(r, 9)) {
+    switch (prng_below(r, 12)) {
+    case 9:
+        return member((uint16_t)(1 + prng_below(r, 3)), prng_below(r, 8) == 0 ? 5 : 0);
+    case 10:
+        return (struct command){.kind = COMMAND_SESSION_END,
+                                .session_end = {(uint16_t)(1 + prng_below(r, 3)), old, 0}};
+    case 11:
+        return placing(name, (uint16_t)prng_below(r, 3), old);
     case 0:
         return session((uint16_t)(1 + prng_below(r, 3)));
     case 1:
@@ -579,11 +601,18 @@ static const struct {
     const char *table;
     MDB_val key;
 } kinds[] = {
-    {"domain", {9, "a.example"}}, {"plan", {4, "gold"}},
-    {"setting", {4, "name"}},     {"session", {2, "\0\1"}},
-    {"slot", {1, "\7"}},          {"operation", {8, "\0\0\0\0\0\0\0\5"}},
-    {"meta", {5, "clock"}},       {"meta", {7, "applied"}},
-    {"meta", {2, "id"}},          {"meta", {6, "format"}},
+    {"domain", {9, "a.example"}},
+    {"plan", {4, "gold"}},
+    {"setting", {4, "name"}},
+    {"session", {2, "\0\1"}},
+    {"slot", {1, "\7"}},
+    {"operation", {8, "\0\0\0\0\0\0\0\5"}},
+    {"member", {10, "\0\1\0\0\0\0\0\0\0\5"}},
+    {"placement", {9, "a.example"}},
+    {"meta", {5, "clock"}},
+    {"meta", {7, "applied"}},
+    {"meta", {2, "id"}},
+    {"meta", {6, "format"}},
 };
 
 /* flip: one bit at `at`. Else the record is copied to the key `to`. */
@@ -619,6 +648,8 @@ static void fill(void)
     ck_assert_int_eq(apply(put(DOMAIN_ADD, "a.example", "gold", 0)).err, OK);
     ck_assert_int_eq(apply(setting("name", "value")).err, OK);
     ck_assert_int_eq(apply(operate("a.example")).err, OK); /* 5 */
+    ck_assert_int_eq(apply(member(1, 5)).err, OK);
+    ck_assert_int_eq(apply(placing("a.example", 1, 1)).err, OK);
     control_close(&c);
 }
 
@@ -631,7 +662,9 @@ static enum err read_kind(size_t kind)
     struct session se;
     struct slot sl;
     struct operation o;
-    uint64_t ms;
+    struct member m;
+    uint16_t site;
+    uint64_t ms, epoch;
 
     switch (kind) {
     case 0:
@@ -646,6 +679,10 @@ static enum err read_kind(size_t kind)
         return control_slot(c, 7, &sl);
     case 5:
         return control_operation_next(c, 0, &arena, &o);
+    case 6:
+        return control_member_get(c, 1, &m);
+    case 7:
+        return control_holder(c, STR("a.example"), &site, &epoch);
     default:
         return control_cluster_ms(c, &ms);
     }
@@ -658,7 +695,7 @@ START_TEST(a_flipped_bit_in_any_record_is_noticed_and_never_used)
 
     fill();
     damage(kind, places[_i % 4], NULL);
-    if (kind >= 7) {
+    if (kind >= 9) {
         ck_assert_int_eq(open_at(0, MAP, false, &c), E_CORRUPT);
         return;
     }
