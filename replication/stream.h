@@ -41,10 +41,12 @@ void stream_out_reset(struct stream_out *s,
 MUST_CHECK enum err stream_push(struct stream_out *s, const struct stream_item *item,
                                 bool feed);
 /* The next frame to send now, as records with their first seq; false: nothing. The records are
- * borrowed until the next call. Fills stream, seq, acked, records, record_count of *f. */
+ * borrowed until the next call. A frame without records tells only `acked`, so that the peer
+ * may forget refusals. Fills stream, seq, acked, records, record_count of *f. */
 bool stream_next(struct stream_out *s, uint64_t now, struct frame *f);
-/* An ACK came. Calls done() for each record that it settles, in order. False: malformed (acks
- * what was never sent): the peer is broken. */
+/* An ACK came. Calls done() for each record that it settles, in order; done() may push, and may
+ * reset the stream (the rest of the ack is dropped then). False: malformed (acks what was never
+ * sent): the peer is broken. */
 bool stream_acked(struct stream_out *s, const struct frame *ack, uint64_t now,
                   void (*done)(void *ctx, const struct stream_item *i,
                                const struct copy_answer *a, uint64_t took_ms),
@@ -65,7 +67,7 @@ void stream_in_reset(struct stream_in *s);
  * is due all the same). */
 uint32_t stream_in_take(struct stream_in *s, const struct frame *f, uint32_t *from);
 /* The record with that seq was executed and its commit is durable (or it was refused). In any
- * order; acknowledged in order. */
+ * order; acknowledged in order. Not what was taken before a reset. */
 void stream_in_done(struct stream_in *s, uint64_t seq, const struct copy_answer *a);
 /* An ack is due: fills stream, upto, refusals of *f (borrowed until the next call). */
 bool stream_in_ack(struct stream_in *s, struct frame *f);
