@@ -335,13 +335,44 @@ END_TEST
 
 START_TEST(more_refusals_than_an_ack_holds_all_come_without_a_resend)
 {
-    for (int i = 0; i < 10000; i++) {
+    static uint64_t taken[LIMIT_FRAME_RECORDS];
+    struct frame f = {0}, ack = {0};
+    uint64_t seq;
+    int rounds = 0;
+
+    for (int i = 0; i < 5000; i++) {
         push(false);
         w.answer[i] = COPY_EPOCH;
     }
-    ck_assert_uint_eq(exchange(), 10000);
-    ck_assert_uint_eq(stream_out_bytes(w.out), 0);
+    while (stream_next(w.out, w.now, &f))
+        take(&f, taken, &seq);
+    for (uint64_t i = 0; i < 5000; i++)
+        finish(i + 1, i);
+    while (stream_in_ack(w.in, &ack)) {
+        ck_assert_uint_le(ack.refusal_count, LIMIT_FRAME_REFUSALS);
+        ck_assert(stream_acked(w.out, &ack, w.now, on_done, NULL));
+        while (stream_next(w.out, w.now, &f))
+            ck_assert_uint_eq(take(&f, taken, &seq), 0);
+        rounds++;
+    }
+    ck_assert_int_eq(rounds, 5);
+    ck_assert_uint_eq(w.last_told, 4999);
     ck_assert_uint_eq(stream_in_pending(w.in), 0);
+}
+END_TEST
+
+START_TEST(a_peer_that_claims_answers_it_cannot_have_gets_them_all_the_same)
+{
+    static const struct copy_record r[3];
+    const struct copy_answer no = {.code = COPY_LAG};
+    struct frame ack = {0}, f = {.seq = 1, .records = r, .record_count = 1};
+    uint32_t from;
+
+    ck_assert_uint_eq(stream_in_take(w.in, &f, &from), 1);
+    stream_in_done(w.in, 1, &no);
+    f = (struct frame){.seq = 2, .records = r, .record_count = 1, .acked = 2};
+    ck_assert_uint_eq(stream_in_take(w.in, &f, &from), 1);
+    ck_assert(stream_in_ack(w.in, &ack) && ack.refusal_count == 1);
 }
 END_TEST
 
@@ -429,6 +460,30 @@ START_TEST(a_new_link_starts_at_one_and_all_that_waited_is_handed_back)
     ck_assert(stream_next(w.out, 0, &f));
     ck_assert(f.seq == 1 && f.acked == 0);
     ck_assert_uint_eq(take(&f, taken, &seq), 1);
+}
+END_TEST
+
+static void reset_from_done(void *ctx, const struct stream_item *i, const struct copy_answer *a,
+                            uint64_t took_ms)
+{
+    (void)a;
+    (void)took_ms;
+    w.told[i->cookie]++;
+    stream_out_reset(ctx, on_lost, NULL);
+    push(false);
+}
+
+START_TEST(an_answer_may_end_the_link)
+{
+    struct frame ack = {.upto = 2};
+
+    push(false);
+    push(false);
+    push(false);
+    send_in_vain();
+    ck_assert(stream_acked(w.out, &ack, 0, reset_from_done, w.out));
+    ck_assert(w.told[0] == 1 && w.lost[1] == 1 && w.lost[2] == 1 && w.told[1] == 0);
+    ck_assert_uint_eq(send_in_vain(), 1);
 }
 END_TEST
 
@@ -603,11 +658,13 @@ int main(void)
     tcase_add_test(tc, a_queue_over_its_limit_refuses);
     tcase_add_test(tc, refusals_are_repeated_until_the_sender_says_that_it_has_seen_them);
     tcase_add_test(tc, more_refusals_than_an_ack_holds_all_come_without_a_resend);
+    tcase_add_test(tc, a_peer_that_claims_answers_it_cannot_have_gets_them_all_the_same);
     tcase_add_test(tc, a_gap_is_not_taken_and_a_known_record_is_acknowledged_again);
     tcase_add_test(tc, a_peer_that_acknowledges_what_was_not_sent_is_broken);
     tcase_add_test(tc, a_receiver_takes_only_so_much_that_is_not_done);
     tcase_add_test(tc, a_new_link_starts_at_one_and_all_that_waited_is_handed_back);
     tcase_add_test(tc, an_answer_may_lead_to_the_next_record);
+    tcase_add_test(tc, an_answer_may_end_the_link);
     tcase_add_loop_test(
         tc, over_random_runs_each_record_is_executed_once_and_answered_or_handed_back, 0, 30);
     suite_add_tcase(suite, tc);
