@@ -277,6 +277,8 @@ static void fly(unsigned from, unsigned to, int plane, uint64_t incarnation, str
     *f = (struct frame_in_flight){from, to, plane, incarnation, bytes.n};
     if (bytes.n > 0)
         memcpy(f->bytes, bytes.p, bytes.n);
+    if (bytes.n > 0 && world_chance(l->corrupt_pm))
+        f->bytes[world_below(bytes.n)] ^= (char)(1 << world_below(8));
     if (l->clogged_until_us > w.now_us)
         at = l->clogged_until_us + world_delay(from, to);
     world_at(at, arrive, f);

@@ -72,7 +72,7 @@ void world_note(const char *text);
 /* --- The network between nodes --- */
 struct world_link { /* one direction */
     bool cut;
-    uint32_t loss_pm, double_pm; /* per mille */
+    uint32_t loss_pm, double_pm, corrupt_pm; /* per mille */
     uint32_t delay_min_us, delay_max_us;
     uint32_t tail_pm; /* so many take up to ten times as long */
     uint64_t clogged_until_us;

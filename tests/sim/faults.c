@@ -1,0 +1,447 @@
+#include "tests/sim/faults.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "tests/sim/sim.h"
+
+enum kind {
+    F_POWER,
+    F_POWER_IN_COMMIT,
+    F_KILL,
+    F_PAUSE,
+    F_LONG_PAUSE,
+    F_ONE_WAY,
+    F_ISOLATE,
+    F_LOSSY,
+    F_CLOG,
+    F_SLOW_DISK,
+    F_EIO,
+    F_FULL,
+    F_WIPE,
+    F_PRIMARY,
+    F_CLOCK_STEP,
+    F_BIT_ROT,
+    F_POWER_ALL,
+    F_KINDS
+};
+
+static const struct {
+    const char *name;
+    unsigned weight;
+} kinds[F_KINDS] = {
+    [F_POWER] = {"power cut", 8},
+    [F_POWER_IN_COMMIT] = {"power cut in a commit", 10},
+    [F_KILL] = {"process killed", 8},
+    [F_PAUSE] = {"process frozen", 8},
+    [F_LONG_PAUSE] = {"frozen for a quarter of an hour", 1},
+    [F_ONE_WAY] = {"one-way cut", 8},
+    [F_ISOLATE] = {"node cut off", 8},
+    [F_LOSSY] = {"frames lost, doubled, reordered", 8},
+    [F_CLOG] = {"link clogged", 5},
+    [F_SLOW_DISK] = {"slow disk", 6},
+    [F_EIO] = {"I/O error", 3},
+    [F_FULL] = {"disk full", 3},
+    [F_WIPE] = {"disk lost, node added anew", 5},
+    [F_PRIMARY] = {"primary misbehaves", 20},
+    [F_CLOCK_STEP] = {"wall clock steps by days", 3},
+    [F_BIT_ROT] = {"a bit flips on a disk", 4},
+    [F_POWER_ALL] = {"power cut everywhere", 2},
+};
+
+static struct {
+    bool on;
+    uint64_t until_us, well_since_us;
+    uint32_t only;
+    struct world_link calm;
+    uint64_t sync_min_us, sync_max_us;
+    uint64_t counts[F_KINDS];
+    uint64_t generation; /* ends of faults of an earlier time do nothing */
+} f;
+
+_Static_assert(SIM_FAULTS == F_KINDS, "faults.h");
+
+const char *fault_name(unsigned kind)
+{
+    return kinds[kind].name;
+}
+
+uint64_t faults_count(unsigned kind)
+{
+    return f.counts[kind];
+}
+
+/* --- Calm --- */
+
+static void calm_link(unsigned a, unsigned b)
+{
+    *world_link(a, b) = f.calm;
+}
+
+static void calm_disk(struct node *n)
+{
+    struct disk_faults calm = {.sync_min_us = f.sync_min_us, .sync_max_us = f.sync_max_us};
+
+    *disk_faults(n->spool_disk) = calm;
+    *disk_faults(n->ctl_disk) = calm;
+}
+
+void faults_weather(void)
+{
+    static const uint64_t delays_ms[] = {1, 2, 10, 40};
+    uint64_t ms = delays_ms[world_below(4)];
+
+    f.calm = (struct world_link){.delay_min_us = (uint32_t)(ms * MS),
+                                 .delay_max_us = (uint32_t)(2 * ms * MS),
+                                 .tail_pm = 10};
+    f.sync_min_us = world_between(100, 1000);
+    f.sync_max_us = f.sync_min_us * world_between(2, 6);
+    for (unsigned a = 0; a < WORLD_NODES; a++) {
+        for (unsigned b = 0; b < WORLD_NODES; b++)
+            calm_link(a, b);
+        calm_disk(sim_node(a));
+    }
+}
+
+/* --- One fault, and its end --- */
+
+struct ending {
+    enum kind kind;
+    unsigned a, b;
+    uint64_t generation;
+};
+
+static bool all_well(void)
+{
+    struct member m;
+
+    for (unsigned i = 0; i < WORLD_NODES; i++) {
+        struct node *n = sim_node(i);
+
+        if (!n->up || n->paused || n->ending || n->session == 0 ||
+            control_member_get(n->control, n->site, &m) != OK || !m.filled)
+            return false;
+        for (unsigned k = 0; k < WORLD_NODES; k++)
+            if (k != i && world_link(i, k)->cut)
+                return false;
+    }
+    return true;
+}
+
+bool faults_all_well(void)
+{
+    return all_well();
+}
+
+static void watch(void *arg)
+{
+    (void)arg;
+    if (!all_well())
+        f.well_since_us = NEVER;
+    else if (f.well_since_us == NEVER)
+        f.well_since_us = world_now();
+    world_at(world_now() + SECOND, watch, NULL);
+}
+
+static void revive(struct node *n)
+{
+    node_resume(n);
+    if (n->up || !log_join(n))
+        return;
+    calm_disk(n);
+    node_start(n);
+}
+
+static void keep_alive(void *arg)
+{
+    struct node *n = arg;
+
+    if (!n->up)
+        revive(n);
+}
+
+static void end_fault(void *arg)
+{
+    struct ending e = *(struct ending *)arg;
+    struct node *n = sim_node(e.a);
+
+    free(arg);
+    if (e.generation != f.generation)
+        return;
+    switch (e.kind) {
+    case F_ONE_WAY:
+    case F_LOSSY:
+    case F_CLOG:
+        calm_link(e.a, e.b);
+        break;
+    case F_ISOLATE:
+        for (unsigned i = 0; i < WORLD_NODES; i++) {
+            calm_link(e.a, i);
+            calm_link(i, e.a);
+        }
+        break;
+    case F_SLOW_DISK:
+    case F_EIO:
+    case F_FULL:
+        calm_disk(n);
+        break;
+    case F_PRIMARY:
+        primary_set(e.a, PRIMARY_UP);
+        break;
+    case F_POWER_ALL:
+        for (unsigned i = 0; i < WORLD_NODES; i++)
+            revive(sim_node(i));
+        break;
+    default:
+        revive(n);
+        break;
+    }
+}
+
+static void end_in(enum kind kind, unsigned a, unsigned b, uint64_t us)
+{
+    struct ending *e = malloc(sizeof *e);
+
+    ASSERT(e != NULL);
+    *e = (struct ending){kind, a, b, f.generation};
+    world_at(world_now() + us, end_fault, e);
+}
+
+/* Waits for a commit to be under way. */
+static void cut_in_commit(void *arg)
+{
+    struct node *n = arg;
+
+    if (!n->up || n->paused)
+        return;
+    if (n->writer.busy)
+        node_crash(n, true);
+    else
+        world_at(world_now() + world_between(50, 900), cut_in_commit, n);
+}
+
+static void rot(struct node *n)
+{
+    char text[32];
+    uint64_t offered = check_counts()->offered;
+
+    for (int i = 0; i < 20 && offered > 0; i++) {
+        snprintf(text, sizeof text, "X-Sim-Key: %08u",
+                 (unsigned)(offered - 1 - world_below(offered < 50 ? offered : 50)));
+        if (!disk_flip(n->spool_disk, text, 19))
+            continue;
+        trace("node %u: a bit of %s flips", n->index, text);
+        sim_counts()->flips++;
+        return;
+    }
+}
+
+static void links_of(enum kind k, unsigned a, unsigned b)
+{
+    struct world_link *l = world_link(a, b);
+
+    if (k == F_LOSSY) {
+        l->loss_pm = (uint32_t)world_between(20, 300);
+        l->double_pm = (uint32_t)world_between(0, 300);
+        l->delay_max_us = l->delay_min_us + (uint32_t)(world_between(5, 80) * MS);
+        l->tail_pm = 100;
+        l->corrupt_pm = (uint32_t)world_below(20);
+        end_in(k, a, b, world_between(2, 30) * SECOND);
+    } else if (k == F_CLOG) {
+        l->clogged_until_us = world_now() + world_between(1, 12) * SECOND;
+    } else {
+        l->cut = true;
+        sim_counts()->cuts++;
+        end_in(k, a, b, world_between(1, 40) * SECOND);
+    }
+}
+
+static void isolate(unsigned a)
+{
+    sim_counts()->cuts++;
+    for (unsigned i = 0; i < WORLD_NODES; i++)
+        if (i != a)
+            world_link(a, i)->cut = world_link(i, a)->cut = true;
+    end_in(F_ISOLATE, a, 0, world_between(1, 60) * SECOND);
+}
+
+static void disks_of(enum kind k, struct node *n)
+{
+    struct disk_faults *d = disk_faults(world_chance(700) ? n->spool_disk : n->ctl_disk);
+
+    if (k == F_SLOW_DISK) {
+        d->sync_min_us = world_between(20, 200) * MS;
+        d->sync_max_us = d->sync_min_us * 3;
+        d->stall_pm = 20;
+        d->stall_us = 4 * SECOND;
+        end_in(k, n->index, 0, world_between(3, 30) * SECOND);
+    } else if (k == F_EIO) {
+        d->eio = true;
+        end_in(k, n->index, 0, world_between(1, 5) * SECOND);
+    } else {
+        disk_faults(n->spool_disk)->full = true;
+        sim_counts()->full_disks++;
+        end_in(k, n->index, 0, world_between(2, 20) * SECOND);
+    }
+}
+
+/* Only when the disk lost before is replaced in full, and nothing else is wrong: two lost disks
+ * are more than the promise covers. */
+static bool may_wipe(void)
+{
+    return f.well_since_us != NEVER && world_now() > f.well_since_us + 20 * SECOND;
+}
+
+static void strike(enum kind k)
+{
+    unsigned a = (unsigned)world_below(WORLD_NODES);
+    unsigned b = (a + 1 + (unsigned)world_below(WORLD_NODES - 1)) % WORLD_NODES;
+    struct node *n = sim_node(a);
+
+    if (k == F_WIPE && !may_wipe())
+        return;
+    f.counts[k]++;
+    trace("fault: %s (%u %u)", kinds[k].name, a, b);
+    switch (k) {
+    case F_POWER:
+        node_crash(n, true);
+        end_in(k, a, b, world_between(100, 25000) * MS);
+        break;
+    case F_POWER_IN_COMMIT:
+        cut_in_commit(n);
+        end_in(k, a, b, world_between(2000, 20000) * MS);
+        break;
+    case F_KILL:
+        node_crash(n, false);
+        end_in(k, a, b, world_between(100, 15000) * MS);
+        break;
+    case F_PAUSE:
+        node_pause(n);
+        end_in(k, a, b, world_between(300, 30000) * MS);
+        break;
+    case F_LONG_PAUSE:
+        node_pause(n);
+        end_in(k, a, b, world_between(10, 16) * MINUTE);
+        break;
+    case F_ONE_WAY:
+    case F_LOSSY:
+    case F_CLOG:
+        links_of(k, a, b);
+        break;
+    case F_ISOLATE:
+        isolate(a);
+        break;
+    case F_SLOW_DISK:
+    case F_EIO:
+    case F_FULL:
+        disks_of(k, n);
+        break;
+    case F_WIPE:
+        node_wipe(n);
+        end_in(k, a, b, world_between(1, 20) * SECOND);
+        break;
+    case F_PRIMARY:
+        a = (unsigned)world_below(SIM_DOMAINS);
+        primary_set(a, (enum primary_temper)(1 + world_below(PRIMARY_TEMPERS - 1)));
+        end_in(k, a, b, world_between(2, 40) * SECOND);
+        break;
+    case F_CLOCK_STEP:
+        n->clock.wall_ms = (int64_t)world_below(28 * 86400000ULL) - 14 * 86400000LL;
+        break;
+    case F_BIT_ROT:
+        if (n->up)
+            rot(n);
+        break;
+    case F_POWER_ALL:
+        for (unsigned i = 0; i < WORLD_NODES; i++)
+            node_crash(sim_node(i), true);
+        end_in(k, a, b, world_between(1, 10) * SECOND);
+        break;
+    case F_KINDS:
+        break;
+    }
+}
+
+static void next_fault(void *arg)
+{
+    unsigned sum = 0, at;
+    uint64_t generation = (uint64_t)(uintptr_t)arg;
+
+    if (!f.on || generation != f.generation || world_now() >= f.until_us)
+        return;
+    for (unsigned k = 0; k < F_KINDS; k++)
+        sum += f.only >> k & 1 ? kinds[k].weight : 0;
+    at = (unsigned)world_below(sum);
+    for (unsigned k = 0; k < F_KINDS; k++) {
+        unsigned weight = f.only >> k & 1 ? kinds[k].weight : 0;
+
+        if (at < weight) {
+            strike((enum kind)k);
+            break;
+        }
+        at -= weight;
+    }
+    world_at(world_now() + world_between(200, 9000) * MS, next_fault, arg);
+}
+
+void faults_begin(uint64_t until_us, uint32_t only)
+{
+    if (f.generation == 0)
+        world_at(world_now(), watch, NULL);
+    f.on = true;
+    f.until_us = until_us;
+    f.only = only & ((1u << F_KINDS) - 1);
+    f.generation++;
+    f.well_since_us = NEVER;
+    if (f.only != 0)
+        world_at(world_now() + 5 * SECOND, next_fault, (void *)(uintptr_t)f.generation);
+}
+
+static void heal(void *arg)
+{
+    bool all = true;
+
+    (void)arg;
+    for (unsigned i = 0; i < WORLD_NODES; i++) {
+        revive(sim_node(i));
+        all &= sim_node(i)->up;
+    }
+    if (!f.on)
+        world_at(world_now() + SECOND, heal, NULL);
+}
+
+void faults_end(void)
+{
+    f.on = false;
+    f.generation++;
+    for (unsigned a = 0; a < WORLD_NODES; a++) {
+        for (unsigned b = 0; b < WORLD_NODES; b++)
+            calm_link(a, b);
+        calm_disk(sim_node(a));
+    }
+    for (unsigned i = 0; i < SIM_DOMAINS; i++)
+        primary_set(i, PRIMARY_UP);
+    heal(NULL);
+}
+
+void faults_rest(uint64_t us)
+{
+    bool power = world_chance(500);
+
+    sim_counts()->rests++;
+    sim_counts()->rest_us += us;
+    trace("all machines rest for %llu s, %s", (unsigned long long)(us / SECOND),
+          power ? "without power" : "suspended");
+    for (unsigned i = 0; i < WORLD_NODES; i++) {
+        if (power)
+            node_crash(sim_node(i), true);
+        else
+            node_pause(sim_node(i));
+    }
+    world_skip(world_now() + us);
+    for (unsigned i = 0; i < WORLD_NODES; i++)
+        world_at(world_now() + world_between(0, 20) * SECOND, keep_alive, sim_node(i));
+    for (unsigned i = 0; i < WORLD_NODES; i++)
+        node_resume(sim_node(i));
+}

@@ -1,0 +1,21 @@
+/* faults: what goes wrong in a simulated cluster, when, and when it is over. All by chance out
+ * of the seed. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SIM_FAULTS 17
+const char *fault_name(unsigned kind);
+
+/* The weather of this run: delays, disks. */
+void faults_weather(void);
+/* From now on something goes wrong every few seconds, until `until_us`. `only`: a bit for each
+ * kind that may happen. */
+void faults_begin(uint64_t until_us, uint32_t only);
+/* Everything is well again, and stays so: links, disks, primaries; all nodes run. */
+void faults_end(void);
+bool faults_all_well(void); /* all nodes are up, members, and filled */
+/* All machines stop for that long: power is off everywhere, or they are suspended. */
+void faults_rest(uint64_t us);
+uint64_t faults_count(unsigned kind);

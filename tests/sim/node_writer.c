@@ -1,0 +1,177 @@
+/* The writer thread: natural group commit. What it wrote takes virtual time to become durable;
+ * answers go out after that, or never, when the power is cut before. */
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "proto/record.h"
+#include "tests/sim/sim.h"
+
+#define TURN_US 100 /* work of a turn besides the disk */
+
+void writer_init(struct node *n)
+{
+    n->writer = (struct writer_state){0};
+    n->writer.last = &n->writer.first;
+}
+
+struct write_request *write_request_new(enum write_kind kind)
+{
+    struct write_request *r = calloc(1, sizeof *r);
+
+    ASSERT(r != NULL);
+    r->kind = kind;
+    arena_init(&r->arena, 4 * RECORD_ARENA_BYTES);
+    return r;
+}
+
+void write_request_free(struct write_request *r)
+{
+    arena_reset(&r->arena);
+    blob_release(&r->bytes);
+    free(r);
+}
+
+static enum err put(struct node *n, struct spool_txn *t, struct write_request *r)
+{
+    struct spool_copy c = {.state = COPY_UNDECIDED, .staged = r->body_number, .bytes = r->body};
+    enum err e = spool_put_copy(t, r->env, &c), gone;
+
+    (void)n;
+    if (e == OK)
+        return OK;
+    gone = spool_abort_id(t, r->env->id);
+    return gone == E_IO ? E_IO : e;
+}
+
+static enum err run(struct node *n, struct spool_txn *t, struct write_request *r)
+{
+    enum err e;
+
+    switch (r->kind) {
+    case WRITE_PUT:
+        return put(n, t, r);
+    case WRITE_STAGE:
+        return spool_stage_copy(t, r->body_number, r->offset, r->body);
+    case WRITE_COPY:
+        copy_store_apply(&n->store, t, r->op);
+        return OK;
+    case WRITE_MEMBER:
+        e = spool_member_begin(t, r->incarnation, r->incarnation, r->filled);
+        return e == E_EXISTS ? OK : e;
+    case WRITE_LINK:
+        copy_store_link_new(&n->store, t, r->site);
+        return OK;
+    case WRITE_AGE:
+        copy_store_age(&n->store, t, node_ms(n));
+        return OK;
+    }
+    return E_PROTO;
+}
+
+/* --- What the oracle is told once it is durable --- */
+
+static void tell_outcome(struct node *n, const struct copy_op *op)
+{
+    struct arena a;
+    struct envelope e;
+
+    arena_init(&a, 4 * RECORD_ARENA_BYTES);
+    if (envelope_decode(op->record.envelope, &a, &e) == OK)
+        check_outcome(&e, n->index);
+    arena_reset(&a);
+}
+
+static void tell(struct node *n, const struct write_request *r)
+{
+    const struct copy_op *op = r->op;
+
+    if (r->kind == WRITE_PUT && r->err == OK)
+        check_stored(r->env->id, n->index);
+    if (r->kind != WRITE_COPY || r->err != OK)
+        return;
+    if (op->record.kind == COPY_PUT && op->answer.code == COPY_OK &&
+        (op->state == COPY_UNDECIDED || op->state == COPY_COMMITTED))
+        check_stored(op->record.id, n->index);
+    if (op->state == COPY_ABORTED &&
+        (op->record.kind == COPY_ABORT || op->record.kind == COPY_PUT))
+        check_aborted(op->record.id, n->index);
+    if (op->record.kind == COPY_OUTCOME && op->answer.code == COPY_OK)
+        tell_outcome(n, op);
+}
+
+/* --- Turns --- */
+
+static void turn(struct node *n, void *arg);
+
+static void finish(struct node *n, void *arg)
+{
+    struct write_request *r = n->writer.flying, *next;
+    enum err e = n->writer.commit_err;
+
+    (void)arg;
+    disk_end(n->spool_disk);
+    n->writer.busy = false;
+    n->writer.flying = NULL;
+    if (e != OK && e != E_FULL) {
+        sim_counts()->io_errors++;
+        node_end(n, "the spool failed");
+    }
+    for (; r != NULL; r = next) {
+        next = r->next;
+        if (e != OK) {
+            r->err = e;
+            if (r->op != NULL && e == E_FULL)
+                copy_store_refuse(r->op);
+            else if (r->op != NULL)
+                r->op->answer.code = COPY_FAILED;
+        }
+        tell(n, r);
+        r->done(n, r);
+    }
+    if (!n->ending && n->writer.first != NULL)
+        turn(n, NULL);
+}
+
+static void turn(struct node *n, void *arg)
+{
+    struct writer_state *w = &n->writer;
+    struct spool_txn *t;
+    struct write_request *r;
+
+    (void)arg;
+    if (w->busy || w->first == NULL || n->ending)
+        return;
+    w->busy = true;
+    w->flying = w->first;
+    w->first = NULL;
+    w->last = &w->first;
+    disk_begin(n->spool_disk);
+    t = spool_begin(n->spool);
+    for (r = w->flying; r != NULL; r = r->next)
+        r->err = run(n, t, r);
+    w->commit_err = spool_commit(&t);
+    sim_counts()->commits++;
+    node_post(n, TURN_US + disk_cost_us(n->spool_disk), finish, NULL);
+}
+
+void writer_give(struct node *n, struct write_request *r)
+{
+    r->next = NULL;
+    *n->writer.last = r;
+    n->writer.last = &r->next;
+    if (!n->writer.busy)
+        node_post(n, world_below(200), turn, NULL);
+}
+
+void writer_drop(struct node *n)
+{
+    struct write_request *r, *next;
+
+    for (int i = 0; i < 2; i++)
+        for (r = i == 0 ? n->writer.flying : n->writer.first; r != NULL; r = next) {
+            next = r->next;
+            write_request_free(r);
+        }
+    writer_init(n);
+}
