@@ -36,6 +36,28 @@ peers:
 """
 
 
+# As systemd with Restart=on-failure does it; exit statuses that mean a person is needed end it.
+SUPERVISE = """\
+mkdir -p -m 700 /data/trispool
+trap 'is_over=1; kill "$pid" 2>/dev/null' TERM
+while :; do
+    "$@" &
+    pid=$!
+    wait "$pid"
+    status=$?
+    if [ -n "$is_over" ]; then
+        wait "$pid"
+        exit $?
+    fi
+    echo "supervise: status $status"
+    case $status in 0 | 64 | 70 | 78) exit $status ;; esac
+    sleep 1
+done
+"""
+# What no log may hold.
+BROKEN = re.compile(r"Sanitizer|runtime error:|ev=assert_failed")
+
+
 def config(site, hostname, data, socket, smtp, copies=2, control=None, data_plane=None, near=True,
            smtp_more="", delivery_more="", more=""):
     peers = PEERS % {"near": "true" if near else "false", "control": control, "data": data_plane}
@@ -108,10 +130,9 @@ class InBed(house.Node):
                       control=self.control, data_plane=self.data, **settings)
         daemon = house.DAEMON.relative_to(house.BUILD)
         self.machine = net.machine(
-            name, files={self.CONFIG_PATH: text}, disks={"/data": disk},
+            name, files={self.CONFIG_PATH: text, "/supervise": SUPERVISE}, disks={"/data": disk},
             tools={self.TOOLS: house.BUILD},
-            command="mkdir -p -m 700 /data/trispool; exec %s/%s --config %s"
-            % (self.TOOLS, daemon, self.CONFIG_PATH))
+            command="exec sh /supervise %s/%s --config %s" % (self.TOOLS, daemon, self.CONFIG_PATH))
         self.log = Path(self.machine.log)
         self.status_at_end = None
 
@@ -253,8 +274,12 @@ class Fleet:
         return {id_ for m in self.members for line in m.events("possible_duplicate")
                 for id_ in re.findall(r" id=(\S+)", line)}
 
+    def broken(self):
+        """Lines of logs that say a program is wrong."""
+        return [l for m in self.members for l in m.log_text().splitlines() if BROKEN.search(l)]
+
     def stop(self):
-        """All at once as an operator would, one after the other; each must end in good order."""
+        """All, as an operator would, one after the other; each must end in good order."""
         for m in self.live():
             m.stop()
 

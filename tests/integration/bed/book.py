@@ -8,7 +8,7 @@ import os
 import re
 
 SENT_ID = re.compile(rb"^X-(?:Bed|Trispool)-Id: (\S+)", re.M)
-NODE_ID = re.compile(rb"^Received: [^\n]*\(trispool [^)]*\).*?\bid ([0-9a-z]{20,})\b", re.M | re.S)
+NODE_ID = re.compile(rb"^Received: [^\n]*\(trispool [^)]*\).*?\bid ([0-9A-Za-z]{20,})\b", re.M | re.S)
 HEAD_BYTES = 6000
 
 
@@ -22,7 +22,9 @@ class Arrived:
     def look(self):
         for folder in self.folders:
             for f in os.scandir(folder) if os.path.isdir(folder) else []:
-                if f.path not in self.files and not f.name.endswith(".env") and f.is_file():
+                # A dot: a file that is not complete yet. An .env: the envelope beside it.
+                if f.path not in self.files and not f.name.startswith(".") and \
+                        not f.name.endswith(".env"):
                     with open(f.path, "rb") as mail:
                         head = mail.read(HEAD_BYTES)
                     sent, node = SENT_ID.search(head), NODE_ID.search(head)
@@ -72,10 +74,10 @@ class Journal:
 def verdict(accepted, unknown, arrived, flagged, began):
     """Counts. duplicated: copies too many of one message of one node; unflagged: those of them that
     no node owned up to; resent: copies too many because the sender sent it again; times are seconds
-    since `began`."""
+    since `began`; gap_s: the longest silence from then to the last arrival."""
     copies, ids = arrived.copies(), arrived.ids()
     extra = {key: n - 1 for key, n in copies.items() if n > 1}
-    times = sorted(when - began for when in arrived.times().values()) if began else []
+    times = sorted(when - began for when in arrived.times().values() if when >= began) if began else []
     return {
         "accepted": len(accepted), "delivered": len(ids & accepted), "lost": len(accepted - ids),
         "unexpected": len(ids - accepted - unknown), "duplicated": sum(extra.values()),
@@ -84,4 +86,5 @@ def verdict(accepted, unknown, arrived, flagged, began):
         "first_s": round(times[0], 2) if times else None,
         "median_s": round(times[len(times) // 2], 2) if times else None,
         "last_s": round(times[-1], 2) if times else None,
+        "gap_s": round(max(b - a for a, b in zip([0, *times], times)), 2) if times else None,
     }

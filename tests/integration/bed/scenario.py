@@ -8,7 +8,7 @@
                               steps measured; lost_is = 0 and the like are not assumed
 
 At the end every node of ours that runs is stopped and must end in good order (bad_ends), and its
-spool must be sound (bad_spools).
+spool must be sound (bad_spools), and no log may tell of a sanitizer or an assertion (broken).
 """
 import contextlib
 import json
@@ -66,8 +66,8 @@ class Runner:
         self.told, self.nodes = read(path), nodes
         self.began, self.marked = time.monotonic(), None
         self.accepted, self.journals, self.loads, self.watches = set(), [], {}, {}
-        self.measured = {"bad_ends": 0, "bad_spools": 0}
-        self.stations, self.fleet = {}, None
+        self.measured = {"bad_ends": 0, "bad_spools": 0, "broken": 0}
+        self.stations, self.aliases, self.fleet = {}, {}, None
 
     def say(self, *words):
         print("%8.2f  %s" % (time.monotonic() - self.began, " ".join(map(str, words))), flush=True)
@@ -112,6 +112,9 @@ class Runner:
             ours[0].start()
         for name in self.domains:
             self.fleet.add_domain(name)
+
+    def station(self, name):
+        return self.aliases[name] if name.startswith("@") else self.stations[name]
 
     def members(self):
         return self.fleet.members if self.fleet else []
@@ -188,49 +191,50 @@ class Runner:
     def do_start(self, node, mark=False):
         if mark:
             self.do_mark()
-        self.stations[node].start()
+        self.station(node).start()
 
     def do_stop(self, node):
-        self.stations[node].stop()
+        self.station(node).stop()
 
     def do_kill(self, node):
-        self.stations[node].machine.kill()
+        self.station(node).machine.kill()
 
     def do_wipe(self, node):
-        self.stations[node].machine.wipe()
+        self.station(node).machine.wipe()
 
     def do_freeze(self, node):
-        self.stations[node].machine.freeze()
+        self.station(node).machine.freeze()
 
     def do_thaw(self, node):
-        self.stations[node].machine.thaw()
+        self.station(node).machine.thaw()
 
     def do_power_cut(self, node, torn=None):
-        return self.stations[node].machine.power_cut(torn)
+        return self.station(node).machine.power_cut(torn)
 
     def do_memory_limit(self, node, bytes):
-        self.stations[node].machine.limit_memory(bytes)
+        self.station(node).machine.limit_memory(bytes)
 
     def do_disk(self, node, say):
-        return [d.say(say) for d in self.stations[node].machine.disks.values()]
+        return [d.say(say) for d in self.station(node).machine.disks.values()]
 
     def do_primary(self, say, node="primary", mark=False):
         """A line to a sink: "down", "up", "tempfail at=rcpt" ..."""
         if mark:
             self.do_mark()
-        return self.stations[node].say(say)
+        return self.station(node).say(say)
 
     # -- verbs: our cluster --------------------------------------------------------------------
 
     def do_rejoin(self, node):
-        """A wiped node is added again and joins."""
-        self.fleet.admit(self.stations[node].member)
+        """A wiped node is added again and joins; nothing where a Postfix stands in our place."""
+        if self.fleet:
+            self.fleet.admit(self.station(node).member)
 
     def do_command(self, words, by=None, fails=False):
         """A command of trispool; fails = true: it must say no."""
         if self.fleet is None:
             return "no node of ours"
-        m = self.stations[by].member if by else None
+        m = self.station(by).member if by else None
         try:
             return self.fleet.cli(*words.split(), by=m)
         except AssertionError:
@@ -238,12 +242,38 @@ class Runner:
                 raise
             return "refused"
 
+    def current_holder(self, domain, seconds=30):
+        member = until(lambda: self.fleet.holder(domain), seconds, 0.1, "somebody holds the lease")
+        return next(s for s in self.stations.values() if getattr(s, "member", None) is member)
+
+    def do_flush(self):
+        """Retry times are forgotten: what may be a duplicate is tried now, not in five minutes."""
+        if self.fleet:
+            return self.fleet.cli("queue", "retry", "--all", "--yes").strip()
+        return None
+
     def do_holder(self, name="holder", domain="cust.bed"):
         """Remembers who holds the lease: later steps may say node = "@holder"."""
-        self.stations["@" + name] = next(
-            s for s in self.stations.values() if isinstance(s, stations.Trispool)
-            and s.member is until(lambda: self.fleet.holder(domain), 30, 0.1, "somebody holds the lease"))
-        return self.stations["@" + name].host.name
+        self.aliases["@" + name] = self.current_holder(domain)
+        return self.aliases["@" + name].host.name
+
+    def do_leader(self, name="leader"):
+        """The same with who leads the control log."""
+        member = until(self.fleet.leader, 30, 0.1, "somebody leads")
+        self.aliases["@" + name] = next(s for s in self.stations.values()
+                                        if getattr(s, "member", None) is member)
+        return self.aliases["@" + name].host.name
+
+    def do_holder_changes(self, seconds, name="holder_changes", domain="cust.bed"):
+        """Looks on; measures how often the lease changes hands."""
+        seen, end = [], time.monotonic() + seconds
+        while time.monotonic() < end:
+            member = self.fleet.holder(domain)
+            if member is not None and (not seen or seen[-1] is not member):
+                seen.append(member)
+            time.sleep(0.2)
+        self.measured[name] = max(0, len(seen) - 1)
+        return [m.host.name for m in seen]
 
     def do_wait_whole(self, seconds=60):
         """All members vote, every live message has its copies; measures whole_s."""
@@ -308,6 +338,12 @@ class Runner:
         self.measured[name] = round(max(0, at - self.marked), 2)
         return self.measured[name]
 
+    def do_banners(self, node, code, name):
+        """Measures how often the watched banner has turned to this code."""
+        with open(self.watches[node]) as f:
+            self.measured[name] = sum(l.split()[1] == code for l in f)
+        return self.measured[name]
+
     # -- the end -------------------------------------------------------------------------------
 
     def end_nodes(self):
@@ -323,6 +359,9 @@ class Runner:
                 if code != 0:
                     self.measured["bad_spools"] += 1
                     self.say("bad spool of", m.host.name, told)
+        if self.fleet:
+            self.measured["broken"] = len(self.fleet.broken())
+            self.say(*self.fleet.broken()[:20])
 
     def counts(self):
         accepted, unknown = self.books()
@@ -339,7 +378,7 @@ class Runner:
                                           "is": value == wanted}[how]
             if not good:
                 yield "%s is %s, wanted %s %s" % (name, value, how, wanted)
-        for name in ("bad_ends", "bad_spools"):
+        for name in ("bad_ends", "bad_spools", "broken"):
             if counts[name]:
                 yield "%s is %d" % (name, counts[name])
 
