@@ -11,12 +11,16 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 option(TRISPOOL_FUZZ "build fuzzers with libFuzzer (clang)" OFF)
 option(TRISPOOL_COVERAGE "source coverage of the parsers (clang)" OFF)
+option(TRISPOOL_PLANTED "bugs to be found by the simulator can be switched on (base/fault.h)" OFF)
 set(TRISPOOL_SANITIZE "" CACHE STRING "value of -fsanitize=, empty for none")
 
 add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Werror -fno-omit-frame-pointer)
 add_compile_definitions(_GNU_SOURCE TRISPOOL_VERSION="${PROJECT_VERSION}")
 include_directories(${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 
+if(TRISPOOL_PLANTED)
+  add_compile_definitions(TRISPOOL_PLANTED)
+endif()
 if(TRISPOOL_SANITIZE)
   add_compile_options(-fsanitize=${TRISPOOL_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${TRISPOOL_SANITIZE})

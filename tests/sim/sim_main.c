@@ -401,6 +401,19 @@ static uint64_t run_all(const struct options *o)
     return bad;
 }
 
+static int list_bugs(void)
+{
+    static const char *const names[FAULT_COUNT] = {
+#define X(name, text) #name,
+        FAULTS(X)
+#undef X
+    };
+
+    for (unsigned k = 1; k < FAULT_COUNT; k++)
+        printf("%u %s %s\n", k, names[k], fault_text((enum fault)k));
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     struct options o = {.first = 1, .seeds = 1, .jobs = 1, .only = UINT32_MAX, .episodes = 6};
@@ -408,6 +421,8 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "0";
 
+        if (strcmp(argv[i], "--list-bugs") == 0)
+            return list_bugs();
         if (strcmp(argv[i], "--trace") == 0) {
             o.trace = true;
             continue;
