@@ -223,6 +223,9 @@ setup_machine() {
         unshare -n nft add table inet t
     setup_check "FUSE" "modprobe fuse; mknod /dev/fuse c 10 229" setup_opens /dev/fuse
     setup_check "TUN" "modprobe tun; mknod /dev/net/tun c 10 200" setup_opens /dev/net/tun
+    setup_check "overlay file systems" "modprobe overlay" unshare -m --propagation private sh -c \
+        'mount -t tmpfs t /mnt && mkdir /mnt/u /mnt/w /mnt/r &&
+        mount -t overlay -o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w o /mnt/r'
     setup_check "cgroup2" "mount -t cgroup2 cgroup2 /sys/fs/cgroup" \
         grep -q ' cgroup2 ' /proc/self/mounts
     [ ${#machine_missing[@]} -eq 0 ]
