@@ -96,11 +96,13 @@
 #define LIMIT_SPOOL_FULL_PERCENT 90   /* used of the capacity: puts are refused above */
 #define LIMIT_SPOOL_ROOM_PERCENT 85   /* and taken again below */
 #define LIMIT_SPOOL_PEER_PERCENT 95   /* copies of peers are refused above; marks never */
-#define LIMIT_SPOOL_READERS      64   /* reader handles of a process */
-#define LIMIT_SPOOL_READER_MS    1000 /* age of a snapshot that is alarmed */
-#define LIMIT_TRACE_HEADER_BYTES 8192 /* the trace fields prepended to a message */
-#define LIMIT_CLIENT_ADDR_BYTES  64   /* text form of an address */
-#define LIMIT_TLS_TEXT_BYTES     128  /* version and cipher suite */
+#define LIMIT_STAGED_BODIES      1024 /* of peers, whose copy has not come yet; the oldest goes */
+#define LIMIT_STAGED_MS          600000 /* of a peer, without a piece: then it is dropped */
+#define LIMIT_SPOOL_READERS      64     /* reader handles of a process */
+#define LIMIT_SPOOL_READER_MS    1000   /* age of a snapshot that is alarmed */
+#define LIMIT_TRACE_HEADER_BYTES 8192   /* the trace fields prepended to a message */
+#define LIMIT_CLIENT_ADDR_BYTES  64     /* text form of an address */
+#define LIMIT_TLS_TEXT_BYTES     128    /* version and cipher suite */
 
 /* --- Control --- */
 #define LIMIT_COMMAND_BYTES       65536 /* one entry of the control log */
@@ -131,6 +133,9 @@
 #define LIMIT_CONTROL_BATCH       256        /* commands in one append, or in one apply */
 #define LIMIT_PROPOSALS           1024       /* in flight: appended and not yet answered */
 #define LIMIT_CONTROL_LOG_KEPT    4096       /* applied entries kept for peers that lag */
+#define LIMIT_CONTROL_LOG_MOST    8192       /* applied entries, then the log is shortened */
+#define LIMIT_CONTROL_REQUESTS    2048       /* of this node, waiting or in flight */
+#define LIMIT_CONTROL_FOREIGN     1024       /* of other members, not yet in the log */
 #define LIMIT_SITES               64         /* sites with a session record */
 #define LIMIT_DOMAINS             100000
 #define LIMIT_PLANS               1000
@@ -152,8 +157,9 @@
 #define LIMIT_FRAME_REACH    256         /* addresses of primaries in one NOTE */
 #define LIMIT_BODY_PIECE_BYTES                                                                 \
     (64 * KiB) /* of a body in one record; larger bodies go in pieces */
-#define LIMIT_STREAM_WINDOW_BYTES (8 * MiB) /* sent to a peer and not acknowledged, a stream   \
-                                             */
+#define LIMIT_STREAM_WINDOW_BYTES                                                              \
+    (8 * MiB) /* sent to a peer and not acknowledged, a stream                                 \
+               */
 #define LIMIT_STREAM_QUEUE_BYTES                                                               \
     (64 * MiB) /* waiting for the window; then the link starts anew */
 #define LIMIT_FEED_WINDOW_BYTES  (1 * MiB) /* of copies that a peer lacks, besides live mail */
@@ -171,18 +177,35 @@
 #define LIMIT_GATE_GOOD          3     /* good acks that reopen */
 #define LIMIT_GATE_CLOSED_MS     5000  /* closed at least so long, doubling ... */
 #define LIMIT_GATE_CLOSED_MAX_MS 60000 /* ... to this */
-#define LIMIT_ACK_PROGRESS_MS    5000 /* after the dot without progress: the message is aborted \
-                                       */
-#define LIMIT_ACCEPT_MS       180000  /* the dot to the decision, at most */
-#define LIMIT_ABORT_MS        5000    /* for a peer's durable ABORT; then no reply is given */
-#define LIMIT_DOT_MS          5000    /* for an answer to DOT; then it is asked anew */
-#define LIMIT_DOT_LAG_MS      200    /* the peer has not applied the epoch: asked again after */
-#define LIMIT_FOREIGN_DOT_MS  660000 /* 11 minutes: another holder's dot without an outcome */
-#define LIMIT_RELAY_MS        3000   /* a copy that a peer lacks so long is fed to it */
-#define LIMIT_HAVE_MS         1000   /* between two deltas of what is held */
-#define LIMIT_CLUSTER_MEMBERS 3
-#define LIMIT_MEMBER_RECORDS  8   /* with replaced incarnations that are not yet forgotten */
-#define LIMIT_ADDRESS_BYTES   262 /* "host:port" of a node */
+#define LIMIT_ACK_PROGRESS_MS                                                                  \
+    5000 /* after the dot without progress: the message is aborted                             \
+          */
+#define LIMIT_ACCEPT_MS        180000 /* the dot to the decision, at most */
+#define LIMIT_ABORT_MS         5000   /* for a peer's durable ABORT; then no reply is given */
+#define LIMIT_DOT_MS           5000   /* for an answer to DOT; then it is asked anew */
+#define LIMIT_DOT_LAG_MS       200 /* the peer has not applied the epoch: asked again after */
+#define LIMIT_FOREIGN_DOT_MS   660000  /* 11 minutes: another holder's dot without an outcome */
+#define LIMIT_RELAY_MS         3000    /* a copy that a peer lacks so long is fed to it */
+#define LIMIT_HAVE_MS          1000    /* between two deltas of what is held */
+#define LIMIT_REPLICA_OPS      65536   /* records on their way through the store of a node */
+#define LIMIT_REPLICA_SESSIONS 65536   /* of all sites, with mail in them */
+#define LIMIT_REPLICA_ACCEPTS  16384   /* messages of clients that are not decided yet */
+#define LIMIT_REPLICA_DOTS     16384   /* questions before a dot that are not answered yet */
+#define LIMIT_REPLICA_FOREIGN  65536   /* open dots of others that are waited for */
+#define LIMIT_REPLICA_WANTS    4096    /* damaged copies that peers are asked for */
+#define LIMIT_REPLICA_RANGES   8000000 /* intervals of ids in one set */
+#define LIMIT_REPLICA_CHANGES  65536   /* ids in one delta of what is held */
+#define LIMIT_REPLICA_AHEAD_BYTES                                                              \
+    (1 * MiB) /* of a summary, or of owed marks, waiting for a peer */
+#define LIMIT_REPLICA_FRAME_BYTES (8 * MiB) /* memory for one decoded frame */
+#define LIMIT_REPLICA_TURN        256       /* messages read for peers in one turn */
+#define LIMIT_RESOLVE_IDS         65536     /* aborted ids in one answer about a session */
+#define LIMIT_CLEAR_MS            10000     /* between two looks for sessions that are over */
+#define LIMIT_NOTE_MS             1000      /* between two notes to a peer */
+#define LIMIT_NOTE_OLD_MS         3000      /* a note that is older says nothing */
+#define LIMIT_CLUSTER_MEMBERS     3
+#define LIMIT_MEMBER_RECORDS      8 /* with replaced incarnations that are not yet forgotten */
+#define LIMIT_ADDRESS_BYTES       262 /* "host:port" of a node */
 
 /* --- Tools: trispool-load and trispool-sink --- */
 #define LIMIT_TOOL_ID_BYTES          800      /* message id of a ledger; a file name as %XX */

@@ -147,6 +147,24 @@ uint32_t otree_floor(const struct otree *t, struct mid key)
     return best;
 }
 
+uint32_t otree_after(const struct otree *t, uint32_t item)
+{
+    struct mid key = node_at(t, item)->key;
+    uint32_t at = t->root, best = 0;
+
+    while (at != 0) {
+        const struct otree_node *n = node_at(t, at);
+
+        if (mid_cmp(n->key, key) > 0) {
+            best = at;
+            at = n->left;
+        } else {
+            at = n->right;
+        }
+    }
+    return best;
+}
+
 static void check_node(const struct otree *t, uint32_t item)
 {
     const struct otree_node *n = node_at(t, item);

@@ -43,6 +43,8 @@ void otree_remove(struct otree *t, uint32_t item);
 uint32_t otree_find(const struct otree *t, struct mid key);  /* 0: not there */
 uint32_t otree_ceil(const struct otree *t, struct mid key);  /* first at or above; 0: none */
 uint32_t otree_floor(const struct otree *t, struct mid key); /* last at or below; 0: none */
+/* The one after an item that is there; 0: none. */
+uint32_t otree_after(const struct otree *t, uint32_t item);
 
 /* ASSERTs order and heap shape; visits every item: for tests. */
 void otree_check(const struct otree *t);

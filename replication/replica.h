@@ -101,7 +101,7 @@ struct replica_options {
     uint16_t site;
     uint64_t incarnation;
     uint8_t cluster[16];
-    uint64_t session;     /* epoch of this process's session */
+    uint64_t session;     /* epoch of this process's first session */
     uint64_t first_epoch; /* the first session epoch that this incarnation can have had */
     bool filled;          /* as stored */
     uint64_t seed;        /* nonces */
@@ -121,6 +121,11 @@ void replica_load_clear(struct replica *r, uint16_t site,
                         uint64_t epoch); /* all below it are settled */
 MUST_CHECK enum err replica_load_dot(struct replica *r, struct mid id, uint16_t site,
                                      uint64_t session, uint64_t slot_epoch);
+/* This live copy has fates that a peer may not know: they are told again. */
+void replica_load_news(struct replica *r, struct mid id);
+/* Commit knowledge of a session, as stored: what a peer said of its own. */
+MUST_CHECK enum err replica_load_upto(struct replica *r, uint16_t site, uint64_t epoch,
+                                      uint64_t counter);
 /* Undecided copies of this site's earlier sessions are committed now (by store ops). */
 void replica_start(struct replica *r, uint64_t now);
 
@@ -132,6 +137,11 @@ void replica_control(struct replica *r, uint64_t now);
 void replica_frame(struct replica *r, uint16_t site, uint64_t incarnation, struct str bytes,
                    uint64_t now);
 void replica_stored(struct replica *r, struct copy_op *op, uint64_t now); /* takes the op */
+/* This process has opened another session (the one before was ended): ids come from it. */
+void replica_session(struct replica *r, uint64_t epoch, uint64_t now);
+/* Several events at once: between cork and uncork nothing is sent; calls nest. */
+void replica_cork(struct replica *r);
+void replica_uncork(struct replica *r, uint64_t now);
 void replica_tick(struct replica *r, uint64_t now);
 uint64_t replica_deadline(const struct replica *r); /* when the next tick is due */
 
