@@ -323,6 +323,7 @@ static void on_fact(void *user, const struct spool_fact *f)
         replica_load_clear(n->replica, f->site, f->epoch);
         break;
     case SPOOL_FACT_SESSION:
+        e = replica_load_upto(n->replica, f->site, f->epoch, f->upto);
         break;
     case SPOOL_FACT_SETTLED:
         e = replica_load_settled(n->replica, f->site, f->epoch, f->from, f->to);
@@ -339,12 +340,30 @@ static void on_fact(void *user, const struct spool_fact *f)
     ASSERT(e == OK);
 }
 
+/* Fates that the peers may not know yet. */
+static bool on_live(void *user, const struct envelope *e, bool dot_open)
+{
+    struct node *n = user;
+    bool news = e->possible_duplicates > 0;
+
+    (void)dot_open;
+    for (uint32_t i = 0; i < e->rcpt_count; i++)
+        news |= e->rcpts[i].fate != FATE_PENDING || e->rcpts[i].attempts > 0;
+    if (news)
+        replica_load_news(n->replica, e->id);
+    return true;
+}
+
 static void load(struct node *n)
 {
     struct spool_facts c = {0};
+    struct spool_cursor live = {.committed_only = true};
 
     while (!c.end)
         if (spool_facts(n->reader, &c, FACTS_AT_ONCE, on_fact, n) != OK)
+            violation("node %u cannot read its own spool", n->index);
+    while (!live.end)
+        if (spool_scan(n->reader, &live, FACTS_AT_ONCE, on_live, n) != OK)
             violation("node %u cannot read its own spool", n->index);
 }
 

@@ -17,8 +17,7 @@
 
 struct log_state {
     struct lease *lease;
-    uint64_t nonce;
-    bool opening, busy;
+    bool busy;
     uint64_t clock_base_ms; /* cluster time as of the last clock entry, seen at clock_at_ms */
     uint64_t clock_at_ms;
     uint64_t tick_us;
@@ -182,8 +181,11 @@ static void lease_members(const struct control_cluster *cc, struct lease_member 
 
         if (m->leaving)
             continue;
-        *l = (struct lease_member){
-            .site = m->site, .incarnation = m->incarnation, .session_ended = true};
+        *l = (struct lease_member){.site = m->site,
+                                   .incarnation = m->incarnation,
+                                   .session_ended = true,
+                                   .may_hold = m->filled && !m->draining,
+                                   .wants_share = m->wants_share};
         for (uint32_t k = 0; k < cc->session_count; k++) {
             const struct session *s = &cc->sessions[k];
 
@@ -193,7 +195,8 @@ static void lease_members(const struct control_cluster *cc, struct lease_member 
             l->session_ended = s->ended;
             l->renewal_index = s->renewal_index;
             l->duration_ms = s->duration_ms;
-            l->may_hold = s->may_hold;
+            l->session_nonce = s->nonce;
+            l->renewal_seq = s->renewal_seq;
         }
         (*count)++;
     }
@@ -201,17 +204,19 @@ static void lease_members(const struct control_cluster *cc, struct lease_member 
 
 static void look_at_session(struct node *n)
 {
-    struct session s;
+    uint64_t epoch = lease_session(n->log->lease);
+    bool first = n->session == 0;
 
-    if (control_session(n->control, n->site, &s) != OK || s.incarnation != n->incarnation)
+    if (epoch == 0 || epoch == n->session)
         return;
-    if (n->session == 0 && s.nonce == n->log->nonce && !s.ended) {
-        n->session = s.epoch;
-        trace("node %u: session %llu", n->index, (unsigned long long)s.epoch);
+    trace("node %u: session %llu", n->index, (unsigned long long)epoch);
+    n->session = epoch;
+    n->counter = 0;
+    if (first)
         data_begin(n);
-    } else if (n->session != 0 && (s.epoch != n->session || s.ended)) {
-        node_end(n, "its session is over");
-    }
+    else
+        replica_session(n->replica, epoch, node_ms(n));
+    data_poke(n);
 }
 
 static void lease_turn(struct node *n);
@@ -241,6 +246,7 @@ static void lease_turn(struct node *n)
     for (uint32_t i = 0; i < LEASE_SLOTS; i++)
         slots[i] = (struct slot_state){cc.slots[i].site, cc.slots[i].epoch, cc.slots[i].wanted};
     lease_step(n->log->lease, &s, lg.leader == (int)n->index, lg.term_start, node_ms(n), &want);
+    look_at_session(n);
     for (uint32_t i = 0; i < want.count; i++)
         log_propose(n, &want.commands[i]);
     at = world_when_boot(&n->clock, lease_deadline(n->log->lease) == UINT64_MAX
@@ -250,6 +256,24 @@ static void lease_turn(struct node *n)
         n->log->tick_us = at > world_now() ? at : world_now() + MS;
         node_at(n, n->log->tick_us, lease_tick, NULL);
     }
+}
+
+/* Slots that are to be given away, and in which no dot is open any more. */
+void log_quiet(struct node *n, bool (*is_quiet)(const struct node *n, uint32_t slot))
+{
+    for (uint32_t i = 0; i < CONTROL_SLOTS; i++) {
+        struct slot s;
+
+        if (lease_is_leaving(n->log->lease, i) && is_quiet(n, i) &&
+            control_slot(n->control, i, &s) == OK && s.site == n->site)
+            lease_quiet(n->log->lease, i, s.epoch);
+    }
+    lease_turn(n);
+}
+
+bool log_is_leaving(const struct node *n, uint32_t slot)
+{
+    return lease_is_leaving(n->log->lease, slot);
 }
 
 bool log_lease_valid(const struct node *n)
@@ -287,6 +311,8 @@ void log_propose(struct node *n, const struct command *c)
     unsigned leader = lg.leader < 0 ? 0 : (unsigned)lg.leader;
 
     ASSERT(rc == OK);
+    if (c->kind != COMMAND_SESSION_RENEW)
+        trace("node %u proposes %s", n->index, command_kind_text(c->kind));
     if (lg.leader < 0 || (leader != n->index && !reaches(n->index, leader))) {
         lease_failed(n->log->lease, c->kind, node_ms(n));
         return;
@@ -297,18 +323,6 @@ void log_propose(struct node *n, const struct command *c)
     p->bytes = (struct str){(const char *)p->b, bytes.n};
     world_at(world_now() + (leader == n->index ? 0 : world_delay(n->index, leader)), arrived,
              p);
-}
-
-static void open_session(struct node *n)
-{
-    if (n->log->opening)
-        return;
-    n->log->opening = true;
-    log_propose(n, &(struct command){.kind = COMMAND_SESSION_OPEN,
-                                     .session_open = {.site = n->site,
-                                                      .incarnation = n->incarnation,
-                                                      .duration_ms = DURATION_MS,
-                                                      .nonce = n->log->nonce}});
 }
 
 /* --- Applying --- */
@@ -324,9 +338,6 @@ static void applied(struct node *n, void *arg)
         n->log->clock_base_ms = ms;
         n->log->clock_at_ms = node_ms(n);
     }
-    look_at_session(n);
-    if (n->ending)
-        return;
     lease_turn(n);
     data_control_changed(n);
 }
@@ -351,6 +362,11 @@ static void apply_some(struct node *n)
     }
     disk_begin(n->ctl_disk);
     e = control_apply_batch(n->control, in, count, res);
+    for (size_t i = 0; i < count && e == OK; i++)
+        if (res[i].err != OK)
+            trace("node %u: entry %llu (%s) refused: %s", n->index,
+                  (unsigned long long)in[i].index, command_kind_text(cmds[i].kind),
+                  res[i].refused);
     arena_reset(&a);
     if (e != OK) {
         sim_counts()->io_errors++;
@@ -371,11 +387,13 @@ static void poll_log(struct node *n, void *arg)
         return;
     if (way && !n->log->busy && control_applied(n->control) < lg.n)
         apply_some(n);
-    else if (way && n->session == 0 && !n->log->busy)
-        open_session(n);
-    if (!way || world_chance(50)) /* lost on the way, or refused: once more */
-        n->log->opening = false;
     node_post(n, world_between(5 * MS, 60 * MS), poll_log, NULL);
+}
+
+static void lease_first(struct node *n, void *arg)
+{
+    (void)arg;
+    lease_turn(n);
 }
 
 bool log_open(struct node *n)
@@ -392,17 +410,19 @@ bool log_open(struct node *n)
         return false;
     n->log = calloc(1, sizeof *n->log);
     ASSERT(n->log != NULL);
-    n->log->nonce = n->life * 8 + n->index + 1;
     n->log->tick_us = NEVER;
     n->log->clock_at_ms = node_ms(n);
     if (control_cluster_ms(n->control, &n->log->clock_base_ms) != OK)
         n->log->clock_base_ms = CONTROL_CLOCK_START_MS;
-    n->log->lease = lease_new(&(struct lease_options){.site = n->site,
-                                                      .incarnation = n->incarnation,
-                                                      .duration_ms = DURATION_MS,
-                                                      .renew_ms = RENEW_MS});
+    n->log->lease =
+        lease_new(&(struct lease_options){.site = n->site,
+                                          .incarnation = n->incarnation,
+                                          .duration_ms = DURATION_MS,
+                                          .renew_ms = RENEW_MS,
+                                          .nonce = world_below(UINT64_MAX / 4) + 1});
     ASSERT(n->log->lease != NULL);
     node_post(n, MS, poll_log, NULL);
+    node_post(n, 2 * MS, lease_first, NULL);
     return true;
 }
 

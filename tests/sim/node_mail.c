@@ -124,7 +124,7 @@ void mail_control_changed(struct node *n)
 
         if (control_holder(n->control, name, &site, &epoch) != OK)
             site = 0;
-        ours = site == n->site;
+        ours = site == n->site && !log_is_leaving(n, control_slot_of(name));
         n->slot_epochs[i] = epoch;
         if (ours == n->holds[i])
             continue;
@@ -140,6 +140,30 @@ void mail_control_changed(struct node *n)
         arena_reset(&a);
     }
     mail_poke(n);
+}
+
+/* No dot of a domain of this slot is asked for, open, or without a durable outcome. */
+static bool is_quiet(const struct node *n, uint32_t slot)
+{
+    for (unsigned i = 0; i < SIM_DOMAINS; i++)
+        if (control_slot_of(str_of(sim_domain(i))) == slot) {
+            if (n->outcomes[i] > 0)
+                return false;
+            for (const struct job_out *j = n->jobs; j != NULL; j = j->list_next)
+                if (sim_domain_index(j->env.domain) == (int)i)
+                    return false;
+        }
+    return true;
+}
+
+static void look_for_quiet(struct node *n, void *arg)
+{
+    (void)arg;
+    if (n->sched == NULL)
+        return;
+    mail_control_changed(n);
+    log_quiet(n, is_quiet);
+    node_post(n, world_between(100, 300) * MS, look_for_quiet, NULL);
 }
 
 /* --- Jobs --- */
@@ -230,6 +254,8 @@ static void outcome_stored(struct node *n, void *arg)
 
     free(arg);
     check_dot_over(id, n->index);
+    if (op->shell != NULL)
+        --*(uint32_t *)op->shell;
     if (good && n->replica != NULL) {
         replica_outcome(n->replica, id, op->keep, settled, node_ms(n));
         data_poke(n);
@@ -269,6 +295,8 @@ static void write_outcome(struct node *n, const struct envelope *e)
         (struct copy_record){.kind = COPY_OUTCOME, .id = e->id, .envelope = blob_str(op->keep)};
     op->from = n->site;
     op->incarnation = n->incarnation;
+    op->shell = &n->outcomes[sim_domain_index(e->domain)];
+    ++*(uint32_t *)op->shell;
     r->op = op;
     r->done = outcome_done;
     writer_give(n, r);
@@ -520,7 +548,9 @@ bool mail_open(struct node *n)
     ASSERT(n->sched != NULL);
     n->sched_tick_us = NEVER;
     memset(n->holds, 0, sizeof n->holds);
+    memset(n->outcomes, 0, sizeof n->outcomes);
     mail_control_changed(n);
+    look_for_quiet(n, NULL);
     return scan(n);
 }
 

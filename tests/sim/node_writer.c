@@ -40,7 +40,7 @@ static enum err put(struct node *n, struct spool_txn *t, struct write_request *r
     (void)n;
     if (e == OK)
         return OK;
-    gone = spool_abort_id(t, r->env->id);
+    gone = spool_abort_copy(t, r->env->id);
     return gone == E_IO ? E_IO : e;
 }
 
@@ -102,6 +102,35 @@ static void tell(struct node *n, const struct write_request *r)
 
 /* --- Turns --- */
 
+static void fail(struct write_request *r, enum err e)
+{
+    r->err = e;
+    if (r->op != NULL)
+        r->op->answer.code = COPY_FAILED;
+}
+
+/* After a batch that did not fit: mail is shed, what ends messages is tried once more. */
+static void run_alone(struct node *n, struct write_request *r)
+{
+    bool shed = r->kind == WRITE_PUT || r->kind == WRITE_STAGE ||
+                (r->kind == WRITE_COPY &&
+                 (r->op->record.kind == COPY_PUT || r->op->record.kind == COPY_BODY));
+    struct spool_txn *t = spool_begin(n->spool);
+    enum err e;
+
+    if (r->kind == WRITE_PUT)
+        r->err = spool_abort_copy(t, r->env->id);
+    else if (!shed)
+        r->err = run(n, t, r);
+    e = spool_commit(&t);
+    if (shed)
+        r->err = E_FULL;
+    if (shed && r->op != NULL)
+        r->op->answer.code = COPY_NO_ROOM;
+    else if (e != OK)
+        fail(r, e);
+}
+
 static void turn(struct node *n, void *arg);
 
 static void finish(struct node *n, void *arg)
@@ -119,13 +148,10 @@ static void finish(struct node *n, void *arg)
     }
     for (; r != NULL; r = next) {
         next = r->next;
-        if (e != OK) {
-            r->err = e;
-            if (r->op != NULL && e == E_FULL)
-                copy_store_refuse(r->op);
-            else if (r->op != NULL)
-                r->op->answer.code = COPY_FAILED;
-        }
+        if (e == E_FULL)
+            run_alone(n, r);
+        else if (e != OK)
+            fail(r, e);
         tell(n, r);
         r->done(n, r);
     }

@@ -94,6 +94,7 @@ struct node {
     struct sched *sched;
     uint64_t sched_tick_us, cluster_ms;
     bool holds[SIM_DOMAINS];
+    uint32_t outcomes[SIM_DOMAINS]; /* on their way through the writer */
     uint64_t slot_epochs[SIM_DOMAINS];
     struct conn_out *conns;
     struct job_out *jobs;
@@ -138,6 +139,9 @@ bool log_join(struct node *n);
 void log_propose(struct node *n, const struct command *c);
 uint64_t log_leader_changes(void);
 uint64_t log_length(void);
+/* Tells the lease which slots that are to be given away have no open dot. */
+void log_quiet(struct node *n, bool (*is_quiet)(const struct node *n, uint32_t slot));
+bool log_is_leaving(const struct node *n, uint32_t slot);
 /* The node may hold leases by its clock. */
 bool log_lease_valid(const struct node *n);
 uint64_t log_cluster_ms(struct node *n);
