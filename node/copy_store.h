@@ -3,7 +3,13 @@
  * record takes effect: what came before it in the writer's order counts, nothing else. The
  * verdicts are those of replication/copies.h.
  *
+ * Bodies of peers (BODY before PUT) are staged under body numbers of our own. Which is which is
+ * remembered in memory alone: after a crash, or when a batch was not committed, the PUT answers
+ * COPY_MISSING and the peer sends all again. Nothing else is remembered here, so a transaction
+ * that is dropped needs no undoing.
+ *
  * Threads: the writer's. Durability: as the spool's: nothing before spool_commit() is OK.
+ * Limits: LIMIT_STAGED_BODIES, LIMIT_STAGED_MS, LIMIT_SPOOL_PEER_PERCENT, LIMIT_RESOLVE_IDS.
  * Also used by the simulator as it is: no clock, no thread, no log but alarms.
  */
 #pragma once
@@ -11,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/limits.h"
 #include "replication/replica.h"
 #include "spool/spool.h"
 
@@ -26,11 +33,51 @@ struct copy_view {
     int64_t (*wall_ms)(void *ctx);
 };
 
+/* A peer's body that is being staged, or was put. */
+struct copy_body {
+    uint64_t own; /* our number; 0: free */
+    uint64_t incarnation, number;
+    uint64_t done; /* bytes */
+    uint64_t used_ms;
+    struct mid id; /* of the PUT that named it; zero: none so far */
+    uint16_t site;
+};
+
 struct copy_store {
     uint16_t site; /* own */
     struct copy_view view;
+    /* The module's own; begins as zero. */
+    struct copy_body bodies[LIMIT_STAGED_BODIES];
+    uint32_t used; /* bodies[used] and behind are free */
+    uint64_t now_ms;
 };
 
-/* Executes op->record; sets op->answer, op->state, op->domain. Never fails otherwise: what
- * concerns the environment sticks to the transaction. Idempotent. */
-void copy_store_apply(const struct copy_store *cs, struct spool_txn *t, struct copy_op *op);
+/* Executes op->record, which is well formed (copyrec_check()); sets op->answer, op->state,
+ * op->domain and op->store_keep (released by whoever ends the op). Never fails otherwise: what
+ * concerns the environment sticks to the transaction, and the answer is COPY_FAILED.
+ * Idempotent.
+ *
+ *   kind      from a peer                           from this node (op->from is its own site)
+ *   ECHO      a commit that reaches the disk        the same
+ *   HAVE      settled: ranges are added where       the same
+ *             nothing lives; aborted: as ABORT of
+ *             each id; else nothing
+ *   HAVE_END, WANT: nothing; WANT answers MISSING when no sound copy is here
+ *   CLEAR     nothing: the machine waits for all    all three have said so: stored. CONFLICT:
+ *             three                                 a message of them is live here
+ *   FILLED    that site has told it; detail: bits   this node is a witness from now on
+ *             of the sites that have
+ *   RESOLVE   OK: all aborts that this node knows   -
+ *             of are what it has told
+ *   RESOLVED  all of the session that is not        the same
+ *             aborted here is committed
+ *
+ * PUT of an id whose copy here is damaged takes its place (detail 1: it did), and one with
+ * fates that are not known here is merged. OUTCOME in phase DONE with all recipients final
+ * settles. */
+void copy_store_apply(struct copy_store *cs, struct spool_txn *t, struct copy_op *op);
+
+/* What a peer began to send goes when its link is new, and after LIMIT_STAGED_MS. now_ms:
+ * CLOCK_BOOTTIME; call it about once a minute. True: something was changed. */
+bool copy_store_link_new(struct copy_store *cs, struct spool_txn *t, uint16_t site);
+bool copy_store_age(struct copy_store *cs, struct spool_txn *t, uint64_t now_ms);

@@ -181,6 +181,9 @@ MUST_CHECK enum err spool_replace(struct spool_txn *t, struct envelope *e,
 uint64_t spool_txn_next_body(struct spool_txn *t);
 MUST_CHECK enum err spool_stage_copy(struct spool_txn *t, uint64_t body_number, uint64_t offset,
                                      struct str piece);
+/* E_CORRUPT: what is staged is not a body of that size and digest. */
+MUST_CHECK enum err spool_staged_verify(struct spool_txn *t, uint64_t body_number,
+                                        uint64_t bytes, uint64_t digest);
 
 /* E_EXISTS: committed before. E_NOTFOUND: no copy is here. E_CORRUPT: damaged. */
 MUST_CHECK enum err spool_commit_id(struct spool_txn *t, struct mid id);
@@ -207,8 +210,8 @@ MUST_CHECK enum err spool_mark(struct spool_txn *t, struct mid id, const struct 
 /* E_NOTFOUND: none. E_CORRUPT: there is one that cannot be read; it counts as open. */
 MUST_CHECK enum err spool_mark_get(struct spool_txn *t, struct mid id, struct spool_mark *out);
 
-/* Settles an id that has no copy here: spool_settle() without the body. E_EXISTS: settled
- * before. E_CONFLICT: a copy is here. E_PROTO. E_CORRUPT. */
+/* Settles an id that has no copy here, or one that cannot be read: spool_settle() without the
+ * body. E_EXISTS: settled before. E_CONFLICT: a copy is here. E_PROTO. E_CORRUPT. */
 MUST_CHECK enum err spool_settle_absent(struct spool_txn *t, struct envelope *e,
                                         uint64_t now_ms, int64_t wall_ms);
 /* Adds from .. to (both included) to the settled set, but for what is live here; aborts and

@@ -423,6 +423,21 @@ static void damage(enum spool_table table, const struct spool_key *key)
     }
 }
 
+START_TEST(an_outcome_settles_a_copy_that_nobody_can_read)
+{
+    struct spool_key msg = spool_key_mid(id_of(1));
+    struct kit_message m;
+
+    ck_assert_int_eq(put(1, COPY_COMMITTED, 100), OK);
+    damage(TABLE_MSG, &msg);
+    kit_envelope(&m, id_of(1), 100);
+    ck_assert_int_eq(spool_settle_absent(txn, &m.envelope, 1, 1), OK);
+    ck_assert_int_eq(state(1), COPY_SETTLED);
+    again();
+    ck_assert_uint_eq(spool_totals(kit.spool).messages, 0);
+}
+END_TEST
+
 static const struct {
     enum spool_table table;
     bool staged;
@@ -457,6 +472,11 @@ START_TEST(a_damaged_copy_is_replaced_whole)
         ck_assert_int_eq(spool_stage_copy(txn, c.staged, 0, (struct str){bytes, 9999}), OK);
         ck_assert_int_eq(
             spool_stage_copy(txn, c.staged, 9999, (struct str){bytes + 9999, 10001}), OK);
+        ck_assert_int_eq(spool_staged_verify(txn, c.staged, 20000, m.envelope.body_digest), OK);
+        ck_assert_int_eq(spool_staged_verify(txn, c.staged, 20000, m.envelope.body_digest + 1),
+                         E_CORRUPT);
+        ck_assert_int_eq(spool_staged_verify(txn, c.staged, 24000, m.envelope.body_digest),
+                         E_CORRUPT);
     }
     ck_assert_int_eq(spool_replace(txn, &m.envelope, &c), OK);
     ck_assert_int_eq(spool_verify(txn, id_of(1)), OK);
@@ -616,6 +636,7 @@ int main(void)
     tcase_add_loop_test(tc, ranges_merge_in_any_order, 0, 8);
     tcase_add_test(tc, an_outcome_settles_an_id_that_never_came);
     tcase_add_test(tc, what_is_clear_is_one_number_and_answers_as_settled);
+    tcase_add_test(tc, an_outcome_settles_a_copy_that_nobody_can_read);
     tcase_add_loop_test(tc, a_damaged_copy_is_replaced_whole, 0, COUNT(wounds));
     tcase_add_test(tc, a_member_is_filled_when_it_is_told_so_and_only_as_this_incarnation);
     tcase_add_test(tc, an_echo_makes_a_commit_that_has_nothing_else);

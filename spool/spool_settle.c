@@ -83,13 +83,17 @@ enum err spool_settle_absent(struct spool_txn *t, struct envelope *e, uint64_t n
 
     if (err != OK)
         return err;
-    if (st.damaged || st.state == COPY_UNDECIDED || st.state == COPY_COMMITTED)
+    if (st.state == COPY_UNDECIDED || st.state == COPY_COMMITTED)
         return E_CONFLICT;
     last.settled_ms = now_ms;
     last.settled_wall_ms = wall_ms;
     if (envelope_encoded_size(&last) == 0)
         return E_PROTO;
     err = spool_settled_add(t, e->id);
+    if (err == OK && st.damaged) {
+        err = spool_remove(t, TABLE_MSG, &key);
+        t->messages_out++;
+    }
     if (err == OK)
         err = spool_remove(t, TABLE_MARK, &key);
     if (err == OK || err == E_NOTFOUND)

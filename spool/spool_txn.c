@@ -309,43 +309,71 @@ enum err spool_put_staged(struct spool_txn *t, struct envelope *e, uint64_t body
                           &(struct spool_copy){.state = COPY_COMMITTED, .staged = body_number});
 }
 
-/* What can still be read of a damaged copy: its old body goes, where its record names it. */
-static enum err drop_damaged(struct spool_txn *t, struct mid id, uint64_t keep_number,
-                             enum copy_state *state)
+/* What can still be read of a damaged copy. E_CORRUPT: nothing, *h is zero. */
+static enum err read_damaged(struct spool_txn *t, struct mid id, struct msg_head *h)
 {
-    struct msg_head h;
-    enum err err = spool_stick(t, spool_fetch_msg(t->spool, t->mdb, id, &h, NULL));
+    struct spool_key key = spool_key_mid(id), found = key;
+    enum err err = t->first_err;
 
-    t->messages_out++;
-    if (err == E_CORRUPT)
-        return OK;
+    *h = (struct msg_head){0};
+    if (err == OK)
+        err = spool_seek(t, TABLE_MSG, &found);
+    if (err == OK && !str_eq(str_of_key(&found), str_of_key(&key)))
+        err = E_NOTFOUND;
+    if (err == OK)
+        err = spool_stick(t, spool_fetch_msg(t->spool, t->mdb, id, h, NULL));
     if (err != OK)
-        return err;
-    if (h.state > *state)
-        *state = h.state;
-    t->bytes_out += h.bytes;
-    return h.number == keep_number ? OK : spool_body_remove(t, h.number, h.bytes);
+        *h = (struct msg_head){0};
+    return err;
+}
+
+/* The body of a copy in the place of another. Under its old number, if it can be: who reads the
+ * message just now knows it by that. */
+static enum err replace_body(struct spool_txn *t, struct envelope *e,
+                             const struct spool_copy *c, const struct msg_head *old,
+                             uint64_t *number)
+{
+    struct body_source from = {c->blocks, c->bytes};
+    enum err err;
+
+    if (c->staged == 0 && old->number != 0 && old->bytes == e->body_bytes) {
+        *number = old->number;
+        return spool_room_for(t, pages_bytes(e->body_bytes), c->from_peer)
+                   ? spool_body_write(t, old->number, 0, &from)
+                   : E_FULL;
+    }
+    err = put_body(t, e, c, number);
+    return err == OK && old->number != 0 ? spool_body_remove(t, old->number, old->bytes) : err;
 }
 
 enum err spool_replace(struct spool_txn *t, struct envelope *e, const struct spool_copy *c)
 {
-    struct spool_key key = spool_key_mid(e->id), found = key;
-    enum copy_state state = c->state;
+    struct msg_head old;
     uint64_t number = 0;
-    enum err err = t->first_err;
+    enum err err = read_damaged(t, e->id, &old);
 
-    if (err == OK)
-        err = spool_seek(t, TABLE_MSG, &found);
-    if (err != OK)
+    if (err != OK && err != E_CORRUPT)
         return err;
-    if (!str_eq(str_of_key(&found), str_of_key(&key)))
-        return E_NOTFOUND;
     if (envelope_encoded_size(e) == 0)
         return E_PROTO;
-    err = put_body(t, e, c, &number);
+    err = replace_body(t, e, c, &old, &number);
     if (err == OK)
-        err = drop_damaged(t, e->id, number, &state);
-    return err == OK ? put_record(t, e, number, state) : err;
+        err = put_record(t, e, number, old.state > c->state ? old.state : c->state);
+    if (err != OK)
+        return err;
+    t->messages_out++;
+    t->bytes_out += old.bytes;
+    return OK;
+}
+
+enum err spool_staged_verify(struct spool_txn *t, uint64_t body_number, uint64_t bytes,
+                             uint64_t digest)
+{
+    struct msg_head h = {.number = body_number, .bytes = bytes, .digest = digest};
+
+    if (t->first_err != OK)
+        return t->first_err;
+    return spool_stick(t, spool_body_verify(t->spool, t->mdb, &h));
 }
 
 static enum err stage(struct spool_txn *t, uint64_t body_number, uint64_t offset,
