@@ -1,6 +1,7 @@
 #include "replication/copies.h"
 
 #include "base/assert.h"
+#include "base/fault.h"
 
 /* Nothing changes but what the caller adds. */
 static struct copy_verdict keep(const struct copy_facts *f, enum copy_code code)
@@ -35,7 +36,7 @@ static enum copy_state state_of_new(const struct copy_facts *f, enum copy_state 
  * resolves it and relays the result. */
 static bool put_is_sealed(const struct copy_facts *f, enum copy_state sent)
 {
-    return f->sealed && sent == COPY_UNDECIDED;
+    return f->sealed && sent == COPY_UNDECIDED && !FAULT(PUT_AFTER_SEAL);
 }
 
 struct copy_verdict copies_on_put(const struct copy_facts *f, enum copy_state sent)
@@ -50,7 +51,8 @@ struct copy_verdict copies_on_put(const struct copy_facts *f, enum copy_state se
         return raise(f, sent > f->state ? sent : f->state);
     }
     if (f->state == COPY_ABORTED)
-        return sent == COPY_COMMITTED ? raise(f, COPY_COMMITTED) : keep(f, COPY_IS_ABORTED);
+        return sent == COPY_COMMITTED || FAULT(PUT_OVER_ABORT) ? raise(f, COPY_COMMITTED)
+                                                               : keep(f, COPY_IS_ABORTED);
     if (put_is_sealed(f, sent))
         return keep(f, COPY_SEALED);
     return raise(f, state_of_new(f, sent));
@@ -60,7 +62,7 @@ struct copy_verdict copies_on_put(const struct copy_facts *f, enum copy_state se
  * was decided before. */
 static bool abort_is_sealed(const struct copy_facts *f)
 {
-    return f->sealed && f->from_origin;
+    return f->sealed && f->from_origin && !FAULT(ABORT_AFTER_SEAL);
 }
 
 struct copy_verdict copies_on_abort(const struct copy_facts *f)
@@ -96,6 +98,8 @@ struct copy_verdict copies_on_commit(const struct copy_facts *f)
  * one that asks: that is what fences a holder whose lease has moved. */
 static enum copy_code epoch_code(const struct copy_facts *f, const struct copy_record *r)
 {
+    if (FAULT(DOT_ANY_EPOCH))
+        return COPY_OK;
     if (!f->has_slot || f->newest_epoch < r->slot_epoch)
         return COPY_LAG;
     if (f->newest_epoch > r->slot_epoch || f->newest_site != r->site)
@@ -107,6 +111,8 @@ static enum copy_code epoch_code(const struct copy_facts *f, const struct copy_r
  * has a message on two connections. */
 static bool dot_is_foreign(const struct copy_facts *f, const struct copy_record *r)
 {
+    if (FAULT(DOT_NOT_FOREIGN))
+        return false;
     return f->has_dot && (f->dot_site != r->site || f->dot_session != r->epoch);
 }
 
@@ -115,11 +121,11 @@ struct copy_verdict copies_on_dot(const struct copy_facts *f, const struct copy_
     struct copy_verdict v;
     enum copy_code code;
 
-    if (f->state == COPY_SETTLED)
+    if (f->state == COPY_SETTLED && !FAULT(DOT_AFTER_OUTCOME))
         return keep(f, COPY_IS_SETTLED);
     if (f->state == COPY_ABORTED)
         return keep(f, COPY_IS_ABORTED);
-    if (!f->witness)
+    if (!f->witness && !FAULT(WIPED_WITNESS))
         return keep(f, COPY_NOT_WITNESS);
     code = epoch_code(f, r);
     v = keep(f, code);
