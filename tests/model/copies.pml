@@ -162,12 +162,7 @@ byte cut;      /* the set of two nodes whose link is cut */
 /* After the faults nothing comes late: only a node that is up sends, over links that work. */
 #ifdef PROGRESS
 #define LINK(n, x)  (up[x] == UP && (BIT(n) + BIT(x)) != cut)
-#ifdef NO_RELAY /* origin or holder only */
-#define RELAYS(x) (x == A)
-#else
-#define RELAYS(x) true
-#endif
-#define FROM(n, x, cond) (LINK(n, x) && RELAYS(x) && (cond))
+#define FROM(n, x, cond) (LINK(n, x) && (cond))
 #define ARRIVES(fact, n, c1, c2) ((!quiet && fact) || (quiet && (FROM(n, NEXT(n), c1) || FROM(n, LAST(n), c2))))
 #define ANSWERS(n, x) (!quiet || LINK(n, x))
 #else
@@ -310,9 +305,9 @@ inline put_arrives(n) {
 #define ENOUGH (pa != 0)
 #endif
 #ifdef NO_ONE_DECISION
-#define MAY250 (cl == REFUSES || (cl == WAITS && st[A] == UNDECIDED))
+#define MAY250 (cl == REFUSES || (cl == WAITS && HAS_COPY(A)))
 #else
-#define MAY250 (cl == WAITS && st[A] == UNDECIDED)
+#define MAY250 (cl == WAITS && HAS_COPY(A))
 #endif
 
 inline say_250() {
@@ -337,9 +332,19 @@ inline own_committed() {
     }
 }
 
+/* Others committed it, as they had sealed the session. */
+inline close_committed() {
+    d_step { up[A] == UP && orig && cl == WAITS && st[A] >= COMMITTED ->
+        cl = CLOSED;
+        pa = 0;
+        printf("A: closes, it is committed already\n");
+        prune();
+    }
+}
+
 /* No progress for 5 s; no clock here: at any time. */
 inline decide_abort() {
-    d_step { up[A] == UP && orig && cl == WAITS ->
+    d_step { up[A] == UP && orig && cl == WAITS && st[A] <= UNDECIDED ->
         st[A] = ABORTED;
         cl = REFUSES;
         habt = true;
@@ -401,9 +406,15 @@ inline close_client() {
 #define TAKES_COPY(n) (st[n] < COMMITTED)
 #endif
 
+#ifdef NO_RELAY /* commit knowledge and copies come from A alone */
+#define RELAYS(x) (x == A)
+#else
+#define RELAYS(x) true
+#endif
+
 inline commit_arrives(n) {
     d_step { up[n] == UP && st[n] == UNDECIDED &&
-             ((ARRIVES(hcmt || hcpy, n, st[NEXT(n)] == COMMITTED, st[LAST(n)] == COMMITTED)) ||
+             ((ARRIVES(hcmt || hcpy, n, RELAYS(NEXT(n)) && st[NEXT(n)] == COMMITTED, RELAYS(LAST(n)) && st[LAST(n)] == COMMITTED)) ||
                  (n != A && up[A] == UP && orig && cl == SAID250 && ANSWERS(n, A))) ->
         st[n] = COMMITTED;
         hcpy = true;
@@ -414,7 +425,7 @@ inline commit_arrives(n) {
 
 inline copy_arrives(n) {
     d_step { up[n] == UP && TAKES_COPY(n) &&
-             ARRIVES(hcpy, n, st[NEXT(n)] == COMMITTED, st[LAST(n)] == COMMITTED) ->
+             ARRIVES(hcpy, n, RELAYS(NEXT(n)) && st[NEXT(n)] == COMMITTED, RELAYS(LAST(n)) && st[LAST(n)] == COMMITTED) ->
         st[n] = COMMITTED;
         rn[n] = 0;
         printf("%d: committed copy taken\n", n);
@@ -661,7 +672,7 @@ inline reply_lost(h) {
 /* Refused with a 4xx, or not sent after all. */
 inline close_dot(h) {
     d_step { up[h] == UP && (ph[h] == SENT && !QUIET ||
-             ph[h] == ASKS && (!QUIET || !BELIEVES(h) || st[h] != COMMITTED)) ->
+             ph[h] == ASKS && (!QUIET || !BELIEVES(h) || KE(act[h] - 1) != EPOCH(ap[h]) || st[h] != COMMITTED)) ->
         printf("%d: closes dot %d\n", h, act[h] - 1);
         cz[h] = cz[h] | BIT(act[h] - 1);
         hcl = hcl | BIT(act[h] - 1);
@@ -678,13 +689,33 @@ inline closed_arrives(n, k) {
     }
 }
 
+#ifdef NO_DOUBT_KEPT /* who has waited long enough has the mark taken away, and knows of it */
+inline overrule(h, n, j) {
+    d_step { up[h] == UP && ph[h] == ASKS && up[n] == UP && OPEN(n, j) && KH(j) != h && !ABLE(j) ->
+        cz[n] = cz[n] | BIT(j);
+        fg[h] = true;
+        printf("%d: has the mark of dot %d taken away at %d\n", h, j, n);
+    }
+}
+#define OVERRULE(j) \
+    :: overrule(A, A, j) :: overrule(A, B, j) :: overrule(A, C, j) \
+    :: overrule(B, A, j) :: overrule(B, B, j) :: overrule(B, C, j) \
+    :: overrule(C, A, j) :: overrule(C, B, j) :: overrule(C, C, j)
+#endif
+
 #ifdef NO_DOT_NUMBER /* CLOSED names only the epoch: late, it closes a later dot of that epoch */
 inline closed_late(n, j, k) {
-    d_step { up[n] == UP && HAS(hcl, j) && k < nk && kd[j] == kd[k] && OPEN(n, k) && act[n] != k + 1 ->
+    d_step { up[n] == UP && HAS(hcl, j) && k < nk && kd[j] == kd[k] && OPEN(n, k) && KH(j) != n ->
         cz[n] = cz[n] | BIT(k);
         printf("%d: a late CLOSED of dot %d closes dot %d\n", n, j, k);
     }
 }
+#endif
+
+#ifdef PROGRESS
+#define TARGET(x) (up[x] == UP && WITNESS(x))
+#else
+#define TARGET(x) (up[x] == UP)
 #endif
 
 /* --- Control: what each node applies, in the order of the log, each at its own pace --- */
@@ -721,14 +752,14 @@ inline append(h, e, ended, released) {
 
 inline release(h, x) {
     d_step { !QUIET && end < MOVES && HOLD(end) == h && up[h] == UP && EPOCH(ap[h]) == EPOCH(end) &&
-             EPOCH(end) >= born[h] && IDLE(h) && up[x] == UP ->
+             EPOCH(end) >= born[h] && IDLE(h) && TARGET(x) ->
         append(x, EPOCH(end) + 1, ENDED(end), BIT(EPOCH(end)));
     }
 }
 
 /* The holder's session ends, as its node died or as the others think so: its slots go to x. */
 inline take_over(x) {
-    d_step { !QUIET && end < MOVES && HOLD(end) != x && up[x] == UP ->
+    d_step { !QUIET && end < MOVES && HOLD(end) != x && TARGET(x) ->
         append(x, EPOCH(end) + 1, (ENDED(end) || HOLD(end) == A), 0);
     }
 }
@@ -938,6 +969,7 @@ init {
     :: put_arrives(C)
     :: say_250()
     :: own_committed()
+    :: close_committed()
     :: decide_abort()
     :: abort_arrives(B)
     :: abort_arrives(C)
@@ -970,6 +1002,10 @@ init {
 #if DOTS > 2
     :: closed_arrives(A, 2) :: closed_arrives(B, 2) :: closed_arrives(C, 2)
 #endif
+#endif
+#ifdef NO_DOUBT_KEPT
+    OVERRULE(0)
+    OVERRULE(1)
 #endif
 #ifdef NO_DOT_NUMBER
     :: closed_late(A, 0, 1) :: closed_late(B, 0, 1) :: closed_late(C, 0, 1)

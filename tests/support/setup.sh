@@ -28,7 +28,7 @@ packages_test=(
     clang libclang-rt-14-dev llvm clang-format universal-ctags
     python3-pytest faketime openssl ca-certificates procps make xxd file
     nftables iproute2 iputils-ping socat fuse3 libfuse3-dev e2fsprogs
-    knot knot-dnsutils unbound bind9-dnsutils
+    knot knot-dnsutils unbound bind9-dnsutils spin
     libdb5.3 libicu72 libnsl2 libsasl2-2 libssl3 libpam0g libevent-2.1-7
 )
 
