@@ -130,6 +130,20 @@ def test_a_power_cut_takes_what_was_not_fsynced(net):
 
 
 @in_bed
+def test_a_torn_power_cut_leaves_some_sectors_old_and_some_new(net):
+    disk = net.disk("d", "failing")
+    with open(disk.path + "/f", "wb", buffering=0) as f:
+        f.write(b"o" * 65536)
+        os.fsync(f.fileno())
+        f.seek(0)
+        f.write(b"n" * 65536)
+    disk.power_cut(torn=5)
+    with open(disk.path + "/f", "rb") as f:
+        seen = [f.read(512) for _ in range(128)]
+    assert {s[0:1] * 512 for s in seen} == {b"o" * 512, b"n" * 512} == set(seen)
+
+
+@in_bed
 def test_a_disk_fails_on_command(net):
     disk = net.disk("d", "failing")
     with open(disk.path + "/f", "wb", buffering=0) as f:
