@@ -7,10 +7,16 @@
  *   ACK      durable up to `upto`, but for the refused ones
  *   NOTE     gossip: unnumbered, may be lost
  *
- * All but HELLO carry both nonces and count only on that link. Sizes are checked before
- * unpacking: LIMIT_FRAME_BYTES, LIMIT_FRAME_RECORDS, LIMIT_FRAME_RANGES, LIMIT_FRAME_REFUSALS.
- * Ownership: decoded strings and arrays lie in the arena. Threads: any. Errors: E_PROTO,
- * E_FULL.
+ * All but HELLO carry both nonces and count only on that link. Only the fields of its kind
+ * travel with a frame; what is decoded is sound: every record passes copyrec_check() and is on
+ * its stream, refusals are in order. The format of a HELLO may be any: the caller refuses it.
+ *
+ * Limits: sizes, counts, and which fields are there are checked before anything is unpacked:
+ * LIMIT_FRAME_BYTES, LIMIT_FRAME_RECORDS, LIMIT_FRAME_RANGES, LIMIT_FRAME_REFUSALS,
+ * LIMIT_FRAME_REACH. 4 MiB of arena are enough for whatever was packed by
+ * frame_record_bytes().
+ * Ownership: decoded strings and arrays lie in the arena. Threads: any. Errors: E_PROTO:
+ * malformed or not sound; E_FULL: over a limit, or no room.
  */
 #pragma once
 
@@ -50,7 +56,7 @@ struct frame {
     uint64_t seq;             /* RECORDS: of records[0]; above 0 */
     uint64_t acked; /* RECORDS: what the sender has seen acknowledged on this stream */
     const struct copy_record *records;
-    uint32_t record_count;
+    uint32_t record_count; /* 0: only `acked` is told */
 
     uint64_t upto;                        /* ACK: cumulative */
     const struct frame_refusal *refusals; /* ACK: all not yet covered by `acked`; seq <= upto */
