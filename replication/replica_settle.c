@@ -35,19 +35,19 @@ static void move_late(struct replica *r, struct peer *p)
     rset_clear(&p->stale_late);
 }
 
-/* Its last envelope; after it has aged out, the fact alone. */
+/* Its last envelope. Who has none (it learnt of the end alone, or the trace has aged out) leaves
+ * that to the node that has: without its fates no live copy is dropped. */
 static bool push_outcome(struct replica *r, struct peer *p, struct mid id)
 {
     struct str bytes = STR_NONE;
     enum err e = r->ops.read_trace(r->ops.ctx, id, &bytes);
-    struct blob *b = blob_new(e == OK ? bytes.n : 0);
+    struct blob *b = e == OK && bytes.n > 0 ? blob_new(bytes.n) : NULL;
     struct stream_item i = {.record = {.kind = COPY_OUTCOME, .id = id}, .keep = {b, NULL}};
     bool ok;
 
     if (b == NULL)
         return false;
-    if (b->n > 0)
-        memcpy(b->b, bytes.p, b->n);
+    memcpy(b->b, bytes.p, b->n);
     i.record.envelope = blob_str(b);
     ok = link_push(r, p, &i, false);
     blob_release(&b);

@@ -164,7 +164,7 @@ static void keep_alive(void *arg)
 static void end_fault(void *arg)
 {
     struct ending e = *(struct ending *)arg;
-    struct node *n = sim_node(e.a);
+    struct node *n = sim_node(e.a % WORLD_NODES); /* a primary has a number of its own */
 
     free(arg);
     if (e.generation != f.generation)
