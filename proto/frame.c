@@ -13,8 +13,6 @@
 #define REFUSAL_BYTES 64
 #define REACH_BYTES   48
 #define HEAD_BYTES    256
-/* Memory for the generated form of a frame that goes out. */
-#define SCRATCH_BYTES (8 * MiB)
 
 static_assert(HEAD_BYTES + LIMIT_FRAME_REFUSALS * REFUSAL_BYTES <= LIMIT_FRAME_BYTES &&
                   HEAD_BYTES + LIMIT_FRAME_REACH * REACH_BYTES <= LIMIT_FRAME_BYTES &&
@@ -111,24 +109,66 @@ static ProtobufCBinaryData bytes_of_str(struct str s)
     return bytes_of(s.p, s.n);
 }
 
+/* Memory for the generated form of a frame that goes out: all of it at once. */
+struct scratch {
+    struct arena arena;
+    char *at;
+    size_t left;
+};
+
+/* What the lists of a frame need, rounded up as carve() does. */
+static size_t scratch_bytes(const struct frame *f)
+{
+    size_t n = 0;
+
+    if (f->kind == FRAME_ACK)
+        return f->refusal_count * (sizeof(Data__Refusal *) + sizeof(Data__Refusal) + 16) + 32;
+    if (f->kind == FRAME_NOTE)
+        return f->reach_count * (sizeof(Data__Reach *) + sizeof(Data__Reach) + 16) + 32;
+    if (f->kind == FRAME_RECORDS)
+        for (uint32_t i = 0; i < f->record_count; i++)
+            n += sizeof(Data__Record *) + sizeof(Data__Record) + 32 +
+                 2 * sizeof(uint64_t) * f->records[i].range_count;
+    return n + 32;
+}
+
+static void *carve(struct scratch *s, size_t n)
+{
+    char *p = s->at;
+
+    n = (n + 15) & ~(size_t)15;
+    ASSERT(n <= s->left);
+    s->at += n;
+    s->left -= n;
+    return p;
+}
+
+/* A list of `count` messages in protobuf-c's form: pointers to items of `item` bytes. */
+static void **carve_list(struct scratch *s, size_t count, size_t item)
+{
+    void **list = carve(s, count * sizeof *list);
+    char *items = carve(s, count * item);
+
+    for (size_t i = 0; i < count; i++)
+        list[i] = items + i * item;
+    return list;
+}
+
 /* Gaps and lengths instead of ends: small numbers, and nothing out of order can be said. */
-static bool ranges_to_pb(const struct copy_record *r, struct arena *a, Data__Record *pb)
+static void ranges_to_pb(const struct copy_record *r, struct scratch *s, Data__Record *pb)
 {
     uint64_t before = 0;
 
-    pb->ranges = arena_take(a, 2 * r->range_count * sizeof *pb->ranges);
-    if (pb->ranges == NULL)
-        return false;
+    pb->ranges = carve(s, 2 * r->range_count * sizeof *pb->ranges);
     pb->n_ranges = 2 * (size_t)r->range_count;
     for (uint32_t i = 0; i < r->range_count; i++) {
         pb->ranges[2 * i] = r->ranges[i].from - before;
         pb->ranges[2 * i + 1] = r->ranges[i].to - r->ranges[i].from;
         before = r->ranges[i].to;
     }
-    return true;
 }
 
-static bool record_to_pb(const struct copy_record *r, struct arena *a, Data__Record *pb)
+static void record_to_pb(const struct copy_record *r, struct scratch *s, Data__Record *pb)
 {
     static const struct mid none;
 
@@ -146,49 +186,26 @@ static bool record_to_pb(const struct copy_record *r, struct arena *a, Data__Rec
     pb->domain = bytes_of_str(r->domain);
     pb->envelope = bytes_of_str(r->envelope);
     pb->body = bytes_of_str(r->body);
-    return r->range_count == 0 || ranges_to_pb(r, a, pb);
+    ranges_to_pb(r, s, pb);
 }
 
-/* A list of `count` messages in protobuf-c's form: pointers to items of `item` bytes. */
-static void **list_of(struct arena *a, size_t count, size_t item)
-{
-    void **list = arena_take(a, count * sizeof *list);
-    char *items = arena_take(a, count * item);
-
-    if (list == NULL || items == NULL)
-        return NULL;
-    for (size_t i = 0; i < count; i++)
-        list[i] = items + i * item;
-    return list;
-}
-
-static bool put_records(const struct frame *f, struct arena *a, Data__Frame *pb)
+static void put_records(const struct frame *f, struct scratch *s, Data__Frame *pb)
 {
     pb->stream = (uint32_t)f->stream;
     pb->seq = f->seq;
     pb->acked = f->acked;
-    if (f->record_count == 0)
-        return true;
     pb->n_records = f->record_count;
-    pb->records = (Data__Record **)list_of(a, f->record_count, sizeof **pb->records);
-    if (pb->records == NULL)
-        return false;
+    pb->records = (Data__Record **)carve_list(s, f->record_count, sizeof **pb->records);
     for (uint32_t i = 0; i < f->record_count; i++)
-        if (!record_to_pb(&f->records[i], a, pb->records[i]))
-            return false;
-    return true;
+        record_to_pb(&f->records[i], s, pb->records[i]);
 }
 
-static bool put_ack(const struct frame *f, struct arena *a, Data__Frame *pb)
+static void put_ack(const struct frame *f, struct scratch *s, Data__Frame *pb)
 {
     pb->stream = (uint32_t)f->stream;
     pb->upto = f->upto;
-    if (f->refusal_count == 0)
-        return true;
     pb->n_refusals = f->refusal_count;
-    pb->refusals = (Data__Refusal **)list_of(a, f->refusal_count, sizeof **pb->refusals);
-    if (pb->refusals == NULL)
-        return false;
+    pb->refusals = (Data__Refusal **)carve_list(s, f->refusal_count, sizeof **pb->refusals);
     for (uint32_t i = 0; i < f->refusal_count; i++) {
         const struct frame_refusal *r = &f->refusals[i];
 
@@ -199,20 +216,15 @@ static bool put_ack(const struct frame *f, struct arena *a, Data__Frame *pb)
         pb->refusals[i]->site = r->answer.site;
         pb->refusals[i]->session = r->answer.session;
     }
-    return true;
 }
 
-static bool put_note(const struct frame *f, struct arena *a, Data__Frame *pb)
+static void put_note(const struct frame *f, struct scratch *s, Data__Frame *pb)
 {
     pb->open = f->open;
     pb->live = f->live;
     pb->single = f->single;
-    if (f->reach_count == 0)
-        return true;
     pb->n_reach = f->reach_count;
-    pb->reach = (Data__Reach **)list_of(a, f->reach_count, sizeof **pb->reach);
-    if (pb->reach == NULL)
-        return false;
+    pb->reach = (Data__Reach **)carve_list(s, f->reach_count, sizeof **pb->reach);
     for (uint32_t i = 0; i < f->reach_count; i++) {
         data__reach__init(pb->reach[i]);
         pb->reach[i]->ip = bytes_of(f->reach[i].ip, sizeof f->reach[i].ip);
@@ -220,10 +232,9 @@ static bool put_note(const struct frame *f, struct arena *a, Data__Frame *pb)
         pb->reach[i]->up = f->reach[i].up;
         pb->reach[i]->age_ms = f->reach[i].age_ms;
     }
-    return true;
 }
 
-static bool put_all(const struct frame *f, struct arena *a, Data__Frame *pb)
+static void put_all(const struct frame *f, struct scratch *s, Data__Frame *pb)
 {
     data__frame__init(pb);
     pb->kind = (uint32_t)f->kind;
@@ -237,15 +248,17 @@ static bool put_all(const struct frame *f, struct arena *a, Data__Frame *pb)
         pb->format = f->format;
         pb->session = f->session;
         pb->filled = f->filled;
-        return true;
+        return;
     case FRAME_RECORDS:
-        return put_records(f, a, pb);
+        put_records(f, s, pb);
+        return;
     case FRAME_ACK:
-        return put_ack(f, a, pb);
+        put_ack(f, s, pb);
+        return;
     case FRAME_NOTE:
-        break;
+        put_note(f, s, pb);
+        return;
     }
-    return put_note(f, a, pb);
 }
 
 static void put_sum(uint8_t *buf, uint64_t sum)
@@ -263,28 +276,37 @@ static uint64_t sum_of(struct str s)
     return sum;
 }
 
+/* Behind the checksum. */
+static enum err pack(const Data__Frame *pb, uint8_t *buf, size_t size, struct str *out)
+{
+    size_t n = SUM_BYTES + data__frame__get_packed_size(pb);
+
+    if (n > size || n > LIMIT_FRAME_BYTES)
+        return E_FULL;
+    ASSERT(data__frame__pack(pb, buf + SUM_BYTES) == n - SUM_BYTES);
+    put_sum(buf, XXH3_64bits(buf + SUM_BYTES, n - SUM_BYTES));
+    *out = (struct str){(const char *)buf, n};
+    return OK;
+}
+
 enum err frame_encode(const struct frame *f, uint8_t *buf, size_t size, struct str *out)
 {
-    struct arena scratch;
+    struct scratch s;
     Data__Frame pb;
     enum err e = E_FULL;
-    size_t n;
 
     if (!within_limits(f))
         return E_FULL;
     if (!sound(f))
         return E_PROTO;
-    arena_init(&scratch, SCRATCH_BYTES);
-    if (put_all(f, &scratch, &pb)) {
-        n = SUM_BYTES + data__frame__get_packed_size(&pb);
-        if (n <= size && n <= LIMIT_FRAME_BYTES) {
-            ASSERT(data__frame__pack(&pb, buf + SUM_BYTES) == n - SUM_BYTES);
-            put_sum(buf, XXH3_64bits(buf + SUM_BYTES, n - SUM_BYTES));
-            *out = (struct str){(const char *)buf, n};
-            e = OK;
-        }
+    s.left = scratch_bytes(f);
+    arena_init(&s.arena, s.left + 16);
+    s.at = arena_take(&s.arena, s.left);
+    if (s.at != NULL) {
+        put_all(f, &s, &pb);
+        e = pack(&pb, buf, size, out);
     }
-    arena_reset(&scratch);
+    arena_reset(&s.arena);
     return e;
 }
 
