@@ -1,7 +1,8 @@
 /* Outcomes; undecided copies of sessions that are over. */
 #include "replication/replica_internal.h"
 
-static const uint64_t ASK_MS = 1000; /* between two questions about a session */
+static const uint64_t ASK_MS = 1000;    /* between two questions about a session */
+static const uint64_t ANSWER_MS = 3000; /* for the answer to one */
 
 /* --- settled here, live there --- */
 
@@ -35,8 +36,8 @@ static void move_late(struct replica *r, struct peer *p)
     rset_clear(&p->stale_late);
 }
 
-/* Its last envelope. Who has none (it learnt of the end alone, or the trace has aged out) leaves
- * that to the node that has: without its fates no live copy is dropped. */
+/* Its last envelope. Who has none (it learnt of the end alone, or the trace has aged out)
+ * leaves that to the node that has: without its fates no live copy is dropped. */
 static bool push_outcome(struct replica *r, struct peer *p, struct mid id)
 {
     struct str bytes = STR_NONE;
@@ -151,13 +152,14 @@ static void ask_session(struct replica *r, struct session *s)
     struct copy_record rec = {
         .kind = COPY_RESOLVE, .site = mid_site(s->n.key), .epoch = mid_epoch(s->n.key)};
 
-    if (s->asked || r->now < s->ask_ms || !r->filled)
+    if (r->now < s->ask_ms || !r->filled)
         return;
+    s->asked = false; /* it does not answer: the other one */
     for (uint32_t i = 0; i < REPLICA_PEERS && !s->asked; i++) {
         s->asked_peer = (uint8_t)(1 - s->asked_peer); /* the other one than last time */
         s->asked = link_push_mark(r, &r->peers[s->asked_peer], &rec);
     }
-    s->ask_ms = r->now + ASK_MS;
+    s->ask_ms = r->now + ANSWER_MS;
 }
 
 void settle_tick(struct replica *r)
