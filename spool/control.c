@@ -5,16 +5,12 @@
 
 #include "spool/control_internal.h"
 
-/* 2: members, placements, renewals. There was no release before it, so nothing reads 1. */
-#define FORMAT_VERSION 2
-
 static const char *const tables[] = {[T_META] = "meta",           [T_DOMAIN] = "domain",
                                      [T_PLAN] = "plan",           [T_SETTING] = "setting",
                                      [T_SESSION] = "session",     [T_SLOT] = "slot",
                                      [T_OPERATION] = "operation", [T_MEMBER] = "member",
                                      [T_PLACEMENT] = "placement", NULL};
 
-#define ID_BYTES   26
 #define PLAN_BYTES 8 /* hold_s u32, max_connections u32 */
 
 static struct str u64_str(char b[8], uint64_t v)
@@ -57,20 +53,20 @@ enum err control_get_meta_u64(struct ctlkv_txn *t, struct str key, uint64_t *out
 
 /* --- open and close --- */
 
-static struct str id_str(char b[ID_BYTES], const struct store_id *id)
+static struct str id_str(char b[CONTROL_ID_BYTES], const struct store_id *id)
 {
     memcpy(b, id->cluster, sizeof id->cluster);
     ctlkv_store_u16(b + 16, id->site);
     ctlkv_store_u64(b + 18, id->incarnation);
-    return (struct str){b, ID_BYTES};
+    return (struct str){b, CONTROL_ID_BYTES};
 }
 
 static enum err make(struct control *c, const struct store_id *id)
 {
     struct ctlkv_txn t;
-    char format[4], who[ID_BYTES];
+    char format[4], who[CONTROL_ID_BYTES];
 
-    ctlkv_store_u32(format, FORMAT_VERSION);
+    ctlkv_store_u32(format, CONTROL_FORMAT);
     ctlkv_begin(&t, &c->kv, true);
     ctlkv_make_tables(&t);
     ctlkv_put(&t, T_META, KEY_FORMAT, (struct str){format, sizeof format}, STR_NONE);
@@ -83,19 +79,19 @@ static enum err make(struct control *c, const struct store_id *id)
 static enum err load(struct control *c, const struct store_id *id)
 {
     struct ctlkv_txn t;
-    char who[ID_BYTES];
+    char who[CONTROL_ID_BYTES];
     uint64_t applied = 0;
     struct str v;
     enum err e;
 
     ctlkv_begin(&t, &c->kv, false);
     e = control_get_sized(&t, T_META, KEY_FORMAT, 4, &v);
-    if (e == E_NOTFOUND || (e == OK && ctlkv_load_u32(v.p) != FORMAT_VERSION)) {
+    if (e == E_NOTFOUND || (e == OK && ctlkv_load_u32(v.p) != CONTROL_FORMAT)) {
         ctlkv_fail(&t, "format_version", E_CORRUPT);
         e = E_CORRUPT;
     }
     if (e == OK)
-        e = control_get_sized(&t, T_META, KEY_ID, ID_BYTES, &v);
+        e = control_get_sized(&t, T_META, KEY_ID, CONTROL_ID_BYTES, &v);
     if (e == E_NOTFOUND)
         e = control_senseless(&t, T_META, KEY_ID);
     if (e == OK && !str_eq(v, id_str(who, id))) {

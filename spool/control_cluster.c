@@ -93,8 +93,8 @@ static void move_placements(struct control_step *s, struct view *v, uint16_t sit
         struct placement_rec r;
 
         if (payload.n != PLACEMENT_BYTES || found.n > sizeof key) {
-            (void)control_senseless(s->txn, T_PLACEMENT, found);
-            return;
+            if (control_senseless(s->txn, T_PLACEMENT, found) != OK)
+                return;
         }
         control_placement_of(payload, &r);
         memcpy(key, found.p, found.n);

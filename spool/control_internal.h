@@ -21,6 +21,10 @@ enum table {
     T_COUNT
 };
 
+/* 2: members, placements, renewals. There was no release before it, so nothing reads 1. */
+#define CONTROL_FORMAT   2
+#define CONTROL_ID_BYTES 26
+
 #define KEY_FORMAT  STR("format")  /* version u32                                 */
 #define KEY_ID      STR("id")      /* cluster 16 bytes, site u16, incarnation u64 */
 #define KEY_APPLIED STR("applied") /* index u64                                   */
@@ -47,14 +51,14 @@ static inline void control_refuse(struct control_step *s, enum err e, const char
 
 /* A record that passed its checksum and still makes no sense: another program wrote it. Sticks;
  * E_CORRUPT. */
-enum err control_senseless(struct ctlkv_txn *t, uint32_t table, struct str key);
+MUST_CHECK enum err control_senseless(struct ctlkv_txn *t, uint32_t table, struct str key);
 
 /* A record of a fixed size. */
-enum err control_get_sized(struct ctlkv_txn *t, uint32_t table, struct str key, size_t bytes,
-                           struct str *v);
+MUST_CHECK enum err control_get_sized(struct ctlkv_txn *t, uint32_t table, struct str key,
+                                      size_t bytes, struct str *v);
 
 /* A meta record: it must be there. */
-enum err control_get_meta_u64(struct ctlkv_txn *t, struct str key, uint64_t *out);
+MUST_CHECK enum err control_get_meta_u64(struct ctlkv_txn *t, struct str key, uint64_t *out);
 
 /* --- Records of members, sessions, slots and placements (control_record.c) --- */
 
@@ -105,19 +109,20 @@ bool control_is_able(struct view *v, const struct session *s);
 struct member_rec *control_member_at(struct view *v, uint16_t site); /* present one, or NULL */
 struct session *control_session_at(struct view *v, uint16_t site);   /* or NULL */
 
-enum err control_get_session(struct ctlkv_txn *t, uint16_t site, struct session *out);
+MUST_CHECK enum err control_get_session(struct ctlkv_txn *t, uint16_t site,
+                                        struct session *out);
 void control_put_session(struct ctlkv_txn *t, const struct session *s);
 /* Without a record: all zero, OK. So for a placement. */
-enum err control_get_slot(struct ctlkv_txn *t, uint32_t slot, struct slot_rec *out);
+MUST_CHECK enum err control_get_slot(struct ctlkv_txn *t, uint32_t slot, struct slot_rec *out);
 void control_put_slot(struct ctlkv_txn *t, uint32_t slot, const struct slot_rec *r);
-enum err control_get_placement(struct ctlkv_txn *t, struct str domain,
-                               struct placement_rec *out);
+MUST_CHECK enum err control_get_placement(struct ctlkv_txn *t, struct str domain,
+                                          struct placement_rec *out);
 void control_placement_of(struct str payload, struct placement_rec *out); /* of its size */
 void control_put_placement(struct ctlkv_txn *t, struct str domain,
                            const struct placement_rec *r);
 struct str control_member_key(char b[MEMBER_KEY_SIZE], uint16_t site, uint64_t incarnation);
-enum err control_member_of(struct ctlkv_txn *t, struct str key, struct str payload,
-                           struct member_rec *out);
+MUST_CHECK enum err control_member_of(struct ctlkv_txn *t, struct str key, struct str payload,
+                                      struct member_rec *out);
 void control_put_member(struct ctlkv_txn *t, const struct member_rec *r);
 bool control_remembers(const uint64_t released[CONTROL_RELEASED], uint64_t epoch);
 

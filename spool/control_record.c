@@ -261,8 +261,8 @@ static void load_sessions(struct view *v)
     v->session_count = 0;
     while (ctlkv_next(v->txn, T_SESSION, after, &found, &payload) == OK) {
         if (v->session_count == LIMIT_SITES || found.n != 2 || payload.n != SESSION_BYTES) {
-            (void)control_senseless(v->txn, T_SESSION, found);
-            return;
+            if (control_senseless(v->txn, T_SESSION, found) != OK)
+                return;
         }
         session_of(payload, ctlkv_load_u16(found.p), &v->sessions[v->session_count++]);
         memcpy(key, found.p, sizeof key);
@@ -285,7 +285,8 @@ void control_load_view(struct view *v, struct ctlkv_txn *t)
     for (uint32_t i = 0; i < CONTROL_SLOTS && t->first_err == OK; i++) {
         struct session *s;
 
-        (void)control_get_slot(t, i, &v->slots[i]); /* sticks */
+        if (control_get_slot(t, i, &v->slots[i]) != OK)
+            return; /* sticks */
         s = control_session_at(v, v->slots[i].s.site);
         if (s != NULL)
             v->load[s - v->sessions]++;

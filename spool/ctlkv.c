@@ -389,6 +389,12 @@ void ctlkv_del(struct ctlkv_txn *t, uint32_t table, struct str key)
         note(t, "del", mdb_del(t->mdb, t->kv->dbi[table], &k, NULL));
 }
 
+void ctlkv_clear(struct ctlkv_txn *t, uint32_t table)
+{
+    if (t->first_err == OK)
+        note(t, "clear", mdb_drop(t->mdb, t->kv->dbi[table], 0));
+}
+
 uint64_t ctlkv_count(struct ctlkv_txn *t, uint32_t table)
 {
     MDB_stat st = {.ms_entries = 0};

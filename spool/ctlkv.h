@@ -80,6 +80,7 @@ void ctlkv_put(struct ctlkv_txn *t, uint32_t table, struct str key, struct str h
                struct str body);
 /* No such record is not an error. */
 void ctlkv_del(struct ctlkv_txn *t, uint32_t table, struct str key);
+void ctlkv_clear(struct ctlkv_txn *t, uint32_t table); /* all its records */
 uint64_t ctlkv_count(struct ctlkv_txn *t, uint32_t table);
 
 /* Lets a caller's own finding stick ("this record cannot be decoded"). */
