@@ -160,11 +160,12 @@ void cluster_order_written(struct cluster *c, uint64_t operation)
 }
 
 /* HOLD works at once, RELEASE when it is written: else a try could begin on the old record. */
-static void set_held(struct cluster *c, struct delivery_job *j, bool held)
+static void set_held(struct cluster *c, struct delivery_job *j, bool held, uint64_t operation)
 {
     j->outcome = (struct outcome){
         .env = j->env, .write = j->env.held == held ? OUTCOME_NOTHING : OUTCOME_UPDATE};
     j->outcome.env.held = held;
+    j->outcome.env.held_index = operation; /* between two nodes the later order counts */
     if (held || j->outcome.write == OUTCOME_NOTHING)
         cluster_tell(c, &(struct sched_event){.type = held ? SCHED_EV_HOLD : SCHED_EV_RELEASE,
                                               .id = j->env.id});
@@ -184,7 +185,7 @@ static void act(struct cluster *c, const struct order *o)
     switch (o->op) {
     case OPERATE_HOLD:
     case OPERATE_RELEASE:
-        set_held(c, j, o->op == OPERATE_HOLD);
+        set_held(c, j, o->op == OPERATE_HOLD, o->operation);
         break;
     case OPERATE_RETRY:
         cluster_tell(c, &(struct sched_event){

@@ -65,6 +65,7 @@ struct envelope {
     struct str tls; /* "TLSv1.3 TLS_AES_256_GCM_SHA384" or empty             */
 
     bool held;                    /* by an operator: not tried until released              */
+    uint64_t held_index;          /* log index of the order that said so, or released it   */
     uint32_t possible_duplicates; /* dots whose outcome was never learned                  */
     enum phase phase;
     enum dsn_fate dsn;

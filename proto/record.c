@@ -126,6 +126,7 @@ static void message_of(struct message *m, const struct envelope *e)
     to->dsn_reply = bytes_of_str(e->dsn_reply);
     to->settled_ms = e->settled_ms;
     to->settled_wall_ms = e->settled_wall_ms;
+    to->held_index = e->held_index;
 }
 
 size_t envelope_encoded_size(const struct envelope *e)
@@ -220,6 +221,7 @@ static void copy_numbers(const Trispool__EnvelopeRecord *from, struct envelope *
     to->dsn_deadline_ms = from->dsn_deadline_ms;
     to->settled_ms = from->settled_ms;
     to->settled_wall_ms = from->settled_wall_ms;
+    to->held_index = from->held_index;
 }
 
 /* A field we do not know means a newer writer, or damage: what it asks for is not guessed. */
