@@ -139,7 +139,7 @@ START_TEST(the_later_try_says_when_the_next_one_is_due)
 
     init(&a);
     init(&b);
-    a.rcpts[0] = (struct rcpt){.attempts = 9, .last_ms = 10, .next_ms = 500};
+    a.rcpts[0] = (struct rcpt){.attempts = 9, .last_ms = 10, .next_ms = 500, .reply = STR("z")};
     b.rcpts[0] = (struct rcpt){.attempts = 2, .last_ms = 11, .next_ms = 300, .reply = STR("b")};
     ck_assert(envelope_merge(&a.e, &b.e));
     ck_assert_uint_eq(a.rcpts[0].attempts, 2);
