@@ -14,6 +14,8 @@
  *   CUT        PROGRESS: one link is cut for ever when faults end
  *   ONLY=n     of the properties below only this one
  *   REACH=n    the opposite of a property: a violation says that the state can be reached
+ *   FILL_WAITS another rule in the place of the one that NO_FILL_DOTS takes away
+ *   LATE_451   a looser rule: the own seal stops new aborts, not a 451
  *   NO_x       takes the rule x away
  *
  * The network only grows: a frame that was sent may arrive never, late, twice, in any order. So
@@ -163,7 +165,8 @@ byte cut;      /* the set of two nodes whose link is cut */
 #ifdef PROGRESS
 #define LINK(n, x)  (up[x] == UP && (BIT(n) + BIT(x)) != cut)
 #define FROM(n, x, cond) (LINK(n, x) && (cond))
-#define ARRIVES(fact, n, c1, c2) ((!quiet && fact) || (quiet && (FROM(n, NEXT(n), c1) || FROM(n, LAST(n), c2))))
+#define ARRIVES(fact, n, c1, c2) \
+    ((!quiet && fact) || (quiet && (FROM(n, NEXT(n), c1) || FROM(n, LAST(n), c2))))
 #define ANSWERS(n, x) (!quiet || LINK(n, x))
 #else
 #define ARRIVES(fact, n, c1, c2) (fact)
@@ -185,7 +188,8 @@ byte cut;      /* the set of two nodes whose link is cut */
 #else
 #define WAITS_FOR(j) ABLE(j)
 #endif
-#define STANDS1(n, j, k, h) ((j) != (k) && OPEN(n, j) && KH(j) != (h) && !RELEASED(n, j) && WAITS_FOR(j))
+#define STANDS1(n, j, k, h) \
+    ((j) != (k) && OPEN(n, j) && KH(j) != (h) && !RELEASED(n, j) && WAITS_FOR(j))
 #if DOTS == 2
 #define ANY(f, n, k)     (f(n, 0, k) || f(n, 1, k))
 #define ANYH(f, n, k, h) (f(n, 0, k, h) || f(n, 1, k, h))
@@ -342,9 +346,15 @@ inline close_committed() {
     }
 }
 
+#ifdef NO_RISE /* aborts what it knows as committed */
+#define RISES true
+#else
+#define RISES (st[A] <= UNDECIDED)
+#endif
+
 /* No progress for 5 s; no clock here: at any time. */
 inline decide_abort() {
-    d_step { up[A] == UP && orig && cl == WAITS && st[A] <= UNDECIDED ->
+    d_step { up[A] == UP && orig && cl == WAITS && RISES ->
         st[A] = ABORTED;
         cl = REFUSES;
         habt = true;
@@ -407,14 +417,14 @@ inline close_client() {
 #endif
 
 #ifdef NO_RELAY /* commit knowledge and copies come from A alone */
-#define RELAYS(x) (x == A)
+#define HAS_IT(x) (x == A && st[x] == COMMITTED)
 #else
-#define RELAYS(x) true
+#define HAS_IT(x) (st[x] == COMMITTED)
 #endif
 
 inline commit_arrives(n) {
     d_step { up[n] == UP && st[n] == UNDECIDED &&
-             ((ARRIVES(hcmt || hcpy, n, RELAYS(NEXT(n)) && st[NEXT(n)] == COMMITTED, RELAYS(LAST(n)) && st[LAST(n)] == COMMITTED)) ||
+             (ARRIVES(hcmt || hcpy, n, HAS_IT(NEXT(n)), HAS_IT(LAST(n))) ||
                  (n != A && up[A] == UP && orig && cl == SAID250 && ANSWERS(n, A))) ->
         st[n] = COMMITTED;
         hcpy = true;
@@ -425,7 +435,7 @@ inline commit_arrives(n) {
 
 inline copy_arrives(n) {
     d_step { up[n] == UP && TAKES_COPY(n) &&
-             ARRIVES(hcpy, n, RELAYS(NEXT(n)) && st[NEXT(n)] == COMMITTED, RELAYS(LAST(n)) && st[LAST(n)] == COMMITTED) ->
+             ARRIVES(hcpy, n, HAS_IT(NEXT(n)), HAS_IT(LAST(n))) ->
         st[n] = COMMITTED;
         rn[n] = 0;
         printf("%d: committed copy taken\n", n);
@@ -458,10 +468,22 @@ inline abort_relayed(n) {
     }
 }
 
+#ifdef NO_SEAL_UPTO /* sealed: refuses the ABORT, takes the "all up to here is decided" after it */
+inline upto_arrives(n) {
+    d_step { up[n] == UP && st[n] == UNDECIDED && SEALED(n) && habt ->
+        st[n] = COMMITTED;
+        hcpy = true;
+        rn[n] = 0;
+        printf("%d: UPTO taken, knows no abort: committed\n", n);
+    }
+}
+#endif
+
 #ifdef NO_PRESENCE /* takes it for aborted because a peer has never heard of it */
 inline absence(n) {
     d_step { up[n] == UP && st[n] == UNDECIDED && SEALED(n) &&
-             ((up[NEXT(n)] == UP && st[NEXT(n)] == NONE) || (up[LAST(n)] == UP && st[LAST(n)] == NONE)) ->
+             ((up[NEXT(n)] == UP && st[NEXT(n)] == NONE) ||
+              (up[LAST(n)] == UP && st[LAST(n)] == NONE)) ->
         st[n] = ABORTED;
         printf("%d: takes it for aborted\n", n);
         HOLDS(V4, V4_HOLDS);
@@ -672,7 +694,8 @@ inline reply_lost(h) {
 /* Refused with a 4xx, or not sent after all. */
 inline close_dot(h) {
     d_step { up[h] == UP && (ph[h] == SENT && !QUIET ||
-             ph[h] == ASKS && (!QUIET || !BELIEVES(h) || KE(act[h] - 1) != EPOCH(ap[h]) || st[h] != COMMITTED)) ->
+             ph[h] == ASKS && (!QUIET || !BELIEVES(h) || KE(act[h] - 1) != EPOCH(ap[h]) ||
+                               st[h] != COMMITTED)) ->
         printf("%d: closes dot %d\n", h, act[h] - 1);
         cz[h] = cz[h] | BIT(act[h] - 1);
         hcl = hcl | BIT(act[h] - 1);
@@ -720,13 +743,19 @@ inline closed_late(n, j, k) {
 
 /* --- Control: what each node applies, in the order of the log, each at its own pace --- */
 
+#ifdef LATE_451 /* an abort that was stored before may still lead to a 451 */
+#define SEAL_CLOSES (cl == WAITS)
+#else
+#define SEAL_CLOSES (cl == WAITS || cl == REFUSES)
+#endif
+
 inline apply(n) {
     d_step { up[n] == UP && ap[n] < end ->
         ap[n] = ap[n] + 1;
         printf("%d: applies entry %d\n", n, ap[n]);
         if
 #ifndef NO_SELF_SEAL
-        :: n == A && SEALED(A) && orig && (cl == WAITS || cl == REFUSES) ->
+        :: n == A && SEALED(A) && orig && SEAL_CLOSES ->
             cl = CLOSED;
             pa = 0;
             aa = 0;
@@ -741,7 +770,8 @@ inline append(h, e, ended, released) {
     lg[end + 1] = (h) + 4 * (e) + 32 * (ended);
     lm[end + 1] = lm[end] | (released);
     end++;
-    printf("log: entry %d: holder %d, epoch %d, A ended %d\n", end, HOLD(end), EPOCH(end), ENDED(end));
+    printf("log: entry %d: holder %d, epoch %d, A ended %d\n", end, HOLD(end), EPOCH(end),
+        ENDED(end));
 }
 
 #ifdef NO_DRAIN /* does not finish its dots before it proposes */
@@ -849,8 +879,9 @@ inline restart(n) {
 #ifdef NO_REMOVAL_WAIT
 #define REMOVED(n) (!MUST_END(n) || end < ENTRIES)
 #else
+#define RESOLVED_AT(n) (SEALED(n) && st[n] != UNDECIDED)
 #define REMOVED(n) ((!MUST_END(n) || (n) != A && end < ENTRIES) \
-                    && ((n) != A || SEALED(B) && SEALED(C) && st[B] != UNDECIDED && st[C] != UNDECIDED))
+                    && ((n) != A || RESOLVED_AT(B) && RESOLVED_AT(C)))
 #endif
 
 inline rejoin(n) {
@@ -882,9 +913,16 @@ inline rejoin(n) {
 #define FILLED(n, x) (fil[n] | BIT(x))
 #endif
 
+#ifdef FILL_WAITS /* instead of telling marks: none while a dot of its own is under way */
+#define MAY_FILL(x) (act[x] == 0)
+#else
+#define MAY_FILL(x) true
+#endif
+
 /* All that x holds, settled or has marked comes to n, marks first. */
 inline fill(n, x) {
-    d_step { up[n] == UP && !HAS(fil[n], x) && up[x] == UP && WITNESS(x) && ANSWERS(n, x) ->
+    d_step { up[n] == UP && !HAS(fil[n], x) && up[x] == UP && WITNESS(x) && MAY_FILL(x) &&
+             ANSWERS(n, x) ->
         if
         :: st[x] == SETTLED && st[n] != SETTLED -> settle(n);
         :: st[x] == COMMITTED && TAKES_COPY(n) -> st[n] = COMMITTED; rn[n] = 0;
@@ -946,7 +984,8 @@ inline end_dead_session() {
 #endif
 
 #define EACH(step) :: step(A) :: step(B) :: step(C)
-#define EACH_PAIR(step) :: step(A, B) :: step(A, C) :: step(B, A) :: step(B, C) :: step(C, A) :: step(C, B)
+#define EACH_PAIR(step) \
+    :: step(A, B) :: step(A, C) :: step(B, A) :: step(B, C) :: step(C, A) :: step(C, B)
 
 init {
     d_step {
@@ -979,6 +1018,10 @@ init {
     EACH(copy_arrives)
     EACH(outcome_arrives)
     EACH(abort_relayed)
+#ifdef NO_SEAL_UPTO
+    :: upto_arrives(B)
+    :: upto_arrives(C)
+#endif
 #ifdef NO_PRESENCE
     EACH(absence)
 #endif
