@@ -151,7 +151,9 @@ uint64_t replica_deadline(const struct replica *r); /* when the next tick is due
  * before in pieces of `body_number`. --- */
 MUST_CHECK enum err replica_put(struct replica *r, struct mid id, struct blob *envelope,
                                 struct blob *body, uint64_t body_number, uint64_t now);
-/* What the own store said. Not OK: nothing is here; the peers are told to abort. */
+/* What the own store said. Not OK: nothing is here; it is aborted, and REFUSED or CLOSE follows
+ * all the same: a peer may have stored it, and then only its durable ABORT lets anybody say
+ * 451 (a client must not be answered by the failed put alone). */
 void replica_put_stored(struct replica *r, struct mid id, enum err e, uint64_t now);
 /* A piece of a large body, as it arrives from the client. */
 void replica_body(struct replica *r, uint64_t body_number, uint64_t offset, struct blob *piece,
@@ -171,6 +173,9 @@ void replica_closed(struct replica *r, struct mid id, uint64_t slot_epoch, uint6
 /* The own store has the outcome; is_final: it is settled here. Tells the peers. */
 void replica_outcome(struct replica *r, struct mid id, struct blob *envelope, bool is_final,
                      uint64_t now);
+/* True: a peer has every outcome of replica_outcome() durable. A slot is given away only then
+ * (lease_quiet()): whoever holds it next asks one peer alone. */
+bool replica_outcomes_told(const struct replica *r);
 /* The own copy is damaged: asks the peers for theirs. */
 void replica_damaged(struct replica *r, struct mid id, uint64_t now);
 /* What this node sees of primaries: gossiped with the next notes. */

@@ -110,8 +110,10 @@ static void push_put(struct replica *r, struct peer *p, struct accept *a)
         i.record.body_number = number;
         i.keep[1] = NULL;
     }
-    if (link_push(r, p, &i, false))
+    if (link_push(r, p, &i, false)) {
         a->put[p->index] = PUT_SENT;
+        a->was_pushed = true;
+    }
 }
 
 /* All pieces went over this link, or all of it is to be read from the store. */
@@ -191,6 +193,15 @@ static bool all_refused(const struct replica *r, const struct accept *a)
     return true;
 }
 
+/* Of a message whose own put failed: no peer was ever told of it. */
+static bool is_unheard(const struct accept *a)
+{
+    for (uint32_t i = 0; i < REPLICA_PEERS; i++)
+        if (a->put[i] != PUT_IDLE || a->was_pushed)
+            return false;
+    return true;
+}
+
 static void abort_begin(struct replica *r, struct accept *a)
 {
     a->phase = ACC_ABORT_OWN;
@@ -225,6 +236,9 @@ enum err replica_put(struct replica *r, struct mid id, struct blob *envelope, st
     if (a->has_put)
         return E_EXISTS;
     a->has_put = true;
+    look_at(r, r->now);
+    if (a->was_stored && !a->is_stored && !a->is_told)
+        answer(r, a, REPLICA_REFUSED); /* no peer was ever told of it */
     if (a->phase == ACC_WAIT) {
         a->envelope = blob_hold(envelope);
         a->body = body != NULL ? blob_hold(body) : NULL;
@@ -245,8 +259,6 @@ void replica_put_stored(struct replica *r, struct mid id, enum err e, uint64_t n
     if (a != NULL) {
         a->was_stored = true;
         a->is_stored = e == OK;
-        if (e != OK)
-            a->is_told = true; /* the shell has told the client */
     }
     if (e == OK)
         entry_state(r, id, COPY_UNDECIDED, NULL);
@@ -254,8 +266,11 @@ void replica_put_stored(struct replica *r, struct mid id, enum err e, uint64_t n
         for (uint32_t i = 0; i < REPLICA_PEERS; i++)
             if (a->put[i] == PUT_AGAIN)
                 accept_again(r, &r->peers[i], a);
-        if (a->phase == ACC_WAIT && e != OK)
+        if (a->phase == ACC_WAIT && e != OK) {
+            if (a->has_put && is_unheard(a))
+                answer(r, a, REPLICA_REFUSED);
             abort_begin(r, a);
+        }
         check_copies(r, a);
         if (a->phase == ACC_DEAD)
             look_at(r, r->now);
@@ -394,12 +409,18 @@ static uint64_t wait_step(struct replica *r, struct accept *a)
     return due;
 }
 
+/* Both words of the shell were heard: what comes later of this id would begin it anew. */
+static bool is_complete(const struct replica *r, const struct accept *a)
+{
+    return (a->was_stored && a->has_put) || r->now >= a->start_ms + LIMIT_ACCEPT_MS;
+}
+
 /* True: it is over and can go. */
 static bool abort_step(struct replica *r, struct accept *a)
 {
     if (r->now >= a->abort_ms + LIMIT_ABORT_MS)
         give_up(r, a);
-    return a->is_told && a->phase == ACC_ABORT && (a->was_stored || a->has_put);
+    return a->is_told && a->phase == ACC_ABORT && is_complete(r, a);
 }
 
 static uint64_t accept_step(struct replica *r, struct accept *a, bool *is_over)
@@ -413,9 +434,10 @@ static uint64_t accept_step(struct replica *r, struct accept *a, bool *is_over)
     case ACC_ABORT_OWN:
     case ACC_ABORT:
         *is_over = abort_step(r, a);
-        return r->now >= a->abort_ms + LIMIT_ABORT_MS ? NEVER : a->abort_ms + LIMIT_ABORT_MS;
+        return r->now >= a->abort_ms + LIMIT_ABORT_MS ? a->start_ms + LIMIT_ACCEPT_MS
+                                                      : a->abort_ms + LIMIT_ABORT_MS;
     case ACC_DEAD:
-        *is_over = !a->op_pending && (a->was_stored || r->now >= a->start_ms + LIMIT_ACCEPT_MS);
+        *is_over = !a->op_pending && is_complete(r, a);
         return a->start_ms + LIMIT_ACCEPT_MS;
     case ACC_FLUSH:
         break;

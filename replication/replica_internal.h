@@ -103,7 +103,7 @@ struct accept {
     uint64_t start_ms, abort_ms;
     uint32_t copies; /* the limit of `need` reached by these */
     uint8_t put[REPLICA_PEERS];
-    bool has_put, is_stored, was_stored, is_told, op_pending;
+    bool has_put, was_pushed, is_stored, was_stored, is_told, op_pending;
 };
 
 enum dot_phase { DOT_ASKING, DOT_OPEN, DOT_CLOSING };
@@ -213,6 +213,7 @@ struct replica {
     bool told_open;
     struct otree entries, sessions, accepts, dots, foreigns, wants;
     struct rset settled, decided;
+    struct rset untold; /* outcomes of ours that no peer has acknowledged */
     struct pool store_ops;                     /* struct copy_op: on their way */
     struct mid changed[LIMIT_REPLICA_CHANGES]; /* ids for the next delta */
     uint32_t changed_count;
@@ -374,6 +375,9 @@ uint64_t feed_deadline(const struct replica *r, const struct peer *p);
 
 /* --- replica_settle.c --- */
 /* Settled here, live there: its outcome is owed, now or when its own word had time to come. */
+/* A peer has that outcome durable. */
+void settle_told(struct replica *r, struct mid id);
+void settle_link_up(struct replica *r, struct peer *p);
 void settle_owe(struct replica *r, struct peer *p, struct rset_span span, bool now);
 void settle_hurry(struct replica *r, struct peer *p); /* the late ones are due now */
 void settle_step(struct replica *r, struct peer *p);

@@ -139,6 +139,7 @@ static void w_answered(struct world *w, struct w_node *n, struct mid id, enum w_
     W_CHECK(w, m != NULL && m->origin == n->site, "an answer for %s", w_text(id));
     W_CHECK(w, m->answer == W_WAITS, "%s answered twice", w_text(id));
     m->answer = a;
+    W_SAY(w, "node %u answers %s: %d", n->site, w_text(id), (int)a);
     if (a == W_250) {
         w->accepted++;
         W_CHECK(w, w_durable(w, id) >= 2, "250 for %s with %u copies", w_text(id),
@@ -448,6 +449,20 @@ static void w_wipe(struct world *w, struct w_node *n)
     W_SAY(w, "node %u is wiped", n->site);
 }
 
+static void w_say_op(struct world *w, const struct w_node *n, const struct w_op *o)
+{
+    const struct copy_record *rec = o->kind == W_OP_COPY ? &o->op->record : NULL;
+
+    if (rec == NULL)
+        W_SAY(w, "node %u: own %s %s: %s", n->site, o->kind == W_OP_PUT ? "put" : "update",
+              w_text(o->id), err_text(o->err));
+    else if (rec->kind != COPY_ECHO && rec->kind != COPY_BODY)
+        W_SAY(w, "node %u: %u says %s %s %u.%llu %llu: %s", n->site, o->op->from,
+              copy_kind_text(rec->kind), w_text(rec->id), rec->site,
+              (unsigned long long)rec->epoch, (unsigned long long)rec->counter,
+              copy_code_text(o->op->answer.code));
+}
+
 static void w_commit(struct world *w, struct w_node *n)
 {
     uint32_t count = n->op_count;
@@ -463,6 +478,7 @@ static void w_commit(struct world *w, struct w_node *n)
             w_apply(w, n, o->op);
         else
             w_apply_own(w, n, o);
+        w_say_op(w, n, o);
         done[i] = *o;
         n->op_first = (n->op_first + 1) % W_OPS;
         n->op_count--;
@@ -554,6 +570,7 @@ static void w_apply_log(struct world *w, struct w_node *n)
     if (n->applied >= w->log_count)
         return;
     e = &w->log[n->applied++];
+    W_SAY(w, "node %u applies %u: %d of %u", n->site, n->applied, (int)e->kind, e->site);
     if (e->kind == W_SLOT)
         n->leaving = false;
     if (e->kind == W_MEMBER && e->site != n->site)
@@ -617,8 +634,6 @@ static void w_event(struct world *w, struct w_event *e)
     case W_PUT_STORED:
         if (!is_here)
             return;
-        if (e->err != OK && w_msg(w, e->id)->answer == W_WAITS)
-            w_answered(w, n, e->id, W_451);
         replica_put_stored(n->r, e->id, e->err, w->now);
         break;
     case W_RESULT:

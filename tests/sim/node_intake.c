@@ -157,17 +157,13 @@ struct stored {
 static void put_later(struct node *n, void *arg)
 {
     struct stored s = *(struct stored *)arg;
-    struct session_in *in = find(n, s.sid);
 
     free(arg);
     if (n->replica == NULL)
         return;
+    /* a put that failed is answered by REFUSED or CLOSE: a peer may have stored it */
     replica_put_stored(n->replica, s.id, s.err, node_ms(n));
     data_poke(n);
-    if (s.err != OK && in != NULL) {
-        in->committing = false;
-        feed(in, (struct smtpd_event){.type = SMTPD_EV_COMMIT, .err = E_FULL, .mid = s.id});
-    }
 }
 
 static void put_done(struct node *n, struct write_request *r)
