@@ -185,7 +185,7 @@ static enum err passed_over(enum err e)
     return e == E_NOTFOUND ? OK : e;
 }
 
-/* An undecided copy goes. */
+/* An undecided copy goes. Its mark stays: who consented to a dot has consented. */
 static enum err remove_copy(struct spool_txn *t, struct mid id)
 {
     struct spool_key key = spool_key_mid(id);
@@ -194,8 +194,6 @@ static enum err remove_copy(struct spool_txn *t, struct mid id)
 
     if (e == OK)
         e = spool_remove(t, TABLE_MSG, &key);
-    if (e == OK)
-        e = passed_over(spool_remove(t, TABLE_MARK, &key));
     if (e == OK)
         e = spool_body_remove(t, h.number, h.bytes);
     if (e != OK)

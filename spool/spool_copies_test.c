@@ -4,6 +4,7 @@
 #include <check.h>
 
 #include "base/log.h"
+#include "spool/spool_check.h"
 #include "spool/spool_internal.h"
 #include "tests/support/spool_kit.h"
 
@@ -89,6 +90,23 @@ static enum err step(enum step s)
     return E_PROTO;
 }
 
+static void on_finding(void *user, const struct spool_finding *f)
+{
+    (void)user;
+    ck_abort_msg("%s %s: %s", f->table, f->key, f->what);
+}
+
+static void ck_sound(void)
+{
+    struct spool_check_summary sum;
+
+    ck_assert_int_eq(spool_commit(&txn), OK);
+    kit_close(&kit);
+    ck_assert_int_eq(spool_check(kit.dir, on_finding, NULL, &sum), OK);
+    kit_open(&kit);
+    txn = spool_begin(kit.spool);
+}
+
 static const struct {
     enum step first, second, third;
     enum err expect; /* of the last one */
@@ -139,6 +157,7 @@ START_TEST(a_state_goes_upwards_and_is_there_after_a_reopen)
     ck_assert_int_eq(st.state, ways[_i].state);
     ck_assert_uint_eq(spool_totals(kit.spool).messages,
                       st.state == COPY_UNDECIDED || st.state == COPY_COMMITTED);
+    ck_sound();
 }
 END_TEST
 
@@ -200,6 +219,9 @@ START_TEST(commit_knowledge_ends_at_its_counter_and_never_goes_back)
     ck_assert_int_eq(spool_resolved(txn, 2, 7), OK);
     ck_assert_int_eq(state(4), COPY_COMMITTED);
     ck_assert_int_eq(spool_commit_upto(txn, 2, 7, 1), E_EXISTS);
+    ck_assert_int_eq(spool_commit_upto(txn, 2, 7, 5), OK);
+    ck_assert_int_eq(put(9, COPY_UNDECIDED, 10), OK); /* it is still resolved */
+    ck_assert_int_eq(state(9), COPY_COMMITTED);
 }
 END_TEST
 
@@ -253,6 +275,23 @@ START_TEST(a_mark_names_its_holder_also_where_no_copy_is)
     ck_assert_uint_eq(got.slot_epoch, 4);
     ck_assert_int_eq(spool_closed(txn, id_of(1)), OK);
     ck_assert_int_eq(spool_mark_get(txn, id_of(1), &got), E_NOTFOUND);
+}
+END_TEST
+
+/* Who consented to a dot has consented, whatever it hears of the copy: a committed one may come
+ * over the abort, and then another holder must hear of the first one's dot. */
+START_TEST(an_abort_does_not_take_the_mark_along)
+{
+    struct spool_mark m = {9, 3, 77}, got;
+
+    ck_assert_int_eq(put(1, COPY_UNDECIDED, 100), OK);
+    ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
+    ck_assert_int_eq(spool_abort_copy(txn, id_of(1)), OK);
+    ck_assert_int_eq(spool_mark_get(txn, id_of(1), &got), OK);
+    ck_assert_int_eq(put(1, COPY_COMMITTED, 100), OK);
+    again();
+    ck_assert_int_eq(spool_mark_get(txn, id_of(1), &got), OK);
+    ck_assert_uint_eq(got.site, 3);
 }
 END_TEST
 
@@ -455,6 +494,7 @@ START_TEST(a_damaged_copy_is_replaced_whole)
 {
     struct spool_key msg = spool_key_mid(id_of(1)), chunk = spool_key_body(1, 1);
     struct spool_copy c = {.state = wounds[_i].sent, .from_peer = true};
+    struct spool_recovered found;
     struct kit_message m;
     struct envelope e;
     char *bytes = malloc(20000);
@@ -483,7 +523,14 @@ START_TEST(a_damaged_copy_is_replaced_whole)
     ck_assert_int_eq(state(1), wounds[_i].becomes);
     m.envelope.id = id_of(2);
     ck_assert_int_eq(spool_replace(txn, &m.envelope, &c), E_NOTFOUND);
+    ck_assert_int_eq(spool_commit(&txn), OK);
+    ck_assert_uint_eq(spool_totals(kit.spool).messages, 1);
+    if (wounds[_i].table == TABLE_BODY) /* else nobody can tell what goes */
+        ck_assert_uint_eq(spool_totals(kit.spool).bytes, 20000);
+    txn = spool_begin(kit.spool);
     again();
+    spool_recovered(kit.spool, &found);
+    ck_assert_uint_eq(found.orphan_bodies, wounds[_i].table == TABLE_MSG);
     ck_assert_uint_eq(spool_totals(kit.spool).messages, 1);
     ck_assert_uint_eq(spool_totals(kit.spool).bytes, 20000);
     ck_assert_int_eq(kit_get(&kit, id_of(1), &e), OK);
@@ -631,6 +678,7 @@ int main(void)
     tcase_add_test(tc, commit_knowledge_ends_at_its_counter_and_never_goes_back);
     tcase_add_test(tc, a_scan_may_pass_over_what_is_not_committed);
     tcase_add_test(tc, a_mark_names_its_holder_also_where_no_copy_is);
+    tcase_add_test(tc, an_abort_does_not_take_the_mark_along);
     tcase_add_test(tc, a_settled_id_takes_no_mark);
     tcase_add_test(tc, a_settled_range_comes_in_around_what_lives_here);
     tcase_add_loop_test(tc, ranges_merge_in_any_order, 0, 8);
