@@ -206,6 +206,7 @@ void model_plan(struct model *m, struct prng *r, struct kit *k, struct batch *b)
         else
             plan_touch(m, r, b);
     }
+    copies_plan(&m->copies, r, &b->copies);
 }
 
 static void envelope_of(const struct model_msg *msg, struct kit_message *out)
@@ -283,6 +284,7 @@ struct spool_txn *model_run(struct model *m, struct kit *k, const struct batch *
                     (unsigned long long)b->ops[i].counter, err_text(e));
         ASSERT(e == OK);
     }
+    copies_run(k, t, &b->copies);
     return t;
 }
 
@@ -353,6 +355,8 @@ static bool count_live(void *user, const struct envelope *e, bool dot_open)
     const struct model_msg *msg = &t->m->msgs[mid_counter(e->id) % MODEL_SLOTS];
 
     t->n++;
+    if (mid_site(e->id) != mid_site(model_id(1)))
+        return true; /* a copy: looked at by copies_differ() */
     if (msg->counter != mid_counter(e->id) || msg->state != MODEL_LIVE_MSG)
         t->what = "a message is there that nobody put";
     else if (msg->dot != dot_open)
@@ -363,8 +367,9 @@ static bool count_live(void *user, const struct envelope *e, bool dot_open)
 static const char *totals_differ(const struct model *m, struct kit *k)
 {
     struct tally t = {.m = m};
+    struct spool_totals copies = copies_totals(&m->copies);
     struct spool_cursor c = {0};
-    uint64_t bytes = 0;
+    uint64_t bytes = copies.bytes;
 
     while (!c.end)
         if (spool_scan(k->reader, &c, 7, count_live, &t) != OK || c.corrupt > 0)
@@ -374,7 +379,7 @@ static const char *totals_differ(const struct model *m, struct kit *k)
             bytes += m->msgs[i].bytes;
     if (t.what != NULL)
         return t.what;
-    if (t.n != live_count(m) || spool_totals(k->spool).messages != t.n ||
+    if (t.n != live_count(m) + copies.messages || spool_totals(k->spool).messages != t.n ||
         spool_totals(k->spool).bytes != bytes)
         return "the totals are wrong";
     return NULL;
@@ -384,6 +389,8 @@ const char *model_differs(const struct model *m, struct kit *k)
 {
     const char *what = totals_differ(m, k);
 
+    if (what == NULL)
+        what = copies_differ(&m->copies, k);
     for (size_t i = 0; i < MODEL_SLOTS && what == NULL; i++) {
         const struct model_msg *msg = &m->msgs[i];
 

@@ -1,13 +1,15 @@
 /*
  * model: what the spool must hold, in plain arrays. It plans random batches, runs them against
  * a real spool, and compares a spool with itself: every message with its exact body, mark,
- * number of attempts and fate, and nothing else.
+ * number of attempts and fate, and nothing else. Copies of a peer's mail have a model of their
+ * own, which is a part of this one.
  *
  * Threads: none. Plain data without pointers, so that it can lie in shared memory.
  */
 #pragma once
 
 #include "base/prng.h"
+#include "tests/crash/copies.h"
 #include "tests/support/spool_kit.h"
 
 #define MODEL_SLOTS 256 /* ids under watch; older ones are all dead */
@@ -41,6 +43,7 @@ struct model {
     uint64_t batch;
     uint64_t dot_epoch;
     struct model_staged staged;
+    struct copies copies;
 };
 
 enum op_kind {
@@ -65,6 +68,7 @@ struct op {
 struct batch {
     struct op ops[BATCH_OPS];
     size_t n;
+    struct copies_batch copies;
 };
 
 struct mid model_id(uint64_t counter);
