@@ -12,6 +12,7 @@ static void pools_init(struct replica *r)
     otree_init(&r->wants, sizeof(struct want), LIMIT_REPLICA_WANTS);
     rset_init(&r->settled, LIMIT_REPLICA_RANGES);
     rset_init(&r->decided, LIMIT_REPLICA_ACCEPTS);
+    rset_init(&r->untold, LIMIT_REPLICA_RANGES);
     op_init(r);
 }
 
@@ -64,6 +65,7 @@ void replica_free(struct replica **r)
     otree_fini(&old->wants);
     rset_fini(&old->settled);
     rset_fini(&old->decided);
+    rset_fini(&old->untold);
     arena_reset(&old->arena);
     home = old->home;
     arena_reset(&home);

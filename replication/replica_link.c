@@ -132,6 +132,7 @@ static void link_up(struct replica *r, struct peer *p)
     p->echo_asked_ms = 0;
     tell_link(r, p);
     have_link_up(r, p);
+    settle_link_up(r, p);
     accept_link_up(r, p);
     dot_link_up(r, p);
 }

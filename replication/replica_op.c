@@ -448,6 +448,8 @@ void op_acked(struct replica *r, struct peer *p, const struct stream_item *i,
         break;
     case COPY_COMMIT:
     case COPY_OUTCOME:
+        if (rec->kind == COPY_OUTCOME && a->code == COPY_OK)
+            settle_told(r, rec->id);
         feed_mark_acked(r, p, rec, a);
         break;
     case COPY_DOT:

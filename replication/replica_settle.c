@@ -92,6 +92,7 @@ void replica_outcome(struct replica *r, struct mid id, struct blob *envelope, bo
     if (now > r->now)
         r->now = now;
     dot_done(r, id);
+    (void)rset_add_id(&r->untold, id); /* full: the slots of this node stay where they are */
     if (is_final)
         entry_state(r, id, COPY_SETTLED, NULL);
     for (uint32_t k = 0; k < REPLICA_PEERS; k++) {
@@ -107,6 +108,30 @@ void replica_outcome(struct replica *r, struct mid id, struct blob *envelope, bo
     if (!is_final && h != 0)
         entry_later(r, h);
     replica_turn(r, now);
+}
+
+/* --- outcomes that nobody else has --- */
+
+/* Before a slot is given away: the next holder asks one peer, and must not find an older word.
+ */
+bool replica_outcomes_told(const struct replica *r)
+{
+    return rset_is_empty(&r->untold);
+}
+
+void settle_told(struct replica *r, struct mid id)
+{
+    (void)rset_remove_id(&r->untold, id);
+}
+
+/* What was on its way when the link went down; news of live mail comes by itself. */
+void settle_link_up(struct replica *r, struct peer *p)
+{
+    struct mid at = {{0}};
+    struct rset_span span;
+
+    for (; rset_next(&r->untold, at, &span); at = rset_after(span))
+        settle_owe(r, p, span, true);
 }
 
 /* --- undecided copies of sessions that are over --- */

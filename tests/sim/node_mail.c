@@ -145,6 +145,8 @@ void mail_control_changed(struct node *n)
 /* No dot of a domain of this slot is asked for, open, or without a durable outcome. */
 static bool is_quiet(const struct node *n, uint32_t slot)
 {
+    if (!replica_outcomes_told(n->replica))
+        return false;
     for (unsigned i = 0; i < SIM_DOMAINS; i++)
         if (control_slot_of(str_of(sim_domain(i))) == slot) {
             if (n->outcomes[i] > 0)
