@@ -172,10 +172,11 @@ static struct copy_verdict on_unfinished_outcome(const struct copy_facts *f)
     return keep(f, COPY_OK);
 }
 
-/* A relayed outcome may be older than the mark: only its holder's word ends it. */
+/* An outcome that leaves the message live may be older than the mark (a relay, a link that is
+ * new), or come while the dot is under way (a flag, an order): the mark stays until CLOSED. */
 static bool outcome_ends_dot(const struct copy_facts *f, bool settles)
 {
-    return f->has_dot && (settles || f->from_dot_site);
+    return f->has_dot && settles;
 }
 
 struct copy_verdict copies_on_outcome(const struct copy_facts *f, bool all_final)

@@ -20,7 +20,7 @@ struct copy_facts {
     bool witness;          /* this node is filled */
     bool upto_covers;      /* commit knowledge of the session reaches this id */
     bool own_dot;          /* DOT: this node is the holder that asks */
-    bool from_dot_site;    /* OUTCOME: the record comes from dot_site */
+    bool from_dot_site;    /* OUTCOME: the record comes from dot_site; no rule asks for it */
     /* DOT */
     bool has_slot;         /* some epoch is applied here for its domain */
     uint64_t newest_epoch; /* of the domain's slot or placement */
@@ -57,7 +57,8 @@ struct copy_verdict copies_on_dot(const struct copy_facts *f, const struct copy_
 struct copy_verdict copies_on_closed(const struct copy_facts *f, const struct copy_record *r);
 
 /* all_final: after the merge no recipient is pending and no notification is owed. OK: what it
- * says is durable here. The mark goes when all is final, and with any word of its holder. */
+ * says is durable here. The mark goes when all is final, and only then: the holder of a try
+ * that ended otherwise sends CLOSED behind its OUTCOME. */
 struct copy_verdict copies_on_outcome(const struct copy_facts *f, bool all_final);
 
 /* May this node say which ids of a session it saw aborted? OK; LAG, NOT_WITNESS: no. */

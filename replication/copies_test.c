@@ -21,7 +21,7 @@ struct row {
     const char *rule;
     unsigned states;
     enum need same_digest, sealed, from_origin, witness, upto_covers;
-    enum need lag, stale, foreign, own_dot, mark, mark_matches, from_dot_site;
+    enum need lag, stale, foreign, own_dot, mark, mark_matches;
     int arg; /* PUT: state sent; OUTCOME: all_final; -1: any */
     enum copy_code code;
     int state; /* -1: as it was */
@@ -33,7 +33,7 @@ struct row {
 #define ANYTHING                                                                               \
     .same_digest = ANY, .sealed = ANY, .from_origin = ANY, .witness = ANY, .upto_covers = ANY, \
     .lag = ANY, .stale = ANY, .foreign = ANY, .own_dot = ANY, .mark = ANY,                     \
-    .mark_matches = ANY, .from_dot_site = ANY, .arg = -1, .state = -1
+    .mark_matches = ANY, .arg = -1, .state = -1
 #define ROW(text, on, code_) .rule = (text), .states = (on), ANYTHING, .code = (code_)
 
 /* The later designator of a field counts; that is what rows are made of. */
@@ -107,15 +107,9 @@ static const struct row outcome_rows[] = {
     {ROW("all final: settled", ALL, COPY_OK), .arg = 1, .state = COPY_SETTLED},
     {ROW("settled before, the mark goes", S(SETTLED), COPY_OK), .mark = YES, .drop = 1},
     {ROW("settled before", S(SETTLED), COPY_OK)},
-    {ROW("no copy; its holder's mark goes", S(NONE), COPY_MISSING), .mark = YES,
-     .from_dot_site = YES, .drop = 1},
     {ROW("no copy", S(NONE), COPY_MISSING)},
-    {ROW("no body; its holder's mark goes", S(ABORTED), COPY_IS_ABORTED), .mark = YES,
-     .from_dot_site = YES, .drop = 1},
     {ROW("no body", S(ABORTED), COPY_IS_ABORTED)},
-    {ROW("its holder's word: the mark goes", ALL, COPY_OK), .mark = YES, .from_dot_site = YES,
-     .state = COPY_COMMITTED, .drop = 1},
-    {ROW("somebody had it committed", ALL, COPY_OK), .state = COPY_COMMITTED},
+    {ROW("somebody had it committed; the mark stays", ALL, COPY_OK), .state = COPY_COMMITTED},
 };
 
 static const struct row resolve_rows[] = {
@@ -153,8 +147,7 @@ static bool matches(const struct row *r, const struct copy_facts *f, int arg)
            is(r->witness, f->witness) && is(r->upto_covers, f->upto_covers) &&
            is(r->lag, lag) && is(r->stale, stale) && is(r->foreign, foreign) &&
            is(r->own_dot, f->own_dot) && is(r->mark, f->has_dot) &&
-           is(r->mark_matches, mark_matches(f)) && is(r->from_dot_site, f->from_dot_site) &&
-           (r->arg == -1 || r->arg == arg);
+           is(r->mark_matches, mark_matches(f)) && (r->arg == -1 || r->arg == arg);
 }
 
 /* One kind of record: its table, its function, and the range of its argument. */

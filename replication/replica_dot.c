@@ -429,6 +429,17 @@ void dot_done(struct replica *r, struct mid id)
         dot_drop(r, d);
 }
 
+/* The try is over, the message is not: its marks are taken away behind the outcome, which does
+ * not do it: a repeated one could hit the next dot. */
+void dot_unfinished(struct replica *r, struct mid id)
+{
+    struct dot *d = dot_find(r, id);
+
+    foreign_drop(r, id);
+    if (d != NULL && d->phase == DOT_OPEN)
+        begin_closing(r, d);
+}
+
 /* It changed under the question: whoever asked must read it again, or forget it. */
 void dot_gone(struct replica *r, struct mid id, enum copy_code why, uint64_t retry_ms)
 {

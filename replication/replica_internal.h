@@ -213,8 +213,8 @@ struct replica {
     bool told_open;
     struct otree entries, sessions, accepts, dots, foreigns, wants;
     struct rset settled, decided;
-    struct rset untold; /* outcomes of ours that no peer has acknowledged */
-    struct pool store_ops;                     /* struct copy_op: on their way */
+    struct rset untold;    /* outcomes of ours that no peer has acknowledged */
+    struct pool store_ops; /* struct copy_op: on their way */
     struct mid changed[LIMIT_REPLICA_CHANGES]; /* ids for the next delta */
     uint32_t changed_count;
     uint64_t changed_ms;
@@ -338,6 +338,7 @@ void dot_closed_acked(struct replica *r, uint32_t side, const struct copy_record
                       uint64_t cookie);
 /* True: a dot of ours that was asked for up to then may still be under way. */
 bool dot_is_open(const struct replica *r, uint32_t serial);
+void dot_unfinished(struct replica *r, struct mid id);
 void dot_done(struct replica *r, struct mid id); /* its outcome is here */
 void dot_gone(struct replica *r, struct mid id, enum copy_code why, uint64_t retry_ms);
 void dot_fini(struct replica *r);

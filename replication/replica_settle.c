@@ -91,7 +91,10 @@ void replica_outcome(struct replica *r, struct mid id, struct blob *envelope, bo
 
     if (now > r->now)
         r->now = now;
-    dot_done(r, id);
+    if (is_final)
+        dot_done(r, id);
+    else
+        dot_unfinished(r, id);
     (void)rset_add_id(&r->untold, id); /* full: the slots of this node stay where they are */
     if (is_final)
         entry_state(r, id, COPY_SETTLED, NULL);
