@@ -67,18 +67,25 @@ static void fence(struct writer *w, enum err why)
     w->o.fence(w->o.ctx, why);
 }
 
+/* The id is drawn: it must not look like live mail that somebody else still has. Peers may have
+ * the copy, so that they must be told of an abort; a node that is alone has nobody to tell. */
+static enum err give_up(struct spool_txn *t, const struct writer_request *r)
+{
+    return r->state == COPY_NONE ? spool_abort_id(t, r->id) : spool_abort_copy(t, r->id);
+}
+
 static enum err put(struct spool_txn *t, struct writer_request *r)
 {
+    struct spool_copy c = {.state = r->state == COPY_NONE ? COPY_COMMITTED : r->state,
+                           .staged = r->staged ? r->body_number : 0,
+                           .blocks = &r->body};
     enum err e = E_FULL, gone;
 
     if (r->env != NULL)
-        e = r->staged ? spool_put_staged(t, r->env, r->body_number)
-                      : spool_put(t, r->env, &r->body);
-
+        e = spool_put_copy(t, r->env, &c);
     if (e == OK)
         return OK;
-    /* The id is drawn: it must not look like live mail that somebody else still has. */
-    gone = spool_abort_id(t, r->id);
+    gone = give_up(t, r);
     return gone == E_IO ? E_IO : e;
 }
 
@@ -108,12 +115,31 @@ static enum err run(struct writer *w, struct spool_txn *t, struct writer_request
         return update(t, r);
     case WRITER_SETTLE:
         return spool_settle(t, r->env, w->o.cluster_ms(w->o.ctx), clock_wall_ms());
+    case WRITER_COPY:
+        copy_store_apply(w->o.copies, t, r->copy);
+        return OK;
+    case WRITER_LINK:
+        copy_store_link_new(w->o.copies, t, r->site);
+        return OK;
     }
     return E_PROTO;
 }
 
+/* A record of the data plane whose commit failed did nothing. */
+static void answer_copy(struct writer_request *r)
+{
+    ASSERT(r->answer_to != NULL);
+    if (r->err == OK)
+        return;
+    r->copy->answer =
+        (struct copy_answer){.code = r->err == E_FULL ? COPY_NO_ROOM : COPY_FAILED};
+    r->copy->state = COPY_NONE;
+}
+
 static void answer(struct writer *w, struct writer_request *r)
 {
+    if (r->op == WRITER_COPY)
+        answer_copy(r);
     if (r->op == WRITER_PUT || r->op == WRITER_STAGE)
         block_list_free(w->o.blocks, &r->body);
     r->mail.kind = r->answer_kind;
@@ -136,19 +162,27 @@ static enum err commit(struct writer *w, struct spool_txn **t)
     return e;
 }
 
+/* What brings mail in: shed when there is no room. */
+static bool is_intake(const struct writer_request *r)
+{
+    if (r->op == WRITER_COPY)
+        return r->copy->record.kind == COPY_PUT || r->copy->record.kind == COPY_BODY;
+    return r->op == WRITER_PUT || r->op == WRITER_STAGE;
+}
+
 /* One request in a commit of its own: after a batch that did not fit. */
 static void run_alone(struct writer *w, struct writer_request *r)
 {
     struct spool_txn *t = spool_begin(w->o.spool);
-    enum err e, done;
+    enum err e = OK, done;
 
-    /* Puts and stages are shed; only the abort mark of a drawn id is written. */
+    /* Of puts and stages only the abort mark of a drawn id is written. */
     if (r->op == WRITER_PUT)
-        e = spool_abort_id(t, r->id);
-    else
-        e = r->op == WRITER_STAGE ? OK : run(w, t, r);
+        e = give_up(t, r);
+    else if (!is_intake(r))
+        e = run(w, t, r);
     done = commit(w, &t);
-    if (r->op == WRITER_PUT || r->op == WRITER_STAGE)
+    if (is_intake(r))
         r->err = done == E_IO ? E_IO : E_FULL;
     else
         r->err = done != OK ? done : e;
@@ -221,13 +255,17 @@ static void prune(struct writer *w, uint64_t now_ms)
     struct spool_reader_age age;
     struct spool_txn *t;
     size_t dropped = 0;
+    bool aged;
+    enum err e;
 
     if (now_ms < w->prune_at_ms)
         return;
     w->prune_at_ms = now_ms + PRUNE_MS;
     spool_readers_check(w->o.spool, &age);
     t = spool_begin(w->o.spool);
-    if (spool_prune(t, w->o.cluster_ms(w->o.ctx), PRUNE_COUNT, &dropped) != OK || dropped == 0)
+    e = spool_prune(t, w->o.cluster_ms(w->o.ctx), PRUNE_COUNT, &dropped);
+    aged = w->o.copies != NULL && copy_store_age(w->o.copies, t, now_ms);
+    if (e != OK || (dropped == 0 && !aged))
         spool_abort(&t);
     else if (commit(w, &t) == OK && dropped == PRUNE_COUNT)
         w->prune_at_ms = now_ms; /* there may be more */

@@ -7,29 +7,33 @@
  * struct comes back to `answer_to` with `err` set once the commit that holds it is durable.
  * Nobody may touch it in between. The asker frees it with writer_request_free().
  *
- * E_FULL of a commit hits puts and stages only: what ends messages is tried again by itself in
- * a commit of its own. E_IO fences the node: `fence` is called once, everything then and later
- * is answered E_IO.
- * Limits: LIMIT_WRITER_BOX requests waiting.
+ * E_FULL of a commit hits puts and stages only, of peers too (COPY_NO_ROOM): what ends messages
+ * is tried again by itself in a commit of its own. E_IO fences the node: `fence` is called
+ * once, everything then and later is answered E_IO. Limits: LIMIT_WRITER_BOX requests waiting.
  */
 #pragma once
 
 #include "base/arena.h"
 #include "base/block.h"
 #include "base/mailbox.h"
+#include "node/copy_store.h"
 #include "proto/envelope.h"
 #include "proto/record.h"
 #include "spool/spool.h"
 
 enum writer_op {
-    WRITER_PUT, /* env, body, or env over the staged body_number. env NULL: E_FULL. Not OK: the
-                   id is marked as aborted in the same or the next commit */
-    WRITER_STAGE,   /* body_number, offset, body */
+    WRITER_PUT,   /* env, body, or env over the staged body_number, and state. env NULL: E_FULL.
+                     Not OK: the id is marked in the same or the next commit: as aborted, or, of a
+                     node that is alone, as settled */
+    WRITER_STAGE, /* body_number, offset, body */
     WRITER_UNSTAGE, /* body_number */
     WRITER_DOT,     /* id, slot_epoch */
     WRITER_CLOSED,  /* id */
     WRITER_UPDATE,  /* env; and with `closed` the mark of its id goes */
     WRITER_SETTLE,  /* env */
+    WRITER_COPY,    /* copy: one record of the data plane; its answer is in it. err: OK, or why
+                       nothing of it is durable (then the answer is FAILED or NO_ROOM) */
+    WRITER_LINK,    /* site: its link is new: what it began to send is dropped */
 };
 
 struct writer_request {
@@ -43,6 +47,9 @@ struct writer_request {
     struct envelope *env;   /* in `arena` or elsewhere alive until the answer */
     struct arena arena;     /* of the request; reset by writer_request_free() */
     struct block_list body; /* freed by the writer thread when it is stored */
+    enum copy_state state;  /* PUT: COPY_NONE, of a node that is alone: COMMITTED at once */
+    struct copy_op *copy;   /* the asker's */
+    uint16_t site;
     bool staged, closed;
     uint64_t body_number, offset, slot_epoch;
 
@@ -55,6 +62,7 @@ struct writer;
 struct writer_options {
     struct spool *spool;
     struct block_pool *blocks;
+    struct copy_store *copies;         /* NULL: a node that is alone; then the writer's alone */
     uint64_t (*cluster_ms)(void *ctx); /* any thread */
     void (*fence)(void *ctx, enum err why);
     void *ctx;
