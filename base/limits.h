@@ -155,6 +155,7 @@
 #define LIMIT_FRAME_RANGES   4096        /* ranges in one HAVE record */
 #define LIMIT_FRAME_REFUSALS 1024        /* refusals kept for one ACK */
 #define LIMIT_FRAME_REACH    256         /* addresses of primaries in one NOTE */
+#define LIMIT_REACH_ADDRS    65536       /* addresses of primaries that are watched */
 #define LIMIT_BODY_PIECE_BYTES                                                                 \
     (64 * KiB) /* of a body in one record; larger bodies go in pieces */
 #define LIMIT_STREAM_WINDOW_BYTES                                                              \
