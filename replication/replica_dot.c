@@ -64,11 +64,18 @@ static void close_side(struct replica *r, struct dot *d, uint32_t side)
     struct copy_record rec = {
         .kind = COPY_CLOSED, .id = d->n.key, .slot_epoch = d->slot_epoch, .site = r->o.site};
 
+    uint32_t h = entry_find(r, d->n.key);
+
     if (side == OWN_SIDE) {
         op_own(r, &rec, NULL, d->serial);
         d->side[side].state = ASK_YES; /* in order: no need to wait */
-    } else if (link_push(r, &r->peers[side],
-                         &(struct stream_item){.record = rec, .cookie = d->serial}, false)) {
+        return;
+    }
+    /* fates that got lost with a link: who asks when the mark is gone must find them */
+    if (h != 0 && bit_get(entry_at(r, h)->news, &r->peers[side]))
+        feed_news_now(r, &r->peers[side], h);
+    if (link_push(r, &r->peers[side], &(struct stream_item){.record = rec, .cookie = d->serial},
+                  false)) {
         d->side[side].state = ASK_SENT;
     }
 }
@@ -189,6 +196,23 @@ static uint64_t foreign_wait(struct replica *r, const struct dot *d,
     return since + LIMIT_FOREIGN_DOT_MS - r->now;
 }
 
+/* From now on our mark stands for that dot, too: until we deliver, flagged, it is not taken
+ * away, or who comes next would know of no doubt. */
+static void foreign_overruled(struct replica *r, struct mid id, uint32_t side)
+{
+    struct foreign *f = foreign_find(r, id);
+
+    if (f != NULL)
+        f->overruled |= (uint8_t)(1U << side);
+}
+
+static bool is_overruled(const struct replica *r, struct mid id, uint32_t side)
+{
+    const struct foreign *f = foreign_find(r, id);
+
+    return f != NULL && (f->overruled >> side & 1) != 0;
+}
+
 /* Its mark gives way to ours, so that whoever comes next sees ours. */
 static void overrule(struct replica *r, struct dot *d, uint32_t side)
 {
@@ -197,8 +221,10 @@ static void overrule(struct replica *r, struct dot *d, uint32_t side)
         .kind = COPY_CLOSED, .id = d->n.key, .slot_epoch = a->detail, .site = a->site};
 
     /* of a slot epoch that was released all dots are closed: nothing was in flight */
-    if (!r->ops.released(r->ops.ctx, blob_str(d->domain), a->detail))
+    if (!r->ops.released(r->ops.ctx, blob_str(d->domain), a->detail)) {
         d->possible_duplicate = true;
+        foreign_overruled(r, d->n.key, side);
+    }
     if (side == OWN_SIDE)
         op_own(r, &rec, NULL, 0);
     else if (!link_push_mark(r, &r->peers[side], &rec))
@@ -210,11 +236,13 @@ static void overrule(struct replica *r, struct dot *d, uint32_t side)
 
 static void begin_closing(struct replica *r, struct dot *d)
 {
+    bool was_asking = d->phase == DOT_ASKING;
+
     d->phase = DOT_CLOSING;
     d->start_ms = r->now;
     d->serial = ++r->dot_serial;
     for (uint32_t i = 0; i < SIDES; i++)
-        d->side[i].state = ASK_IDLE;
+        d->side[i].state = was_asking && is_overruled(r, d->n.key, i) ? ASK_YES : ASK_IDLE;
     look_at(r, r->now);
 }
 
@@ -226,11 +254,13 @@ static void refuse(struct replica *r, struct dot *d, enum copy_code why, uint64_
 
 static void consent(struct replica *r, struct dot *d)
 {
+    const struct foreign *f = foreign_find(r, d->n.key);
     struct replica_news n = {.kind = REPLICA_CONSENT,
                              .id = d->n.key,
                              .tag = d->tag,
                              .slot_epoch = d->slot_epoch,
-                             .possible_duplicate = d->possible_duplicate};
+                             .possible_duplicate =
+                                 d->possible_duplicate || (f != NULL && f->overruled != 0)};
 
     foreign_drop(r, d->n.key);
     d->phase = DOT_OPEN;
@@ -445,7 +475,8 @@ void dot_gone(struct replica *r, struct mid id, enum copy_code why, uint64_t ret
 {
     struct dot *d = dot_find(r, id);
 
-    foreign_drop(r, id);
+    if (why != COPY_LAG)
+        foreign_drop(r, id); /* it is over; else the doubt stays */
     if (d == NULL)
         return;
     if (d->phase == DOT_ASKING)

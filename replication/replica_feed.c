@@ -263,6 +263,8 @@ void feed_put_acked(struct replica *r, struct peer *p, const struct copy_record 
     switch (a->code) {
     case COPY_OK:
         bit_set(&e->again, p, false);
+        if (!bit_get(e->news, p))
+            settle_told(r, rec->id); /* the copy came with its fates */
         entry_has(r, h, p, rec->state);
         break;
     case COPY_IS_SETTLED:

@@ -130,6 +130,7 @@ struct dot {
 struct foreign {
     struct otree_node n; /* key: id */
     uint16_t site;
+    uint8_t overruled; /* a bit per side: our mark took its place */
     uint64_t session, slot_epoch, since_ms, used_ms;
 };
 

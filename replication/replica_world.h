@@ -90,6 +90,7 @@ struct w_dot {
     struct mid id;
     bool open;
     char deliver[W_RCPTS]; /* which recipients go with it */
+    uint64_t again_ms;     /* refused: asked again then */
 };
 
 struct w_node {
@@ -367,7 +368,6 @@ static struct copy_facts w_facts(struct world *w, struct w_node *n, struct mid i
         f.dot_site = c->dot_site;
         f.dot_session = c->dot_session;
         f.dot_epoch = c->dot_epoch;
-        f.from_dot_site = op->from == c->dot_site;
     }
     return f;
 }

@@ -192,13 +192,23 @@ static bool w_is_holder(const struct world *w, const struct w_node *n)
 {
     uint32_t slot = w_slot(w, n->applied);
 
-    return slot != 0 && w->log[slot - 1].site == n->site && n->disk->filled && !n->leaving;
+    /* the opening of a session frees the slots of the one before */
+    return slot > n->session && w->log[slot - 1].site == n->site && n->disk->filled &&
+           !n->leaving;
+}
+
+static void w_dots_again(const struct world *w, struct w_node *n)
+{
+    for (int i = 0; i < 64; i++)
+        if (n->dots[i].again_ms > 0 && n->dots[i].again_ms <= w->now)
+            n->dots[i] = (struct w_dot){.open = false};
 }
 
 static void w_deliver(struct world *w, struct w_node *n)
 {
     static const struct mid none;
 
+    w_dots_again(w, n);
     if (!w_is_holder(w, n))
         return;
     for (uint32_t i = 0; i < n->disk->copy_count; i++) {
@@ -268,12 +278,13 @@ static void w_result(struct world *w, struct w_node *n, const struct w_event *e)
     w_op_push(w, n, op);
 }
 
-static void w_no_consent(struct w_node *n, const struct replica_news *news)
+static void w_no_consent(const struct world *w, struct w_node *n,
+                         const struct replica_news *news)
 {
     struct w_dot *d = w_dot_of(n, news->id);
 
     if (d != NULL && !d->open)
-        *d = (struct w_dot){.open = false};
+        d->again_ms = w->now + (news->retry_ms > 0 ? news->retry_ms : 300);
 }
 
 static void w_tell(void *ctx, const struct replica_news *news)
@@ -298,7 +309,7 @@ static void w_tell(void *ctx, const struct replica_news *news)
     case REPLICA_NO_CONSENT:
         W_SAY(w, "node %u: no consent for %s: %s", n->site, w_text(news->id),
               copy_code_text(news->why));
-        w_no_consent(n, news);
+        w_no_consent(w, n, news);
         break;
     case REPLICA_GATE:
         n->open = news->open;
