@@ -1,10 +1,10 @@
 #include "node/control_thread.h"
 
+#include <event2/event.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -12,22 +12,14 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
-#include "base/stats.h"
+#include "base/snapshot.h"
 #include "replication/clusterclock.h"
-#include "replication/consensus.h"
-#include "spool/ctllog.h"
 
-#define DEFAULT_LOG_MAP    (1 * GiB)
-#define DEFAULT_STATE_MAP  (4 * GiB)
 #define DEFAULT_SESSION_MS 10000
-#define RETRY_MS           1000  /* between two tries of an apply that found no room */
 #define IDLE_MS            60000 /* longest sleep */
-#define DROP_SLACK         1024  /* the log is shortened in steps of about this many entries */
+#define STATUS_MS          1000
 
-/* Decoded commands of one apply; ids and strings are copied twice at most. */
-#define APPLY_ARENA_BYTES (LIMIT_CONTROL_BATCH * 3 * LIMIT_COMMAND_BYTES)
-
-enum request_kind { R_PROPOSE, R_STOP };
+enum request_kind { R_PROPOSE, R_STOP, R_TRANSFER };
 
 /* A proposal, and later its answer: one object, so that an answer never needs memory. */
 struct request {
@@ -37,44 +29,37 @@ struct request {
     uint8_t bytes[];
 };
 
+struct transfer {
+    struct mail mail; /* first */
+    uint64_t to;
+};
+
 /* The cluster clock for readers in other threads: seq is odd while it is written. */
 struct shown_clock {
     _Atomic uint64_t seq, base_ms, boot_ms, floor_ms;
     _Atomic uint64_t shown_ms; /* the highest value anybody was told */
 };
 
-#define FOLLOW_UPS 4
-
 struct control_thread {
     struct control_thread_options o;
-    struct ctllog *log;
-    struct control *state;
+    struct control_core *core;
     struct mailbox *box;
     pthread_t thread;
     bool running; /* the thread was started */
-    uint64_t session;
+    _Atomic uint64_t session;
     struct mail stop;
     uint64_t now_ms; /* read once per turn */
 
-    struct consensus cs;
-    struct cs_update update;
-    struct cs_event follow[FOLLOW_UPS]; /* what the last update asked to step next */
-    size_t follow_count;
-    struct cs_proposal proposals[LIMIT_CONTROL_BATCH];
-    uint8_t clock_bytes[64];
+    struct event_base *base;
+    struct event *box_event, *timer;
 
-    struct mail *waiting, **waiting_end; /* requests taken from the box, not yet proposed */
     bool stopping;
-    enum err failed; /* not OK: fenced */
-    bool full;       /* the log or the state found no room */
+    uint64_t stop_ms; /* when a leader that nobody relieves stops all the same */
 
-    /* The batch last applied, or blocked. */
-    uint64_t batch_from, batch_to;
-    bool blocked;
-    struct command_result results[LIMIT_CONTROL_BATCH];
-
-    struct clusterclock clock;
     struct shown_clock shown;
+    struct snapshot *status;
+    uint64_t status_ms;
+    bool status_stale;
 
     struct mail notice;
     atomic_bool notice_posted;
@@ -90,12 +75,16 @@ static uint64_t boot_now(struct control_thread *t)
 
 static void clock_publish(struct control_thread *t)
 {
+    const struct clusterclock *c = control_core_clock(t->core);
     struct shown_clock *s = &t->shown;
 
+    if (c->base_ms == atomic_load(&s->base_ms) && c->boot_ms == atomic_load(&s->boot_ms) &&
+        c->floor_ms == atomic_load(&s->floor_ms))
+        return;
     atomic_fetch_add(&s->seq, 1);
-    atomic_store(&s->base_ms, t->clock.base_ms);
-    atomic_store(&s->boot_ms, t->clock.boot_ms);
-    atomic_store(&s->floor_ms, t->clock.floor_ms);
+    atomic_store(&s->base_ms, c->base_ms);
+    atomic_store(&s->boot_ms, c->boot_ms);
+    atomic_store(&s->floor_ms, c->floor_ms);
     atomic_fetch_add(&s->seq, 1);
 }
 
@@ -120,7 +109,7 @@ uint64_t control_now_ms(struct control_thread *t)
     return shown < now ? now : shown;
 }
 
-/* --- answers and notices --- */
+/* --- answers, notices, status --- */
 
 void control_answer_free(struct control_answer **a)
 {
@@ -137,9 +126,22 @@ static void answer(struct request *r, enum err e, uint64_t index, const char *re
     mailbox_answer(r->to.box, &r->answer.mail);
 }
 
-static void notify(struct control_thread *t, unsigned bits)
+static void on_answer(void *ctx, uint64_t req_id, const struct control_outcome *o)
 {
-    if (bits == 0 || t->o.notices == NULL)
+    struct control_thread *t = ctx;
+
+    /* Who asks for the time next must not be told less than the entry he waited for says. */
+    clock_publish(t);
+    answer((struct request *)(uintptr_t)req_id, o->err, o->index, o->refused);
+}
+
+static void on_changed(void *ctx, unsigned bits)
+{
+    struct control_thread *t = ctx;
+
+    if (bits & (CONTROL_CHANGED_LEAD | CONTROL_CHANGED_MEMBERS))
+        t->status_stale = true;
+    if (t->o.notices == NULL)
         return;
     atomic_fetch_or(&t->changed, bits);
     if (!atomic_exchange(&t->notice_posted, true))
@@ -153,273 +155,40 @@ unsigned control_notice_take(struct control_thread *t)
     return atomic_exchange(&t->changed, 0);
 }
 
-/* --- failures --- */
-
-static void follow_up(struct control_thread *t, struct cs_event ev)
+static void on_fence(void *ctx, enum err why)
 {
-    ASSERT(t->follow_count < FOLLOW_UPS);
-    t->follow[t->follow_count++] = ev;
-}
+    struct control_thread *t = ctx;
 
-static void fail(struct control_thread *t, const char *op, enum err e)
-{
-    if (t->failed != OK)
-        return;
-    t->failed = e;
-    t->blocked = false;
-    LOG(EV_CONTROL_FAILED, L_CSTR("store", "thread"), L_CSTR("op", op), L_ERR(e));
-    t->follow_count = 0; /* nothing of what was asked for is done any more */
-    follow_up(t, (struct cs_event){.type = CS_EV_STOP});
     if (t->running && t->o.fence != NULL)
-        t->o.fence(t->o.fence_ctx, e);
+        t->o.fence(t->o.fence_ctx, why);
 }
 
-static void set_full(struct control_thread *t, bool full)
+static void on_send(void *ctx, uint16_t site, uint64_t incarnation, struct str bytes)
 {
-    if (full != t->full)
-        log_write(full ? EV_CONTROL_FULL : EV_CONTROL_ROOM_AGAIN, NULL, 0);
-    t->full = full;
-    stat_set(STAT_CONTROL_FULL, full);
+    (void)ctx, (void)site, (void)incarnation, (void)bytes; /* a node alone */
 }
 
-/* --- carrying out an update --- */
-
-static void do_append(struct control_thread *t)
+static void status_publish(struct control_thread *t)
 {
-    const struct cs_update *u = &t->update;
-    struct log_entry entries[LIMIT_CONTROL_BATCH];
-    enum err e;
+    struct control_core_status *s;
 
-    for (size_t i = 0; i < u->entry_count; i++)
-        entries[i] = (struct log_entry){.index = u->entries[i].index,
-                                        .term = u->entries[i].term,
-                                        .bytes = u->entries[i].bytes};
-    e = ctllog_append(t->log, entries, u->entry_count);
-    if (e == OK || e == E_FULL)
-        set_full(t, e == E_FULL);
-    if (e == OK)
-        follow_up(t, (struct cs_event){.type = CS_EV_PERSISTED, .index = ctllog_last(t->log)});
-    else if (e == E_FULL)
-        follow_up(t, (struct cs_event){.type = CS_EV_STORE_FULL, .index = entries[0].index});
-    else
-        fail(t, "append", e);
-}
-
-/* Reads and decodes the entries of the batch. */
-static enum err read_batch(struct control_thread *t, struct arena *a, struct command *commands,
-                           struct control_input *inputs)
-{
-    for (uint64_t i = t->batch_from; i <= t->batch_to; i++) {
-        size_t at = (size_t)(i - t->batch_from);
-        struct log_entry entry;
-        enum err e = ctllog_read(t->log, i, a, &entry);
-
-        if (e == OK)
-            e = command_decode(entry.bytes, a, &commands[at]);
-        if (e == E_PROTO || e == E_NOTFOUND) /* checked when it was proposed */
-            e = E_CORRUPT;
-        if (e != OK)
-            return e;
-        inputs[at] = (struct control_input){.index = i, .command = &commands[at]};
-    }
-    return OK;
-}
-
-static unsigned changed_by(const struct command *c)
-{
-    switch (c->kind) {
-    case COMMAND_DOMAIN_PUT:
-    case COMMAND_DOMAIN_REMOVE:
-    case COMMAND_DOMAIN_DROP:
-        return CONTROL_CHANGED_DOMAINS;
-    case COMMAND_PLAN_PUT:
-        return CONTROL_CHANGED_PLANS;
-    case COMMAND_SETTING_PUT:
-        return CONTROL_CHANGED_SETTINGS;
-    case COMMAND_OPERATE:
-        return CONTROL_CHANGED_OPERATIONS;
-    case COMMAND_CLOCK:
-    case COMMAND_OPERATE_DONE:
-    case COMMAND_SESSION_RENEW:
-        return 0;
-    case COMMAND_SESSION_OPEN:
-    case COMMAND_SESSION_END:
-    case COMMAND_MEMBER_ADD:
-    case COMMAND_MEMBER_REMOVE:
-    case COMMAND_MEMBER_KEY:
-    case COMMAND_MEMBER_FILLED:
-    case COMMAND_SLOT_WANTED:
-    case COMMAND_SLOT_RELEASE:
-    case COMMAND_PLACE:
-    case COMMAND_DRAIN:
-        return CONTROL_CHANGED_SLOTS;
-    }
-    return 0;
-}
-
-/* What operators see of a command that took effect, or did not. */
-static void log_command(uint64_t index, const struct command *c, const struct command_result *r)
-{
-    if (r->err != OK)
-        LOG(EV_COMMAND_REFUSED, L_CSTR("command", command_kind_text(c->kind)),
-            L_U64("index", index), L_CSTR("why", r->refused), L_ERR(r->err));
-    else if (c->kind == COMMAND_SESSION_OPEN)
-        LOG(EV_SESSION_OPENED, L_U64("site", c->session_open.site), L_U64("epoch", index));
-    else if (c->kind == COMMAND_OPERATE)
-        LOG(EV_OPERATOR, L_CSTR("op", operate_op_text(c->operate.op)), L_U64("index", index),
-            L_U64("uid", c->operate.uid), L_STR("domain", c->operate.domain),
-            L_U64("ids", c->operate.id_count));
-}
-
-static void after_apply(struct control_thread *t, const struct command *commands)
-{
-    unsigned changed = 0;
-    uint64_t ms;
-    enum err e = control_cluster_ms(t->state, &ms);
-
-    if (e != OK) {
-        fail(t, "read_clock", e);
+    if (!t->status_stale && t->now_ms < t->status_ms + STATUS_MS)
         return;
-    }
-    for (uint64_t i = t->batch_from; i <= t->batch_to; i++) {
-        size_t at = (size_t)(i - t->batch_from);
-
-        log_command(i, &commands[at], &t->results[at]);
-        if (t->results[at].err == OK)
-            changed |= changed_by(&commands[at]);
-    }
-    if (ms != t->clock.base_ms) {
-        clusterclock_applied(&t->clock, ms, boot_now(t));
-        clock_publish(t);
-    }
-    stat_set(STAT_CONTROL_APPLIED_INDEX, t->batch_to);
-    notify(t, changed);
-    follow_up(t, (struct cs_event){.type = CS_EV_APPLIED, .index = t->batch_to});
+    s = malloc(sizeof *s);
+    if (s == NULL)
+        return; /* the one before stays */
+    control_core_status(t->core, s);
+    snapshot_publish(t->status, s);
+    t->status_ms = t->now_ms;
+    t->status_stale = false;
 }
 
-static void drop_old_entries(struct control_thread *t)
+void control_thread_status(struct control_thread *t, struct control_core_status *out)
 {
-    uint64_t applied = control_applied(t->state);
-    enum err e;
+    struct snapshot_ref *ref = snapshot_hold(t->status);
 
-    if (applied + 1 - ctllog_first(t->log) < LIMIT_CONTROL_LOG_KEPT + DROP_SLACK)
-        return;
-    e = ctllog_drop_prefix(t->log, applied - LIMIT_CONTROL_LOG_KEPT);
-    if (e != OK && e != E_FULL) /* full: the log stays longer, and it is tried again */
-        fail(t, "drop_prefix", e);
-}
-
-static void do_apply(struct control_thread *t)
-{
-    struct command *commands = calloc(LIMIT_CONTROL_BATCH, sizeof *commands);
-    struct control_input inputs[LIMIT_CONTROL_BATCH];
-    size_t count = (size_t)(t->batch_to - t->batch_from + 1);
-    struct arena a;
-    enum err e = commands == NULL ? E_FULL : OK;
-
-    arena_init(&a, APPLY_ARENA_BYTES);
-    if (e == OK)
-        e = read_batch(t, &a, commands, inputs);
-    if (e == OK)
-        e = control_apply_batch(t->state, inputs, count, t->results);
-    t->blocked = e == E_FULL;
-    if (e == OK || e == E_FULL)
-        set_full(t, e == E_FULL);
-    if (e == OK)
-        after_apply(t, commands);
-    else if (e != E_FULL)
-        fail(t, "apply", e);
-    arena_reset(&a);
-    free(commands);
-    if (e == OK && t->failed == OK)
-        drop_old_entries(t);
-}
-
-static void do_answers(struct control_thread *t)
-{
-    for (size_t i = 0; i < t->update.answer_count; i++) {
-        const struct cs_answer *a = &t->update.answers[i];
-        struct request *r = (struct request *)(uintptr_t)a->req_id;
-        const struct command_result *res;
-
-        switch (a->outcome) {
-        case CS_APPLIED:
-            ASSERT(a->index >= t->batch_from && a->index <= t->batch_to);
-            res = &t->results[a->index - t->batch_from];
-            answer(r, res->err, a->index, res->refused);
-            break;
-        case CS_FULL:
-            answer(r, E_FULL, 0, NULL);
-            break;
-        case CS_NOT_LEADER:
-            answer(r, E_NOTOWNER, 0, NULL);
-            break;
-        case CS_UNKNOWN:
-            answer(r, E_IO, 0, NULL);
-            break;
-        }
-    }
-}
-
-static void do_clock(struct control_thread *t)
-{
-    struct command c = {.kind = COMMAND_CLOCK, .clock.elapsed_ms = t->update.clock_elapsed_ms};
-    struct str bytes;
-    enum err e = command_encode(&c, t->clock_bytes, sizeof t->clock_bytes, &bytes);
-
-    ASSERT(e == OK);
-    t->proposals[0] = (struct cs_proposal){.req_id = CS_CLOCK_REQ, .bytes = bytes};
-    follow_up(t,
-              (struct cs_event){.type = CS_EV_PROPOSE, .proposals = t->proposals, .count = 1});
-}
-
-/* In the order that replication/consensus.h asks for. */
-static void carry_out(struct control_thread *t)
-{
-    const struct cs_update *u = &t->update;
-    enum err e;
-
-    if (u->store_term) {
-        e = ctllog_put_term(t->log, u->term, u->vote);
-        if (e != OK)
-            fail(t, "put_term", e);
-    }
-    if (t->failed == OK && u->entry_count > 0)
-        do_append(t);
-    do_answers(t);
-    if (t->failed == OK && u->apply_to != 0) {
-        t->batch_from = u->apply_from;
-        t->batch_to = u->apply_to;
-        do_apply(t);
-    }
-    if (t->failed == OK && u->clock_elapsed_ms != 0)
-        do_clock(t);
-}
-
-/* One event and all that follows from it. */
-static void run(struct control_thread *t, struct cs_event ev)
-{
-    struct cs_event queue[FOLLOW_UPS];
-    size_t count = 1;
-
-    queue[0] = ev;
-    while (count > 0) {
-        struct cs_event one = queue[0];
-
-        one.boot_now_ms = t->now_ms;
-        t->follow_count = 0;
-        cs_step(&t->cs, &one, &t->update);
-        carry_out(t);
-        if (t->failed != OK) /* only the STOP that fail() left counts */
-            count = 1;
-        for (size_t i = 1; i < count; i++)
-            queue[i - 1] = queue[i];
-        count--;
-        for (size_t i = 0; i < t->follow_count; i++) {
-            ASSERT(count < FOLLOW_UPS);
-            queue[count++] = t->follow[i];
-        }
-    }
+    *out = *(const struct control_core_status *)snapshot_value(ref);
+    snapshot_release(&ref);
 }
 
 /* --- the loop --- */
@@ -429,64 +198,54 @@ static void take_mail(struct control_thread *t)
     struct mail *next;
 
     for (struct mail *m = mailbox_take(t->box); m != NULL; m = next) {
+        struct request *r = (struct request *)(void *)m; /* mail is first in all of them */
+
         next = m->next;
         m->next = NULL;
         if (m == &t->stop) {
             t->stopping = true;
-            continue;
+        } else if (m->kind == R_TRANSFER) {
+            control_core_transfer(t->core, ((struct transfer *)(void *)m)->to, t->now_ms);
+            free(m);
+        } else if (t->core == NULL) {
+            answer(r, E_IO, 0, NULL);
+        } else {
+            enum err e =
+                control_core_propose(t->core, (uint64_t)(uintptr_t)r,
+                                     (struct str){(const char *)r->bytes, r->n}, t->now_ms);
+
+            if (e != OK)
+                answer(r, e, 0, NULL);
         }
-        *t->waiting_end = m;
-        t->waiting_end = &m->next;
     }
 }
 
-static struct request *pop_request(struct control_thread *t)
+static void arm(struct control_thread *t)
 {
-    struct mail *m = t->waiting;
+    uint64_t now = boot_now(t), due = control_core_deadline(t->core), ms;
+    struct timeval tv;
 
-    if (m == NULL)
-        return NULL;
-    t->waiting = m->next;
-    if (t->waiting == NULL)
-        t->waiting_end = &t->waiting;
-    return (struct request *)(void *)m; /* mail is first in answer, answer in request */
-}
-
-/* Proposes all that waits, in batches. What cannot go on is answered at once. */
-static void propose_waiting(struct control_thread *t)
-{
-    while (t->waiting != NULL) {
-        struct request *r;
-        size_t n = 0;
-
-        if (t->failed != OK || t->blocked || t->stopping) {
-            r = pop_request(t);
-            answer(r, t->blocked ? E_FULL : E_IO, 0, NULL);
-            continue;
-        }
-        while (n < LIMIT_CONTROL_BATCH && (r = pop_request(t)) != NULL)
-            t->proposals[n++] = (struct cs_proposal){.req_id = (uint64_t)(uintptr_t)r,
-                                                     .bytes = {(const char *)r->bytes, r->n}};
-        run(t, (struct cs_event){.type = CS_EV_PROPOSE, .proposals = t->proposals, .count = n});
-    }
-}
-
-static void retry_blocked(struct control_thread *t)
-{
-    t->follow_count = 0;
-    do_apply(t);
-    if (t->follow_count > 0)
-        run(t, t->follow[0]);
-}
-
-static int sleep_ms(struct control_thread *t)
-{
-    uint64_t now = boot_now(t), due = cs_deadline_ms(&t->cs), ms;
-
-    if (t->blocked)
-        return RETRY_MS;
+    if (t->stopping && t->stop_ms < due)
+        due = t->stop_ms;
     ms = due > now ? due - now : 0;
-    return ms < IDLE_MS ? (int)ms : IDLE_MS;
+    if (ms > IDLE_MS)
+        ms = IDLE_MS;
+    tv = (struct timeval){.tv_sec = (time_t)(ms / 1000),
+                          .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+    event_add(t->timer, &tv);
+}
+
+/* A leader hands over first: the others need not find out that it is gone. */
+static void stop_when_relieved(struct control_thread *t)
+{
+    if (t->stop_ms == 0) {
+        t->stop_ms = t->now_ms + CONTROL_HAND_OVER_MS;
+        control_core_transfer(t->core, 0, t->now_ms);
+    }
+    if (control_core_leads(t->core) && !control_core_is_lone(t->core) && t->now_ms < t->stop_ms)
+        return;
+    control_core_stop(t->core, t->now_ms);
+    event_base_loopbreak(t->base);
 }
 
 static void turn(struct control_thread *t)
@@ -495,11 +254,19 @@ static void turn(struct control_thread *t)
 
     t->now_ms = now > t->now_ms ? now : t->now_ms;
     take_mail(t);
-    if (t->blocked)
-        retry_blocked(t);
-    propose_waiting(t);
-    if (t->failed == OK && !t->blocked && !t->stopping)
-        run(t, (struct cs_event){.type = CS_EV_TICK});
+    control_core_flush(t->core, t->now_ms);
+    control_core_tick(t->core, t->now_ms);
+    clock_publish(t);
+    status_publish(t);
+    if (t->stopping)
+        stop_when_relieved(t);
+    arm(t);
+}
+
+static void on_event(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    turn(arg);
 }
 
 static void *thread_main(void *arg)
@@ -510,14 +277,8 @@ static void *thread_main(void *arg)
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     pthread_setname_np(pthread_self(), "control");
-    while (!t->stopping) {
-        struct pollfd p = {.fd = mailbox_fd(t->box), .events = POLLIN};
-
-        poll(&p, 1, sleep_ms(t)); /* EINTR and failures: a turn too many */
-        turn(t);
-    }
-    if (t->failed == OK)
-        run(t, (struct cs_event){.type = CS_EV_STOP});
+    turn(t);
+    event_base_loop(t->base, EVLOOP_NO_EXIT_ON_EMPTY);
     return NULL;
 }
 
@@ -578,99 +339,69 @@ enum err control_propose_wait(struct control_thread *t, const struct command *cm
     return got.err;
 }
 
+void control_thread_transfer(struct control_thread *t, uint64_t to)
+{
+    struct transfer *m = malloc(sizeof *m);
+
+    if (m == NULL)
+        return;
+    *m = (struct transfer){.mail.kind = R_TRANSFER, .to = to};
+    mailbox_answer(t->box, &m->mail);
+}
+
 /* --- start and stop --- */
 
-static enum err complain(const char *op, enum err e)
-{
-    LOG(EV_CONTROL_FAILED, L_CSTR("store", "thread"), L_CSTR("op", op), L_ERR(e));
-    return e;
-}
-
-static enum err draw_id(uint16_t site, struct store_id *id)
-{
-    *id = (struct store_id){.site = site};
-    if (getrandom(id->cluster, sizeof id->cluster, 0) != (ssize_t)sizeof id->cluster ||
-        getrandom(&id->incarnation, sizeof id->incarnation, 0) !=
-            (ssize_t)sizeof id->incarnation)
-        return complain("getrandom", E_IO);
-    id->incarnation |= 1; /* above 0 */
-    return OK;
-}
-
-static enum err open_stores(struct control_thread *t)
+static enum err open_core(struct control_thread *t)
 {
     const struct control_thread_options *o = &t->o;
-    char dir[4096];
-    struct store_id id;
-    enum err e = draw_id(o->site, &id);
+    uint64_t seed;
 
-    if (e != OK)
-        return e;
-    if (snprintf(dir, sizeof dir, "%s/log", o->dir) >= (int)sizeof dir - 8)
-        return complain("dir", E_FULL);
-    e = ctllog_open(&t->log, &(struct ctllog_options){.dir = dir,
-                                                      .map_bytes = o->log_map_bytes,
-                                                      .create = o->create ? &id : NULL});
-    if (e != OK)
-        return complain("open_log", e);
-    if (ctllog_id(t->log)->site != o->site)
-        return complain("site", E_CONFLICT);
-    snprintf(dir, sizeof dir, "%s/state", o->dir);
-    /* A log that still holds its first entry rebuilds a state that was not made yet. */
-    e = control_open(&t->state, &(struct control_options){.dir = dir,
-                                                          .map_bytes = o->state_map_bytes,
-                                                          .id = ctllog_id(t->log),
-                                                          .create = ctllog_first(t->log) == 1});
-    if (e != OK)
-        return complain("open_state", e);
-    if (control_applied(t->state) > ctllog_last(t->log))
-        return complain("log_is_behind_state", E_CORRUPT);
-    if (control_applied(t->state) + 1 < ctllog_first(t->log))
-        return complain("state_is_behind_log", E_CORRUPT);
-    return OK;
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+        return E_IO;
+    t->now_ms = boot_now(t);
+    return control_core_open(
+        &t->core, &(struct control_core_options){.dir = o->dir,
+                                                 .log_map_bytes = o->log_map_bytes,
+                                                 .state_map_bytes = o->state_map_bytes,
+                                                 .site = o->site,
+                                                 .create = o->create,
+                                                 .near_sites = o->near_sites,
+                                                 .seed = seed,
+                                                 .boot_now_ms = t->now_ms,
+                                                 .ops = {.ctx = t,
+                                                         .send = on_send,
+                                                         .answer = on_answer,
+                                                         .changed = on_changed,
+                                                         .fence = on_fence}});
 }
 
-/* Applies what an earlier run decided. Still in the caller's thread: errors go to him. */
-static enum err replay(struct control_thread *t)
+static enum err open_loop(struct control_thread *t)
 {
-    uint64_t ms, applied = control_applied(t->state);
-    struct control_counts counts;
-    enum err e;
-
-    t->now_ms = boot_now(t);
-    cs_init(&t->cs, &(struct cs_config){.site = t->o.site,
-                                        .last_index = ctllog_last(t->log),
-                                        .term = ctllog_term(t->log),
-                                        .applied = applied,
-                                        .boot_now_ms = t->now_ms});
-    e = control_cluster_ms(t->state, &ms);
-    if (e != OK)
-        return complain("read_clock", e);
-    clusterclock_init(&t->clock, ms, t->now_ms);
-    clock_publish(t);
-    run(t, (struct cs_event){.type = CS_EV_START});
-    if (t->failed != OK || t->blocked)
-        return t->blocked ? E_FULL : t->failed;
-    LOG(EV_CONTROL_OPENED, L_U64("applied", control_applied(t->state)),
-        L_U64("replayed", control_applied(t->state) - applied),
-        L_U64("log_first", ctllog_first(t->log)), L_U64("term", ctllog_term(t->log)));
-    stat_set(STAT_CONTROL_APPLIED_INDEX, control_applied(t->state));
-    e = control_counts(t->state, &counts);
-    if (e == OK && counts.operations > 0)
-        notify(t, CONTROL_CHANGED_OPERATIONS);
-    return e;
+    t->base = event_base_new();
+    if (t->base == NULL)
+        return E_IO;
+    t->box_event = event_new(t->base, mailbox_fd(t->box), EV_READ | EV_PERSIST, on_event, t);
+    t->timer = event_new(t->base, -1, 0, on_event, t);
+    if (t->box_event == NULL || t->timer == NULL || event_add(t->box_event, NULL) != 0)
+        return E_IO;
+    t->running = true;
+    if (pthread_create(&t->thread, NULL, thread_main, t) == 0)
+        return OK;
+    t->running = false;
+    return E_IO;
 }
 
 static enum err open_session(struct control_thread *t)
 {
+    const struct store_id *id = control_core_id(t->core);
     struct control_outcome out;
     struct command c = {.kind = COMMAND_SESSION_OPEN,
                         .session_open = {.site = t->o.site,
-                                         .incarnation = ctllog_id(t->log)->incarnation,
+                                         .incarnation = id->incarnation,
                                          .duration_ms = t->o.session_ms}};
     enum err e = control_propose_wait(t, &c, &out);
 
-    t->session = out.index;
+    atomic_store(&t->session, out.index);
     return e;
 }
 
@@ -678,32 +409,28 @@ enum err control_thread_start(struct control_thread **out,
                               const struct control_thread_options *o)
 {
     struct control_thread *t = calloc(1, sizeof *t);
+    bool lone = false;
     enum err e;
 
     ASSERT(t != NULL);
     *out = NULL;
     t->o = *o;
-    if (t->o.log_map_bytes == 0)
-        t->o.log_map_bytes = DEFAULT_LOG_MAP;
-    if (t->o.state_map_bytes == 0)
-        t->o.state_map_bytes = DEFAULT_STATE_MAP;
     if (t->o.session_ms == 0)
         t->o.session_ms = DEFAULT_SESSION_MS;
-    t->waiting_end = &t->waiting;
     t->notice.kind = o->notice_kind;
     t->stop.kind = R_STOP;
     t->box = mailbox_new(LIMIT_CONTROL_BOX);
-    e = open_stores(t);
-    if (e == OK)
-        e = replay(t);
+    t->status = snapshot_new(calloc(1, sizeof(struct control_core_status)), free);
+    e = open_core(t);
     if (e == OK) {
-        t->running = true;
-        if (pthread_create(&t->thread, NULL, thread_main, t) != 0) {
-            t->running = false;
-            e = complain("thread", E_IO);
-        }
+        clock_publish(t);
+        lone = control_core_is_lone(t->core);
+        e = open_loop(t);
+        if (e != OK)
+            LOG(EV_CONTROL_FAILED, L_CSTR("store", "control"), L_CSTR("op", "thread"),
+                L_ERR(e));
     }
-    if (e == OK)
+    if (e == OK && lone)
         e = open_session(t);
     if (e != OK)
         control_thread_stop(&t);
@@ -719,29 +446,32 @@ void control_thread_stop(struct control_thread **tp)
         mailbox_answer(t->box, &t->stop);
         pthread_join(t->thread, NULL);
     }
-    t->stopping = true;
+    if (t->core != NULL)
+        control_core_close(&t->core);
     take_mail(t);
-    propose_waiting(t);
     mailbox_free(&t->box);
-    if (t->state != NULL)
-        control_close(&t->state);
-    if (t->log != NULL)
-        ctllog_close(&t->log);
+    if (t->box_event != NULL)
+        event_free(t->box_event);
+    if (t->timer != NULL)
+        event_free(t->timer);
+    if (t->base != NULL)
+        event_base_free(t->base);
+    snapshot_free(&t->status);
     free(t);
     *tp = NULL;
 }
 
 struct control *control_thread_state(struct control_thread *t)
 {
-    return t->state;
+    return control_core_state(t->core);
 }
 
 uint64_t control_thread_session(const struct control_thread *t)
 {
-    return t->session;
+    return atomic_load(&t->session);
 }
 
 const struct store_id *control_thread_id(const struct control_thread *t)
 {
-    return ctllog_id(t->log);
+    return control_core_id(t->core);
 }

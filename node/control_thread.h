@@ -1,21 +1,23 @@
 /*
- * control_thread: the thread that owns the control log, the control state and the consensus.
- * All changes of the control store pass through it; reads go straight to the state from any
- * thread (control_thread_state()).
+ * control_thread: the thread that owns the control log, the control state and the consensus
+ * (node/control_core.h), and the links to the other members' ones. All changes of the control
+ * store pass through it; reads go straight to the state from any thread
+ * (control_thread_state()).
  *
- *   control_propose() -> mailbox -> consensus -> log (one fsync a batch) -> state (one fsync a
- *   batch) -> answer mail, notice
+ *   control_propose() -> mailbox -> control_core -> answer mail, notice
  *
  * While one batch is written the next one gathers (natural group commit).
  *
- * Start: opens or makes both stores in `dir` (log/ and state/), applies what the log holds
- * above the applied index, opens this node's session and waits for it. Pending operations of an
- *   earlier run are announced by the first notice.
+ * Start: opens or makes both stores in `dir` (log/ and state/), applies what is decided. A node
+ *        alone opens its session and waits for it; in a cluster its session comes later
+ *        (control_thread_session()). Pending operations of an earlier run are announced by the
+ *        first notice.
+ * Stop:  a leader hands over first, for at most CONTROL_HAND_OVER_MS.
  * Failure: E_IO or E_CORRUPT calls `fence` once, in the control thread; what is in flight is
- *   answered E_IO, and so is everything proposed later. A full disk or map answers E_FULL and
- * is tried again; nothing is lost. Threads: all functions from any, but for start and stop: one
- * thread, the same. Limits:  LIMIT_CONTROL_BOX requests waiting, LIMIT_PROPOSALS in flight:
- * then E_FULL.
+ *        answered E_IO, and so is everything proposed later. A full disk or map answers E_FULL
+ *        and is tried again; nothing is lost.
+ * Threads: all functions from any, but for start and stop: one thread, the same.
+ * Limits:  LIMIT_CONTROL_BOX requests waiting, LIMIT_CONTROL_REQUESTS in the core: then E_FULL.
  */
 #pragma once
 
@@ -24,8 +26,11 @@
 
 #include "base/err.h"
 #include "base/mailbox.h"
+#include "node/control_core.h"
 #include "proto/command.h"
 #include "spool/control.h"
+
+#define CONTROL_HAND_OVER_MS 2000
 
 struct control_thread;
 
@@ -37,6 +42,7 @@ struct control_thread_options {
     bool create;              /* makes missing stores. Say so only while the mail spool is new
                                  or empty: after a loss of the control store session epochs
                                  would start again and message ids come twice. */
+    bool near_sites;          /* round trips under 50 ms: shorter timers */
     uint32_t session_ms;      /* 0: 10,000 */
 
     /* Called in the control thread, once, after a failure that ends the node's work. It must
@@ -63,7 +69,7 @@ void control_thread_stop(struct control_thread **t);
 
 /* For reading. Lives until stop. */
 struct control *control_thread_state(struct control_thread *t);
-uint64_t control_thread_session(const struct control_thread *t); /* epoch of this node */
+uint64_t control_thread_session(const struct control_thread *t); /* epoch; 0: none yet */
 const struct store_id *control_thread_id(const struct control_thread *t);
 
 /* Cluster time in milliseconds: for received_ms, deadlines and retry times of messages. Without
@@ -71,17 +77,15 @@ const struct store_id *control_thread_id(const struct control_thread *t);
  * CLUSTERCLOCK_SPAN_MS: a deadline comes late by that, never early. */
 uint64_t control_now_ms(struct control_thread *t);
 
-/* The answer to a proposal, posted with mailbox_answer(). Free with control_answer_free(). */
+/* The answer to a proposal, posted with mailbox_answer(). Free with control_answer_free(). All
+ * reads from then on see the state with what was proposed. */
 struct control_answer {
     struct mail mail; /* mail.kind: as given to control_propose() */
     uint64_t tag;     /* the same */
     void *ctx;        /* the same */
-    uint64_t index;   /* of the entry; 0: it is not in the log. On OK or a refusal all reads
-                         from now on see the state with it. */
-    enum err err;     /* OK; a refusal of the state machine (see struct command_result); E_FULL:
-                         a limit, the disk or the map, not in the log when index is 0; E_IO:
-                         failed or stopping, outcome unknown */
-    const char *refused; /* the state machine's reason, static, or NULL */
+    uint64_t index;   /* these three: see struct control_outcome */
+    enum err err;
+    const char *refused;
 };
 void control_answer_free(struct control_answer **a);
 
@@ -100,23 +104,16 @@ MUST_CHECK enum err control_propose(struct control_thread *t, const struct comma
 /* The same, blocking until the answer: for start-up and tests, never in a thread with a loop,
  * never in the control thread. *out (may be NULL) gets err, index and refused. Returns its err.
  */
-struct control_outcome {
-    uint64_t index;
-    enum err err;
-    const char *refused;
-};
 MUST_CHECK enum err control_propose_wait(struct control_thread *t, const struct command *cmd,
                                          struct control_outcome *out);
 
-/* What changed since the notice was last taken: bits. */
-enum control_changed {
-    CONTROL_CHANGED_DOMAINS = 1, /* domain.changed says which: above the index seen last  */
-    CONTROL_CHANGED_PLANS = 2,
-    CONTROL_CHANGED_SETTINGS = 4,
-    CONTROL_CHANGED_OPERATIONS = 8, /* new OPERATE: walk control_operation_next() from the
-                                       last index seen; act; propose OPERATE_DONE            */
-    CONTROL_CHANGED_SLOTS = 16
-};
+/* Who leads, who is a member, as of at most a second ago. */
+void control_thread_status(struct control_thread *t, struct control_core_status *out);
+
+/* Asks the leader, when this node is it, to hand over to a member (incarnation; 0: any). */
+void control_thread_transfer(struct control_thread *t, uint64_t to);
+
+/* What changed since the notice was last taken: enum control_changed (node/control_core.h). */
 
 /* For the owner of `notices`, on a mail of notice_kind (do not free it): the bits gathered. The
  * notice may be posted again from here on: take mail->next before, and read the state after. */

@@ -80,7 +80,7 @@ static enum err append_some(struct ctllog *l, size_t count)
         struct command c = command_of(index);
         enum err err;
 
-        e[i] = (struct log_entry){.index = index, .term = 1};
+        e[i] = (struct log_entry){.index = index, .term = 1, .kind = RAFTWIRE_COMMAND};
         err = command_encode(&c, bytes[i], sizeof bytes[i], &e[i].bytes);
         if (err != OK)
             return err;

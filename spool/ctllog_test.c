@@ -66,8 +66,10 @@ static enum err append(uint64_t from, size_t count, uint64_t term)
     for (size_t i = 0; i < count; i++) {
         int n = snprintf(bytes[i], sizeof bytes[i], "%llu/%llu", (unsigned long long)(from + i),
                          (unsigned long long)term);
-        e[i] =
-            (struct log_entry){.index = from + i, .term = term, .bytes = {bytes[i], (size_t)n}};
+        e[i] = (struct log_entry){.index = from + i,
+                                  .term = term,
+                                  .kind = RAFTWIRE_COMMAND,
+                                  .bytes = {bytes[i], (size_t)n}};
     }
     return ctllog_append(l, e, count);
 }
@@ -138,7 +140,11 @@ END_TEST
 START_TEST(an_entry_of_the_largest_size_reads_back)
 {
     static char big[LIMIT_COMMAND_BYTES];
-    struct log_entry e = {.index = 1, .term = 1, .bytes = {big, sizeof big}}, back;
+    struct log_entry e = {.index = 1,
+                          .term = 1,
+                          .kind = RAFTWIRE_COMMAND,
+                          .bytes = {big, sizeof big}},
+                     back;
 
     memset(big, 'x', sizeof big);
     ck_assert_int_eq(ctllog_append(l, &e, 1), OK);
@@ -220,7 +226,7 @@ END_TEST
 START_TEST(a_full_map_writes_nothing_and_leaves_the_log_usable)
 {
     static char big[LIMIT_COMMAND_BYTES];
-    struct log_entry e = {.term = 1, .bytes = {big, sizeof big}};
+    struct log_entry e = {.term = 1, .kind = RAFTWIRE_COMMAND, .bytes = {big, sizeof big}};
     enum err err = OK;
 
     ctllog_close(&l);
@@ -366,6 +372,113 @@ START_TEST(over_random_operations_the_log_is_what_a_plain_array_says)
 }
 END_TEST
 
+/* --- for the engine --- */
+
+static const struct raftwire_snapshot at20 = {
+    .index = 20, .term = 3, .members_index = 4, .members = {"members", 7}};
+
+START_TEST(a_first_log_begins_with_its_members_in_term_one)
+{
+    struct log_entry e;
+
+    ctllog_close(&l);
+    for (const char *const *f = (const char *const[]){"data.mdb", "lock.mdb", NULL}; *f; f++) {
+        char file[128];
+
+        snprintf(file, sizeof file, "%s/%s", dir, *f);
+        unlink(file);
+    }
+    ck_assert_int_eq(ctllog_open(&l, &(struct ctllog_options){.dir = dir,
+                                                              .map_bytes = MAP,
+                                                              .create = &id,
+                                                              .members = STR("members")}),
+                     OK);
+    reopen();
+    expect_range(1, 1);
+    ck_assert_uint_eq(ctllog_term(l), 1);
+    ck_assert_uint_eq(ctllog_vote(l), 0);
+    ck_assert_int_eq(ctllog_read(l, 1, &arena, &e), OK);
+    ck_assert_int_eq(e.kind, RAFTWIRE_MEMBERS);
+    ck_assert(str_eq(e.bytes, STR("members")));
+}
+END_TEST
+
+START_TEST(loading_gives_terms_and_kinds_and_who_the_members_are)
+{
+    struct log_entry e = {
+        .index = 4, .term = 2, .kind = RAFTWIRE_MEMBERS, .bytes = STR("members")};
+    const struct raftwire_entry *list;
+    size_t count;
+
+    ck_assert_int_eq(append(1, 3, 1), OK);
+    ck_assert_int_eq(ctllog_append(l, &e, 1), OK);
+    ck_assert_int_eq(append(5, 2, 3), OK);
+    ck_assert_int_eq(ctllog_load(l, &arena, &list, &count), OK);
+    ck_assert_uint_eq(count, 6);
+    ck_assert_uint_eq(list[2].term, 1);
+    ck_assert_int_eq(list[2].kind, RAFTWIRE_COMMAND);
+    ck_assert_uint_eq(list[2].bytes.n, 0);
+    ck_assert_int_eq(list[3].kind, RAFTWIRE_MEMBERS);
+    ck_assert(str_eq(list[3].bytes, STR("members")));
+    ck_assert_uint_eq(list[5].term, 3);
+}
+END_TEST
+
+START_TEST(a_vote_is_for_a_member_of_any_number)
+{
+    ck_assert_int_eq(ctllog_put_term(l, 5, UINT64_MAX), OK);
+    reopen();
+    ck_assert_uint_eq(ctllog_term(l), 5);
+    ck_assert_uint_eq(ctllog_vote(l), UINT64_MAX);
+}
+END_TEST
+
+START_TEST(a_snapshot_record_stays_and_the_log_goes_on)
+{
+    ck_assert_int_eq(append(1, 30, 3), OK);
+    ck_assert_uint_eq(ctllog_snapshot(l)->index, 0);
+    ck_assert_int_eq(ctllog_put_snapshot(l, &at20), OK);
+    ck_assert_int_eq(ctllog_drop_prefix(l, 10), OK);
+    reopen();
+    expect_range(11, 30);
+    ck_assert_uint_eq(ctllog_snapshot(l)->index, 20);
+    ck_assert_uint_eq(ctllog_snapshot(l)->term, 3);
+    ck_assert_uint_eq(ctllog_snapshot(l)->members_index, 4);
+    ck_assert(str_eq(ctllog_snapshot(l)->members, STR("members")));
+    ck_assert_uint_eq(ctllog_snapshot_applied(l), 0);
+}
+END_TEST
+
+START_TEST(a_snapshot_from_a_peer_replaces_the_log_and_a_crash_in_between_is_seen)
+{
+    uint64_t applied;
+
+    ck_assert_int_eq(append(1, 5, 1), OK);
+    ck_assert(!ctllog_installing(l, &applied));
+    ck_assert_int_eq(ctllog_install_begin(l, &at20, 22), OK);
+    reopen(); /* the state was not written */
+    ck_assert(ctllog_installing(l, &applied));
+    ck_assert_uint_eq(applied, 22);
+    expect_range(1, 5);
+    ck_assert_int_eq(ctllog_install_drop(l), OK);
+    reopen();
+    ck_assert(!ctllog_installing(l, &applied));
+    ck_assert_int_eq(ctllog_install_begin(l, &at20, 22), OK);
+    reopen(); /* it was */
+    ck_assert_int_eq(ctllog_install_end(l), OK);
+    reopen();
+    ck_assert(!ctllog_installing(l, &applied));
+    expect_range(21, 20);
+    ck_assert_uint_eq(ctllog_base_term(l), 3);
+    ck_assert_uint_eq(ctllog_last_term(l), 3);
+    ck_assert_uint_eq(ctllog_snapshot(l)->index, 20);
+    ck_assert_uint_eq(ctllog_snapshot_applied(l), 22);
+    ck_assert_int_eq(append(21, 2, 4), OK);
+    reopen();
+    expect_range(21, 22);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("ctllog");
@@ -390,6 +503,11 @@ int main(void)
                         0, 5);
     tcase_add_test(tc, a_gap_stops_the_opening);
     tcase_add_test(tc, over_random_operations_the_log_is_what_a_plain_array_says);
+    tcase_add_test(tc, a_first_log_begins_with_its_members_in_term_one);
+    tcase_add_test(tc, loading_gives_terms_and_kinds_and_who_the_members_are);
+    tcase_add_test(tc, a_vote_is_for_a_member_of_any_number);
+    tcase_add_test(tc, a_snapshot_record_stays_and_the_log_goes_on);
+    tcase_add_test(tc, a_snapshot_from_a_peer_replaces_the_log_and_a_crash_in_between_is_seen);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

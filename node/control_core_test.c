@@ -1,0 +1,717 @@
+/* Three control planes in one process, on a network made of function calls: members come, go
+ * and are replaced, proposals find the leader, a member that is far behind gets the state. */
+#include "node/control_core.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/prng.h"
+#include "proto/raftwire.h"
+#include "spool/ctllog.h"
+
+#define NODES   4
+#define PACKETS 4096
+#define ANSWERS 20000
+#define DELAY   10
+
+static const uint8_t cluster[16] = "the cluster id.";
+
+struct node {
+    struct control_core *core;
+    struct store_id id;
+    char dir[64];
+    unsigned changed;
+    bool fenced, deaf; /* deaf: nothing comes in or goes out */
+    int cuts;
+    uint32_t number;
+};
+
+struct packet {
+    uint64_t due;
+    struct node *from, *to;
+    size_t n;
+    char *bytes;
+};
+
+static struct node nodes[NODES];
+static struct packet packets[PACKETS];
+static uint32_t packet_count;
+static uint64_t now;
+static struct prng chance;
+static uint32_t loss; /* percent */
+static enum raftwire_kind lose_kind;
+
+static struct answer {
+    bool came;
+    struct control_outcome o;
+} answers[ANSWERS];
+static uint64_t next_req;
+static char bytes_of_req[ANSWERS][256];
+
+/* --- the world --- */
+
+static struct node *node_of(uint64_t incarnation)
+{
+    for (int i = 0; i < NODES; i++)
+        if (nodes[i].core != NULL && nodes[i].id.incarnation == incarnation)
+            return &nodes[i];
+    return NULL;
+}
+
+static bool is_lost(struct str bytes)
+{
+    struct raftwire_frame f;
+    struct arena a;
+    enum err e;
+
+    if (prng_below(&chance, 100) < loss)
+        return true;
+    if (lose_kind == 0)
+        return false;
+    arena_init(&a, 2 * MiB);
+    e = raftwire_decode(bytes, &a, &f);
+    arena_reset(&a);
+    return e == OK && f.kind == lose_kind;
+}
+
+static void on_send(void *ctx, uint16_t site, uint64_t incarnation, struct str bytes)
+{
+    struct node *from = ctx, *to = node_of(incarnation);
+    struct packet *p = &packets[packet_count];
+
+    (void)site;
+    if (to == NULL || from->deaf || to->deaf || is_lost(bytes) || packet_count == PACKETS)
+        return;
+    *p = (struct packet){.due = now + DELAY, .from = from, .to = to, .n = bytes.n};
+    p->bytes = malloc(bytes.n);
+    memcpy(p->bytes, bytes.p, bytes.n);
+    packet_count++;
+}
+
+static void on_answer(void *ctx, uint64_t req_id, const struct control_outcome *o)
+{
+    (void)ctx;
+    ck_assert(!answers[req_id].came);
+    answers[req_id] = (struct answer){true, *o};
+}
+
+static void on_changed(void *ctx, unsigned bits)
+{
+    ((struct node *)ctx)->changed |= bits;
+}
+
+static void on_fence(void *ctx, enum err why)
+{
+    (void)why;
+    ((struct node *)ctx)->fenced = true;
+}
+
+static void on_cut(void *ctx, uint16_t site)
+{
+    (void)site;
+    ((struct node *)ctx)->cuts++;
+}
+
+static void open_node(struct node *n)
+{
+    ck_assert_int_eq(
+        control_core_open(&n->core,
+                          &(struct control_core_options){
+                              .dir = n->dir,
+                              .log_map_bytes = 64 * MiB,
+                              .state_map_bytes = 64 * MiB,
+                              .site = n->id.site,
+                              .seed = prng_next(&chance),
+                              .boot_now_ms = now,
+                              .ops = {n, on_send, on_answer, on_changed, on_fence, on_cut}}),
+        OK);
+}
+
+static void stop_node(struct node *n)
+{
+    uint32_t k = 0;
+
+    for (uint32_t i = 0; i < packet_count; i++) {
+        if (packets[i].to == n || packets[i].from == n)
+            free(packets[i].bytes);
+        else
+            packets[k++] = packets[i];
+    }
+    packet_count = k;
+    control_core_close(&n->core);
+}
+
+static void remove_dir(const char *dir)
+{
+    char path[160];
+
+    for (const char *const *sub = (const char *const[]){"log", "state", NULL}; *sub; sub++) {
+        for (const char *const *f = (const char *const[]){"data.mdb", "lock.mdb", NULL}; *f;
+             f++) {
+            snprintf(path, sizeof path, "%s/%s/%s", dir, *sub, *f);
+            unlink(path);
+        }
+        snprintf(path, sizeof path, "%s/%s", dir, *sub);
+        rmdir(path);
+    }
+    rmdir(dir);
+}
+
+static struct command member(uint16_t site, uint64_t incarnation)
+{
+    struct command c = {.kind = COMMAND_MEMBER_ADD,
+                        .member_add = {.site = site,
+                                       .incarnation = incarnation,
+                                       .control = STR("192.0.2.1:7301"),
+                                       .data = STR("192.0.2.1:7302")}};
+
+    c.member_add.key[0] = (uint8_t)site;
+    return c;
+}
+
+static void make_node(int i, uint16_t site, uint64_t incarnation, bool first)
+{
+    struct command c = member(site, incarnation);
+    struct node *n = &nodes[i];
+
+    *n = (struct node){.id = {.site = site, .incarnation = incarnation}, .number = (uint32_t)i};
+    memcpy(n->id.cluster, cluster, sizeof cluster);
+    snprintf(n->dir, sizeof n->dir, "/tmp/control_core.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(n->dir));
+    ck_assert_int_eq(control_core_make(&(struct control_core_make){
+                         .dir = n->dir, .id = n->id, .first = first ? &c : NULL}),
+                     OK);
+    ck_assert_int_eq(control_core_make(&(struct control_core_make){
+                         .dir = n->dir, .id = n->id, .first = first ? &c : NULL}),
+                     E_EXISTS);
+    open_node(n);
+}
+
+static void setup(void)
+{
+    log_set_level(LOG_ALARM);
+    prng_seed(&chance, 5);
+    now = 1000;
+}
+
+static void teardown(void)
+{
+    for (int i = 0; i < NODES; i++) {
+        if (nodes[i].core != NULL)
+            stop_node(&nodes[i]);
+        if (nodes[i].dir[0] != 0)
+            remove_dir(nodes[i].dir);
+    }
+}
+
+static void deliver(void)
+{
+    for (uint32_t i = 0; i < packet_count;) {
+        struct packet p = packets[i];
+
+        if (p.due > now) {
+            i++;
+            continue;
+        }
+        packet_count--;
+        memmove(&packets[i], &packets[i + 1], (packet_count - i) * sizeof p);
+        if (!p.to->deaf && p.to->core != NULL)
+            control_core_receive(p.to->core, p.from->id.site, p.from->id.incarnation,
+                                 (struct str){p.bytes, p.n}, now);
+        free(p.bytes);
+    }
+}
+
+static void run(uint64_t ms)
+{
+    for (uint64_t end = now + ms; now < end; now++) {
+        deliver();
+        for (int i = 0; i < NODES; i++)
+            if (nodes[i].core != NULL && now >= control_core_deadline(nodes[i].core))
+                control_core_tick(nodes[i].core, now);
+    }
+}
+
+/* --- asking --- */
+
+static uint64_t ask(struct node *n, struct command c)
+{
+    uint64_t req = next_req++;
+    struct str bytes;
+
+    ck_assert_uint_lt(req, ANSWERS);
+    ck_assert_int_eq(
+        command_encode(&c, (uint8_t *)bytes_of_req[req], sizeof bytes_of_req[req], &bytes), OK);
+    answers[req].came = false;
+    ck_assert_int_eq(control_core_propose(n->core, req, bytes, now), OK);
+    return req;
+}
+
+static struct control_outcome get(struct node *n, struct command c)
+{
+    uint64_t req = ask(n, c);
+
+    control_core_flush(n->core, now);
+    for (int i = 0; i < 20000 && !answers[req].came; i++)
+        run(1);
+    ck_assert(answers[req].came);
+    return answers[req].o;
+}
+
+static struct command setting(const char *name, const char *value)
+{
+    return (struct command){.kind = COMMAND_SETTING_PUT,
+                            .setting_put = {str_of(name), str_of(value)}};
+}
+
+static bool holds(struct node *n, const char *name, const char *value)
+{
+    struct setting s;
+    struct arena a;
+    bool well;
+
+    arena_init(&a, 1 * MiB);
+    well = control_setting_get(control_core_state(n->core), str_of(name), &a, &s) == OK &&
+           str_eq(s.value, str_of(value));
+    arena_reset(&a);
+    return well;
+}
+
+static struct node *leader(void)
+{
+    for (int i = 0; i < NODES; i++)
+        if (nodes[i].core != NULL && !nodes[i].deaf && control_core_leads(nodes[i].core))
+            return &nodes[i];
+    return NULL;
+}
+
+static struct node *follower(void)
+{
+    for (int i = 0; i < NODES; i++)
+        if (nodes[i].core != NULL && !nodes[i].deaf && !control_core_leads(nodes[i].core))
+            return &nodes[i];
+    return NULL;
+}
+
+static enum cs_role role_of(struct node *as_seen_by, uint64_t incarnation)
+{
+    struct control_core_status s;
+
+    control_core_status(as_seen_by->core, &s);
+    for (uint32_t i = 0; i < s.member_count; i++)
+        if (s.members[i].incarnation == incarnation)
+            return s.members[i].role;
+    return (enum cs_role) - 1;
+}
+
+static uint32_t voters(struct node *n)
+{
+    struct control_core_status s;
+    uint32_t count = 0;
+
+    control_core_status(n->core, &s);
+    for (uint32_t i = 0; i < s.member_count; i++)
+        count += s.members[i].role == CS_VOTER;
+    return count;
+}
+
+/* A member is added and joins with an empty store. */
+static void join(int i, uint16_t site)
+{
+    struct control_outcome o = get(leader(), member(site, 0));
+
+    ck_assert_int_eq(o.err, OK);
+    make_node(i, site, o.index, false);
+    for (int k = 0; k < 100 && role_of(&nodes[i], o.index) != CS_VOTER; k++)
+        run(100);
+    ck_assert_int_eq(role_of(&nodes[i], o.index), CS_VOTER);
+}
+
+static void three(void)
+{
+    make_node(0, 1, 1, true);
+    join(1, 2);
+    join(2, 3);
+    run(500);
+    ck_assert_uint_eq(voters(&nodes[0]), 3);
+    ck_assert_uint_eq(voters(&nodes[2]), 3);
+}
+
+static bool all_are_level(void)
+{
+    uint64_t applied = 0;
+
+    for (int i = 0; i < NODES; i++) {
+        uint64_t a = nodes[i].core != NULL ? control_applied(control_core_state(nodes[i].core))
+                                           : applied;
+
+        if (applied != 0 && a != applied)
+            return false;
+        applied = a;
+    }
+    return true;
+}
+
+static void digests_agree(void)
+{
+    uint64_t first = 0, d;
+
+    run(3000);
+    for (int i = 0; i < 2000 && !all_are_level(); i++) /* the clock goes on */
+        run(1);
+    for (int i = 0; i < NODES; i++) {
+        if (nodes[i].core == NULL)
+            continue;
+        ck_assert_int_eq(control_digest(control_core_state(nodes[i].core), &d), OK);
+        if (first == 0)
+            first = d;
+        ck_assert_uint_eq(d, first);
+    }
+}
+
+/* --- tests --- */
+
+START_TEST(a_first_member_is_joined_by_two)
+{
+    three();
+    ck_assert_int_eq(get(leader(), setting("a", "1")).err, OK);
+    ck_assert(holds(leader(), "a", "1"));
+    digests_agree();
+}
+END_TEST
+
+START_TEST(a_proposal_anywhere_is_answered_when_it_can_be_read_there)
+{
+    struct control_outcome first, again;
+
+    three();
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "s%d", i);
+        first = get(&nodes[i], setting(name, "x"));
+        ck_assert_int_eq(first.err, OK);
+        ck_assert(holds(&nodes[i], name, "x"));
+    }
+    first =
+        get(follower(), (struct command){.kind = COMMAND_DOMAIN_PUT,
+                                         .domain_put = {.mode = DOMAIN_ADD,
+                                                        .domain = {.name = STR("a.example"),
+                                                                   .route.kind = ROUTE_MX}}});
+    again =
+        get(follower(), (struct command){.kind = COMMAND_DOMAIN_PUT,
+                                         .domain_put = {.mode = DOMAIN_ADD,
+                                                        .domain = {.name = STR("a.example"),
+                                                                   .route.kind = ROUTE_MX}}});
+    ck_assert_int_eq(first.err, OK);
+    ck_assert_int_eq(again.err, E_EXISTS); /* its own node's state machine says so */
+    ck_assert_str_eq(again.refused, "the domain exists");
+    ck_assert_uint_gt(again.index, first.index);
+}
+END_TEST
+
+START_TEST(a_forwarded_proposal_that_is_repeated_comes_into_the_log_once)
+{
+    uint64_t before, req;
+    struct control_core_status s;
+
+    three();
+    control_core_status(leader()->core, &s);
+    before = s.last;
+    lose_kind = RAFTWIRE_FORWARD_ANSWER;
+    req = ask(follower(), setting("a", "1"));
+    control_core_flush(follower()->core, now);
+    run(2500);
+    ck_assert(!answers[req].came);
+    lose_kind = 0;
+    run(1500);
+    ck_assert(answers[req].came);
+    ck_assert_int_eq(answers[req].o.err, OK);
+    control_core_status(leader()->core, &s);
+    ck_assert_uint_le(s.last, before + 2); /* and one of the clock, perhaps */
+}
+END_TEST
+
+START_TEST(when_the_leader_is_gone_another_leads_within_seconds)
+{
+    struct node *old, *next;
+    uint64_t req;
+
+    three();
+    old = leader();
+    old->deaf = true;
+    req = ask(follower(), setting("late", "1")); /* waits, or is not known to have come in */
+    control_core_flush(follower()->core, now);
+    run(5000);
+    next = leader();
+    ck_assert_ptr_nonnull(next);
+    ck_assert_ptr_ne(next, old);
+    ck_assert(answers[req].came);
+    ck_assert(answers[req].o.err == OK || answers[req].o.err == E_TIMEOUT);
+    ck_assert_int_eq(get(follower(), setting("b", "2")).err, OK);
+    ck_assert(!control_core_leads(old->core)); /* nobody answers it */
+    old->deaf = false;
+    run(3000);
+    ck_assert(holds(old, "b", "2"));
+    digests_agree();
+}
+END_TEST
+
+START_TEST(without_a_majority_nothing_is_decided_and_every_asker_is_told)
+{
+    struct node *left;
+    uint64_t req[2];
+
+    three();
+    left = follower();
+    for (int i = 0; i < 3; i++)
+        nodes[i].deaf = true;
+    req[0] = ask(left, setting("a", "1"));
+    control_core_flush(left->core, now);
+    run(5000);
+    req[1] = ask(left, setting("b", "1"));
+    control_core_flush(left->core, now);
+    run(CORE_LEADERLESS_MS + 1500);
+    ck_assert(answers[req[0]].came && answers[req[1]].came);
+    ck_assert_int_eq(answers[req[0]].o.err, E_TIMEOUT);  /* it may have reached the leader */
+    ck_assert_int_eq(answers[req[1]].o.err, E_NOTOWNER); /* nobody leads */
+    ck_assert(!holds(left, "a", "1"));
+}
+END_TEST
+
+START_TEST(a_lossy_network_only_takes_longer)
+{
+    three();
+    loss = 20;
+    for (int i = 0; i < 60; i++) {
+        char name[16];
+        struct control_outcome o;
+
+        snprintf(name, sizeof name, "s%d", i);
+        o = get(&nodes[i % 3], setting(name, "x"));
+        ck_assert(o.err == OK || o.err == E_TIMEOUT || o.err == E_NOTOWNER);
+        if (o.err == OK)
+            ck_assert(holds(&nodes[i % 3], name, "x"));
+    }
+    loss = 0;
+    digests_agree();
+}
+END_TEST
+
+static void propose_many(struct node *n, int count)
+{
+    uint64_t last = 0;
+
+    for (int i = 0; i < count; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "s%d", i % 900);
+        last = ask(n, setting(name, i % 2 == 0 ? "even" : "odd"));
+        if (i % 200 == 199) {
+            control_core_flush(n->core, now);
+            while (!answers[last].came)
+                run(5);
+            ck_assert_int_eq(answers[last].o.err, OK);
+        }
+    }
+    run(100);
+}
+
+START_TEST(a_member_behind_the_log_gets_the_state_and_goes_on)
+{
+    struct control_core_status s;
+    struct node *away;
+
+    three();
+    away = follower();
+    away->deaf = true;
+    propose_many(leader(), LIMIT_CONTROL_LOG_MOST + 400);
+    run(1000);
+    control_core_status(leader()->core, &s);
+    ck_assert_uint_gt(s.first, 1000);
+    loss = 5;
+    away->deaf = false;
+    run(20000);
+    loss = 0;
+    control_core_status(away->core, &s);
+    ck_assert_uint_gt(s.first, 1000); /* not by the log */
+    ck_assert(away->changed & CONTROL_CHANGED_MEMBERS);
+    digests_agree();
+    stop_node(away);
+    open_node(away);
+    digests_agree();
+    ck_assert_int_eq(get(away, setting("last", "1")).err, OK);
+    digests_agree();
+}
+END_TEST
+
+START_TEST(a_new_member_of_an_old_log_gets_the_state)
+{
+    make_node(0, 1, 1, true);
+    propose_many(&nodes[0], LIMIT_CONTROL_LOG_MOST + 400);
+    join(1, 2);
+    ck_assert_int_eq(get(&nodes[1], setting("a", "1")).err, OK);
+    digests_agree();
+}
+END_TEST
+
+START_TEST(a_wiped_node_comes_back_as_another_incarnation)
+{
+    uint64_t gone;
+
+    three();
+    gone = nodes[1].id.incarnation;
+    stop_node(&nodes[1]);
+    run(5000);
+    join(3, 2);
+    run(2000);
+    ck_assert_uint_eq(voters(leader()), 3);
+    ck_assert_int_eq(role_of(leader(), gone), (enum cs_role) - 1);
+    ck_assert_int_eq(get(&nodes[3], setting("a", "1")).err, OK);
+    digests_agree();
+}
+END_TEST
+
+START_TEST(a_leader_hands_over_when_asked)
+{
+    struct node *old;
+
+    three();
+    old = leader();
+    control_core_transfer(old->core, 0, now);
+    run(500); /* no election timeout passes */
+    ck_assert_ptr_nonnull(leader());
+    ck_assert_ptr_ne(leader(), old);
+    ck_assert_int_eq(get(old, setting("a", "1")).err, OK);
+}
+END_TEST
+
+START_TEST(a_restart_of_all_keeps_everything)
+{
+    three();
+    ck_assert_int_eq(get(follower(), setting("a", "1")).err, OK);
+    run(500);
+    for (int i = 0; i < 3; i++)
+        stop_node(&nodes[i]);
+    for (int i = 0; i < 3; i++)
+        open_node(&nodes[i]);
+    run(5000);
+    ck_assert_ptr_nonnull(leader());
+    ck_assert(holds(follower(), "a", "1"));
+    ck_assert_int_eq(get(follower(), setting("b", "1")).err, OK);
+    digests_agree();
+}
+END_TEST
+
+static uint64_t bad_frames(struct node *n)
+{
+    struct control_core_status s;
+
+    control_core_status(n->core, &s);
+    return s.bad_frames;
+}
+
+/* A frame as node 2 would send it to node 1, with something wrong. */
+static void send_wrong(int what)
+{
+    static uint8_t buf[4096];
+    struct raftwire_frame f = {.site = 2,
+                               .incarnation = nodes[1].id.incarnation,
+                               .to = nodes[0].id.incarnation,
+                               .kind = RAFTWIRE_VOTE};
+    struct str bytes;
+
+    memcpy(f.cluster, cluster, sizeof cluster);
+    f.message = (struct raftwire_message){.kind = RAFTWIRE_VOTE, .version = 2, .term = 1000};
+    f.message.vote.disrupt_leader = true;
+    if (what == 0)
+        f.cluster[0] ^= 1;
+    if (what == 1)
+        f.site = 3;
+    if (what == 2)
+        f.incarnation = nodes[2].id.incarnation;
+    if (what == 3)
+        f.to = 12345;
+    ck_assert_int_eq(raftwire_encode(&f, buf, sizeof buf, &bytes), OK);
+    if (what == 4)
+        buf[9] ^= 1;
+    control_core_receive(nodes[0].core, 2, nodes[1].id.incarnation, bytes, now);
+}
+
+START_TEST(a_frame_that_is_not_what_it_says_is_dropped_and_counted)
+{
+    struct control_core_status s;
+    uint64_t before;
+
+    three();
+    before = bad_frames(&nodes[0]);
+    for (int what = 0; what <= 4; what++)
+        send_wrong(what);
+    ck_assert_uint_eq(bad_frames(&nodes[0]), before + 4); /* one was for somebody else */
+    control_core_status(nodes[0].core, &s);
+    ck_assert_uint_lt(s.term, 1000);
+    ck_assert_int_eq(nodes[0].cuts, 0);
+    for (int i = 0; i < LIMIT_BAD_FRAMES; i++)
+        send_wrong(0);
+    ck_assert_int_eq(nodes[0].cuts, 1);
+}
+END_TEST
+
+START_TEST(a_member_of_another_format_is_not_heard)
+{
+    static uint8_t buf[4096];
+    struct raftwire_frame f = {.site = 2, .to = 1, .kind = RAFTWIRE_HELLO};
+    struct str bytes;
+    struct control_core_status s;
+
+    three();
+    memcpy(f.cluster, cluster, sizeof cluster);
+    f.incarnation = nodes[1].id.incarnation;
+    f.hello.format = RAFTWIRE_FORMAT + 1;
+    ck_assert_int_eq(raftwire_encode(&f, buf, sizeof buf, &bytes), OK);
+    nodes[1].deaf = true;
+    control_core_receive(nodes[0].core, 2, nodes[1].id.incarnation, bytes, now);
+    control_core_status(nodes[0].core, &s);
+    f.kind = RAFTWIRE_VOTE;
+    f.message = (struct raftwire_message){.kind = RAFTWIRE_VOTE, .version = 2, .term = 1000};
+    f.message.vote.disrupt_leader = true;
+    ck_assert_int_eq(raftwire_encode(&f, buf, sizeof buf, &bytes), OK);
+    control_core_receive(nodes[0].core, 2, nodes[1].id.incarnation, bytes, now);
+    control_core_status(nodes[0].core, &s);
+    ck_assert_uint_lt(s.term, 1000);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("control_core");
+    TCase *tc = tcase_create("control_core");
+    SRunner *runner;
+    int failed;
+
+    tcase_set_timeout(tc, 120);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, a_first_member_is_joined_by_two);
+    tcase_add_test(tc, a_proposal_anywhere_is_answered_when_it_can_be_read_there);
+    tcase_add_test(tc, a_forwarded_proposal_that_is_repeated_comes_into_the_log_once);
+    tcase_add_test(tc, when_the_leader_is_gone_another_leads_within_seconds);
+    tcase_add_test(tc, without_a_majority_nothing_is_decided_and_every_asker_is_told);
+    tcase_add_test(tc, a_lossy_network_only_takes_longer);
+    tcase_add_test(tc, a_member_behind_the_log_gets_the_state_and_goes_on);
+    tcase_add_test(tc, a_new_member_of_an_old_log_gets_the_state);
+    tcase_add_test(tc, a_wiped_node_comes_back_as_another_incarnation);
+    tcase_add_test(tc, a_leader_hands_over_when_asked);
+    tcase_add_test(tc, a_restart_of_all_keeps_everything);
+    tcase_add_test(tc, a_frame_that_is_not_what_it_says_is_dropped_and_counted);
+    tcase_add_test(tc, a_member_of_another_format_is_not_heard);
+    suite_add_tcase(suite, tc);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
