@@ -1,5 +1,5 @@
 /* Frames survive the way to bytes and back; everything else is refused, and nothing that is
- * over a limit is even unpacked. */
+ * over a limit is even unpacked (frame.c). No record travels that is not sound (copyrec.c). */
 #include "proto/frame.h"
 
 #include <check.h>
