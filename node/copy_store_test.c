@@ -385,7 +385,7 @@ START_TEST(an_outcome_for_an_id_that_never_came_is_kept_for_the_next_who_asks)
 }
 END_TEST
 
-START_TEST(the_mark_goes_with_its_holder_s_word_and_stays_with_another_s)
+START_TEST(the_mark_stays_until_all_is_final_or_it_is_closed)
 {
     struct spool_mark m = {5, OTHER, 44};
 
@@ -393,9 +393,10 @@ START_TEST(the_mark_goes_with_its_holder_s_word_and_stays_with_another_s)
     ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
     ck_assert_int_eq(outcome(ORIGIN, 1, 100, FATE_PENDING, FATE_DELIVERED, PHASE_DELIVER),
                      COPY_OK);
-    ck_assert_int_eq(spool_mark_get(txn, id_of(1), &m), OK);
     ck_assert_int_eq(outcome(OTHER, 1, 100, FATE_PENDING, FATE_PENDING, PHASE_DELIVER),
                      COPY_OK);
+    ck_assert_int_eq(spool_mark_get(txn, id_of(1), &m), OK);
+    ck_assert_int_eq(delivered(1), COPY_OK);
     ck_assert_int_eq(spool_mark_get(txn, id_of(1), &m), E_NOTFOUND);
 }
 END_TEST
@@ -537,7 +538,7 @@ static void add_decisions(Suite *suite)
     tcase_add_test(tc, closed_takes_away_exactly_that_mark);
     tcase_add_test(tc, outcomes_merge_and_settle_when_all_is_final);
     tcase_add_test(tc, an_outcome_for_an_id_that_never_came_is_kept_for_the_next_who_asks);
-    tcase_add_test(tc, the_mark_goes_with_its_holder_s_word_and_stays_with_another_s);
+    tcase_add_test(tc, the_mark_stays_until_all_is_final_or_it_is_closed);
     tcase_add_test(tc, a_resolved_session_has_nothing_undecided);
     tcase_add_test(tc, what_a_peer_has_settled_comes_in_around_what_lives_here);
     tcase_add_test(tc, what_a_peer_has_aborted_is_aborted_here_unless_it_is_committed);
