@@ -212,7 +212,8 @@ void reach_sites(struct reach *r, const uint16_t *sites, uint32_t count)
         e = entry_at(r, h);
         memcpy(old, e->looks, sizeof old);
         for (uint32_t i = 0; i < LIMIT_CLUSTER_MEMBERS; i++)
-            e->looks[i] = i < n && from[i] >= 0 ? old[from[i]] : (struct look){SEEN_NOTHING};
+            e->looks[i] =
+                i < n && from[i] >= 0 ? old[from[i]] : (struct look){.seen = SEEN_NOTHING};
         set_due(r, h, 0);     /* turns are others now */
         set_news(r, e, true); /* a site that has come knows nothing */
     }
