@@ -108,7 +108,6 @@ static void learn_mark(struct run *x, struct mid id)
     x->f.dot_site = m.site;
     x->f.dot_session = m.session;
     x->f.dot_epoch = m.slot_epoch;
-    x->f.from_dot_site = x->f.has_dot && x->op->from == m.site;
 }
 
 static bool is_live(enum copy_state s)

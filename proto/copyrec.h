@@ -31,7 +31,8 @@ enum copy_kind {
     COPY_COMMIT = 3,   /* id                                                                  */
     COPY_UPTO = 4,     /* site epoch counter: all ids of the session up to counter are decided:
                           committed, but for those with an ABORT                              */
-    COPY_DOT = 5,      /* id domain slot_epoch site epoch (the holder's session): may I?      */
+    COPY_DOT = 5,      /* id domain slot_epoch site epoch (the holder's session): may I?
+                          counter: slot epoch of another's mark that was waited for; or 0     */
     COPY_CLOSED = 6,   /* id slot_epoch site: that dot was not sent, or refused with a 4xx    */
     COPY_OUTCOME = 7,  /* id envelope: fates so far                                           */
     COPY_RESOLVE = 8,  /* site epoch: a sealed session: which of it did you see aborted?      */

@@ -166,7 +166,7 @@ static void build_record(struct str *in, bool is_copy, struct copy_record *r,
         r->site = (uint16_t)number(in);
     if (odd || (r->site != 0 && kind != COPY_CLOSED))
         r->epoch = number(in);
-    if (odd || kind == COPY_UPTO)
+    if (odd || kind == COPY_UPTO || (kind == COPY_DOT && byte(in) % 2 != 0))
         r->counter = number(in);
     if (odd || kind == COPY_DOT || kind == COPY_CLOSED)
         r->slot_epoch = number(in);

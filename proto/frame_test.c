@@ -40,6 +40,8 @@ static const struct copy_record marks[] = {
     {COPY_COMMIT, ID2},
     {COPY_UPTO, .site = 1, .epoch = (UINT64_C(1) << 48) - 1, .counter = UINT64_MAX},
     {COPY_DOT, ID, .domain = S("a.example"), .slot_epoch = 5, .site = 65535, .epoch = 9},
+    {COPY_DOT, ID, .domain = S("a.example"), .slot_epoch = 5, .site = 65535, .epoch = 9,
+     .counter = 4},
     {COPY_CLOSED, ID, .slot_epoch = UINT64_MAX, .site = 2},
     {COPY_OUTCOME, ID, .envelope = S("any bytes\0\xff")},
     {COPY_RESOLVE, .site = 3, .epoch = 1},
@@ -283,7 +285,7 @@ START_TEST(each_limit_of_a_record_holds_at_its_last_byte)
 {
     static char big[LIMIT_ENVELOPE_BYTES + 1];
     static struct copy_range many[LIMIT_FRAME_RANGES + 1];
-    struct copy_record dot = marks[4], outcome = marks[6], have = marks[9], body = copies[0];
+    struct copy_record dot = marks[4], outcome = marks[7], have = marks[10], body = copies[0];
 
     for (uint64_t i = 0; i <= LIMIT_FRAME_RANGES; i++)
         many[i] = (struct copy_range){2 * i + 1, 2 * i + 1};
@@ -438,7 +440,7 @@ START_TEST(a_frame_above_the_size_is_refused_both_ways)
     struct str bytes;
 
     for (size_t i = 0; i < 4; i++) {
-        r[i] = marks[6];
+        r[i] = marks[7];
         r[i].envelope = (struct str){big, sizeof big};
     }
     ck_assert_int_eq(frame_encode(&f, buf, sizeof buf, &bytes), E_FULL);

@@ -107,6 +107,12 @@ static enum copy_code epoch_code(const struct copy_facts *f, const struct copy_r
     return COPY_OK;
 }
 
+/* The asker has waited for the mark that stands here. */
+static bool dot_was_waited_for(const struct copy_facts *f, const struct copy_record *r)
+{
+    return r->counter != 0 && r->counter == f->dot_epoch;
+}
+
 /* Another process may have a dot under way. One process asks again for itself at will: it never
  * has a message on two connections. */
 static bool dot_is_foreign(const struct copy_facts *f, const struct copy_record *r)
@@ -114,6 +120,12 @@ static bool dot_is_foreign(const struct copy_facts *f, const struct copy_record 
     if (FAULT(DOT_NOT_FOREIGN))
         return false;
     return f->has_dot && (f->dot_site != r->site || f->dot_session != r->epoch);
+}
+
+static bool dot_is_this(const struct copy_facts *f, const struct copy_record *r)
+{
+    return f->has_dot && f->dot_site == r->site && f->dot_session == r->epoch &&
+           f->dot_epoch == r->slot_epoch;
 }
 
 struct copy_verdict copies_on_dot(const struct copy_facts *f, const struct copy_record *r)
@@ -133,14 +145,14 @@ struct copy_verdict copies_on_dot(const struct copy_facts *f, const struct copy_
         v.answer.detail = f->newest_epoch;
     if (code != COPY_OK)
         return v;
-    if (dot_is_foreign(f, r)) {
+    if (dot_is_foreign(f, r) && !dot_was_waited_for(f, r)) {
         v.answer =
             (struct copy_answer){COPY_FOREIGN_DOT, f->dot_epoch, f->dot_site, f->dot_session};
         return v;
     }
     if (f->own_dot && f->state != COPY_COMMITTED)
         return keep(f, COPY_MISSING); /* only committed copies are delivered */
-    v.store_dot = !f->has_dot || f->dot_epoch != r->slot_epoch;
+    v.store_dot = !dot_is_this(f, r);
     return v;
 }
 

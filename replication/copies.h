@@ -20,7 +20,6 @@ struct copy_facts {
     bool witness;          /* this node is filled */
     bool upto_covers;      /* commit knowledge of the session reaches this id */
     bool own_dot;          /* DOT: this node is the holder that asks */
-    bool from_dot_site;    /* OUTCOME: the record comes from dot_site; no rule asks for it */
     /* DOT */
     bool has_slot;         /* some epoch is applied here for its domain */
     uint64_t newest_epoch; /* of the domain's slot or placement */
@@ -50,7 +49,8 @@ struct copy_verdict copies_on_commit(const struct copy_facts *f);
 
 /* r: site and epoch of the asking holder, slot_epoch. A mark of another site, or of another
  * session of the same site, is FOREIGN_DOT, whoever asks. When the asker has waited long enough
- * (or need not), it sends CLOSED for that mark, to its own store too, and asks again. */
+ * (or need not), it names that mark's slot epoch in `counter` and asks again: its own mark then
+ * takes the other's place in one step, so that there is always one that tells of a doubt. */
 struct copy_verdict copies_on_dot(const struct copy_facts *f, const struct copy_record *r);
 
 /* Takes away the mark of exactly that site and slot epoch. MISSING: there is none. */

@@ -46,7 +46,8 @@ static void ask(struct replica *r, struct dot *d, uint32_t side)
                               .domain = blob_str(d->domain),
                               .slot_epoch = d->slot_epoch,
                               .site = r->o.site,
-                              .epoch = r->o.session};
+                              .epoch = r->o.session,
+                              .counter = d->side[side].over};
 
     if (side == OWN_SIDE) {
         op_own(r, &rec, d->domain, d->serial);
@@ -213,22 +214,17 @@ static bool is_overruled(const struct replica *r, struct mid id, uint32_t side)
     return f != NULL && (f->overruled >> side & 1) != 0;
 }
 
-/* Its mark gives way to ours, so that whoever comes next sees ours. */
+/* Its mark gives way to ours in one step, so that whoever comes next sees one or the other. */
 static void overrule(struct replica *r, struct dot *d, uint32_t side)
 {
     const struct copy_answer *a = &d->side[side].answer;
-    struct copy_record rec = {
-        .kind = COPY_CLOSED, .id = d->n.key, .slot_epoch = a->detail, .site = a->site};
 
     /* of a slot epoch that was released all dots are closed: nothing was in flight */
     if (!r->ops.released(r->ops.ctx, blob_str(d->domain), a->detail)) {
         d->possible_duplicate = true;
         foreign_overruled(r, d->n.key, side);
     }
-    if (side == OWN_SIDE)
-        op_own(r, &rec, NULL, 0);
-    else if (!link_push_mark(r, &r->peers[side], &rec))
-        return;
+    d->side[side].over = a->detail;
     ask(r, d, side);
 }
 

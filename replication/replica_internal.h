@@ -112,6 +112,7 @@ enum ask_state { ASK_IDLE, ASK_SENT, ASK_YES, ASK_NO, ASK_LATER };
 struct dot_side {
     uint8_t state; /* enum ask_state */
     uint64_t again_ms;
+    uint64_t over; /* slot epoch of a mark that ours may take the place of; 0: none */
     struct copy_answer answer;
 };
 
