@@ -100,6 +100,7 @@ static void look_at_lead(struct control_core *c)
             L_U64("term", cs_term(c->cs)));
     if (!cs_leads(c->cs))
         core_transfers_end(c);
+    c->lease_stale = true;
     core_requests_lead_changed(c);
     c->o.ops.changed(c->o.ops.ctx, CONTROL_CHANGED_LEAD);
 }
@@ -332,6 +333,8 @@ enum err control_core_open(struct control_core **out, const struct control_core_
     core_requests_init(c);
     e = cs_engine_fits() ? open_stores(c) : complain("libraft_is_too_old", E_CONFLICT);
     if (e == OK)
+        e = core_lease_init(c);
+    if (e == OK)
         e = replay(c);
     if (e != OK)
         control_core_close(&c);
@@ -347,6 +350,7 @@ void control_core_close(struct control_core **cp)
     core_transfers_end(c);
     core_arrival_end(c);
     cs_free(&c->cs);
+    lease_free(&c->lease);
     if (c->state != NULL)
         control_close(&c->state);
     if (c->log != NULL)
@@ -450,13 +454,15 @@ void control_core_tick(struct control_core *c, uint64_t now)
 
 uint64_t control_core_deadline(const struct control_core *c)
 {
-    uint64_t due, requests;
+    uint64_t due, requests, lease;
 
     if (c->failed != OK || c->stopping)
         return UINT64_MAX;
     due = cs_deadline_ms(c->cs);
     requests = core_requests_deadline(c);
     due = requests < due ? requests : due;
+    lease = core_lease_deadline(c);
+    due = lease < due ? lease : due;
     if (c->blocked && c->retry_ms < due)
         due = c->retry_ms;
     if (cs_leads(c->cs) && !control_core_is_lone(c) && c->tend_ms < due)

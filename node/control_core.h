@@ -47,7 +47,8 @@ enum control_changed {
     CONTROL_CHANGED_SLOTS = 16,     /* slots, placements, sessions                           */
     CONTROL_CHANGED_MEMBERS = 32,   /* keys, addresses, who is one                           */
     CONTROL_CHANGED_LEAD = 64,      /* who leads the log                                     */
-    CONTROL_CHANGED_ALL = 127
+    CONTROL_CHANGED_LEASE = 128,    /* the own session, or slots that are to be given away   */
+    CONTROL_CHANGED_ALL = 255
 };
 
 /* What became of a proposal. */
@@ -68,8 +69,11 @@ struct control_core_ops {
     void (*answer)(void *ctx, uint64_t req_id, const struct control_outcome *o);
     void (*changed)(void *ctx, unsigned bits);
     void (*fence)(void *ctx, enum err why);
-    /* The member sends what no node of ours would, again and again. */
+    /* The member sends what no node of ours would, again and again. NULL: nothing is done. */
     void (*cut)(void *ctx, uint16_t site);
+    /* CLOCK_BOOTTIME in ms, now: leases count from when an entry was applied, not from when the
+     * turn began. NULL: the `now` of the turn. */
+    uint64_t (*now)(void *ctx);
 };
 
 struct control_core_options {
@@ -79,6 +83,7 @@ struct control_core_options {
     uint16_t site;            /* must be that of the store: else E_CONFLICT */
     bool create;              /* makes missing stores, of a cluster of this one node */
     bool near_sites;          /* round trips under 50 ms: shorter timers */
+    uint32_t session_ms;      /* 0: 10,000; near sites 6,000 */
     uint64_t seed;            /* chance; another one in each process */
     uint64_t boot_now_ms;     /* CLOCK_BOOTTIME */
     struct control_core_ops ops;
@@ -123,6 +128,22 @@ void control_core_transfer(struct control_core *c, uint64_t to, uint64_t now);
 
 /* Answers all that waits: what is not decided E_IO. Nothing is proposed or sent any more. */
 void control_core_stop(struct control_core *c, uint64_t now);
+
+/* --- Leases (replication/lease.h): in a cluster, once the state names members. A node alone
+ * opens its session itself and holds everything --- */
+
+bool control_core_has_members(const struct control_core *c);
+uint64_t control_core_session(const struct control_core *c); /* epoch of the live one; 0 */
+uint64_t
+control_core_valid_until(const struct control_core *c); /* boot ms; 0: it does not count */
+bool control_core_is_leaving(const struct control_core *c, uint32_t slot);
+/* No dot of that epoch is open, and none will be. */
+void control_core_quiet(struct control_core *c, uint32_t slot, uint64_t epoch, uint64_t now);
+void control_core_drain(struct control_core *c, bool on, uint64_t now);
+/* The node is to stop: gives everything away; then all is quiet; then its session is over. */
+void control_core_leave(struct control_core *c, uint64_t now);
+void control_core_quiet_all(struct control_core *c, uint64_t now);
+bool control_core_is_over(const struct control_core *c);
 
 /* --- What it knows --- */
 

@@ -63,10 +63,18 @@ static unsigned changed_by(const struct command *cmd)
         return CONTROL_CHANGED_MEMBERS | CONTROL_CHANGED_SLOTS;
     case COMMAND_CLOCK:
     case COMMAND_OPERATE_DONE:
-    case COMMAND_SESSION_RENEW:
         return 0;
+    case COMMAND_SESSION_RENEW:
+        return 0; /* nobody but the lease wants to know */
     }
     return 0;
+}
+
+/* A domain, a setting or the time change nothing for them, and the view of them is long. */
+static bool is_of_leases(const struct command *cmd)
+{
+    return cmd->kind == COMMAND_SESSION_RENEW ||
+           (changed_by(cmd) & (CONTROL_CHANGED_SLOTS | CONTROL_CHANGED_MEMBERS)) != 0;
 }
 
 /* What operators see of a command that took effect, or did not. */
@@ -98,6 +106,8 @@ static void after_apply(struct control_core *c, const struct control_input *inpu
         size_t at = (size_t)(i - c->batch_from);
 
         c->recent[i % CORE_RESULTS].result = c->results[at];
+        /* What is no command may be the first entry of a leader's term. */
+        c->lease_stale |= inputs[at].command == NULL || is_of_leases(inputs[at].command);
         if (inputs[at].command == NULL)
             continue;
         log_command(i, inputs[at].command, &c->results[at]);

@@ -273,4 +273,5 @@ void control_core_receive(struct control_core *c, uint16_t site, uint64_t incarn
             send_hello(c, p, false);
     }
     arena_reset(&a);
+    control_core_flush(c, c->now_ms);
 }

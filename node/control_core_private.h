@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/stats.h"
 #include "node/control_core.h"
+#include "node/lease_view.h"
 #include "proto/raftwire.h"
 #include "spool/ctllog.h"
 
@@ -38,6 +39,8 @@ struct core_request {
     enum request_state state;
     uint64_t req_id, number; /* the asker's; ours on the wire */
     struct str bytes;
+    bool internal; /* a lease's; the bytes are owned, `kind` is told what became of it */
+    enum command_kind kind;
     uint64_t to, index, term;
     uint64_t begun_ms, sent_ms;
 };
@@ -126,6 +129,15 @@ struct control_core {
     struct core_arrival arrival;
     uint64_t next_transfer, bad_frames;
     uint64_t tend_ms; /* members are looked at again */
+
+    struct lease *lease;
+    struct lease_view view;
+    bool lease_stale; /* something was applied, or the lead changed */
+    bool has_members; /* the state names some */
+    uint8_t leaving[LEASE_SLOTS / 8];
+    uint64_t session;
+    bool over;
+
     uint8_t frame[LIMIT_FRAME_BYTES];
     uint8_t piece[RAFTWIRE_PIECE_BYTES];
 };
@@ -155,6 +167,16 @@ void core_requests_fail(struct control_core *c, enum err e);
 uint64_t core_requests_deadline(const struct control_core *c);
 void core_forward_received(struct control_core *c, const struct raftwire_frame *f);
 void core_forward_answered(struct control_core *c, const struct raftwire_frame *f);
+
+/* Proposed by this node itself. */
+void core_propose_own(struct control_core *c, const struct command *cmd);
+
+/* control_core_lease.c */
+MUST_CHECK enum err core_lease_init(struct control_core *c);
+/* Steps the lease when it is due and proposes what it wants. */
+void core_lease_pump(struct control_core *c);
+void core_lease_answered(struct control_core *c, enum command_kind kind, enum err e);
+uint64_t core_lease_deadline(const struct control_core *c);
 
 /* control_core_net.c */
 void core_send_messages(struct control_core *c); /* those of the update */

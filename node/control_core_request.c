@@ -20,6 +20,11 @@ static void answer(struct control_core *c, struct core_request *r, enum err e, u
         c->out_count--;
     r->state = REQUEST_FREE;
     c->free[c->free_count++] = (uint32_t)(r - c->requests);
+    if (r->internal) {
+        free((void *)(uintptr_t)r->bytes.p);
+        core_lease_answered(c, r->kind, e);
+        return;
+    }
     c->o.ops.answer(c->o.ops.ctx, req_id,
                     &(struct control_outcome){.index = index, .err = e, .refused = refused});
 }
@@ -40,6 +45,27 @@ enum err control_core_propose(struct control_core *c, uint64_t req_id, struct st
                                               .begun_ms = now};
     c->queue[(c->queue_head + c->queue_count++) % LIMIT_CONTROL_REQUESTS] = slot;
     return OK;
+}
+
+void core_propose_own(struct control_core *c, const struct command *cmd)
+{
+    uint8_t *buf = malloc(LIMIT_COMMAND_BYTES);
+    struct str bytes;
+    enum err e = buf == NULL ? E_FULL : command_encode(cmd, buf, LIMIT_COMMAND_BYTES, &bytes);
+    uint32_t slot;
+
+    ASSERT(e == OK || e == E_FULL);
+    if (e == OK) {
+        slot = c->free_count > 0 ? c->free[c->free_count - 1] : 0;
+        e = control_core_propose(c, 0, bytes, c->now_ms);
+    }
+    if (e != OK) {
+        free(buf);
+        core_lease_answered(c, cmd->kind, e);
+        return;
+    }
+    c->requests[slot].internal = true;
+    c->requests[slot].kind = cmd->kind;
 }
 
 static struct core_request *pop(struct control_core *c)
@@ -348,9 +374,8 @@ static void refuse_waiting(struct control_core *c, enum err e)
     refuse_foreign(c, RAFTWIRE_FULL);
 }
 
-void control_core_flush(struct control_core *c, uint64_t now)
+static void flush(struct control_core *c)
 {
-    c->now_ms = now > c->now_ms ? now : c->now_ms;
     if (c->failed != OK || c->stopping || c->blocked) {
         refuse_waiting(c, c->blocked ? E_FULL : E_IO);
         return;
@@ -372,6 +397,17 @@ void control_core_flush(struct control_core *c, uint64_t now)
     refuse_foreign(c, RAFTWIRE_NOT_LEADER);
     if (cs_leader(c->cs) != 0)
         forward_all(c, cs_leader(c->cs));
+}
+
+/* What is proposed may be applied at once, and leases may want more by it: twice is enough, the
+ * rest comes with the next turn. */
+void control_core_flush(struct control_core *c, uint64_t now)
+{
+    c->now_ms = now > c->now_ms ? now : c->now_ms;
+    core_lease_pump(c);
+    flush(c);
+    core_lease_pump(c);
+    flush(c);
 }
 
 void core_requests_tick(struct control_core *c)

@@ -203,6 +203,13 @@ static enum err install(struct control_core *c)
     return ctllog_install_drop(c->log) == OK ? e : E_IO;
 }
 
+static uint16_t site_of(struct control_core *c, uint64_t id)
+{
+    const struct core_peer *p = core_peer_find(c, id);
+
+    return p != NULL ? p->site : 0;
+}
+
 /* The state first, then the log: after a crash in between the log still says what to do. */
 void core_install(struct control_core *c)
 {
@@ -211,7 +218,7 @@ void core_install(struct control_core *c)
     if (e == OK || e == E_FULL)
         core_set_full(c, e == E_FULL);
     if (e == E_PROTO || e == E_CONFLICT)
-        core_bad_frame(c, 0, "a snapshot that makes no sense");
+        core_bad_frame(c, site_of(c, c->arrival.from), "a snapshot that makes no sense");
     if (e == E_FULL || e == E_PROTO || e == E_CONFLICT) {
         core_follow_up(c, (struct cs_event){.type = CS_EV_STORE_FULL});
         return;
@@ -225,6 +232,7 @@ void core_install(struct control_core *c)
     LOG(EV_CONTROL_SNAPSHOT_TAKEN, L_U64("index", ctllog_snapshot(c->log)->index),
         L_U64("applied", control_applied(c->state)));
     c->tend_ms = c->now_ms;
+    c->lease_stale = true;
     core_requests_applied(c, control_applied(c->state));
     core_follow_up(c, (struct cs_event){.type = CS_EV_SNAPSHOT_PERSISTED,
                                         .index = control_applied(c->state)});

@@ -416,14 +416,15 @@ END_TEST
 
 START_TEST(a_forwarded_proposal_that_is_repeated_comes_into_the_log_once)
 {
-    uint64_t before, req;
-    struct control_core_status s;
+    struct command hold = {
+        .kind = COMMAND_OPERATE,
+        .operate = {.op = OPERATE_HOLD, .select = OPERATE_ALL, .cutoff_ms = 5}};
+    struct control_counts n;
+    uint64_t req;
 
     three();
-    control_core_status(leader()->core, &s);
-    before = s.last;
     lose_kind = RAFTWIRE_FORWARD_ANSWER;
-    req = ask(follower(), setting("a", "1"));
+    req = ask(follower(), hold);
     control_core_flush(follower()->core, now);
     run(2500);
     ck_assert(!answers[req].came);
@@ -431,8 +432,8 @@ START_TEST(a_forwarded_proposal_that_is_repeated_comes_into_the_log_once)
     run(1500);
     ck_assert(answers[req].came);
     ck_assert_int_eq(answers[req].o.err, OK);
-    control_core_status(leader()->core, &s);
-    ck_assert_uint_le(s.last, before + 2); /* and one of the clock, perhaps */
+    ck_assert_int_eq(control_counts(control_core_state(leader()->core), &n), OK);
+    ck_assert_uint_eq(n.operations, 1);
 }
 END_TEST
 
@@ -607,6 +608,81 @@ START_TEST(a_restart_of_all_keeps_everything)
 }
 END_TEST
 
+static uint32_t slots_of(struct node *as_seen_by, uint16_t site)
+{
+    struct slot slots[CONTROL_SLOTS];
+    uint32_t n = 0;
+
+    ck_assert_int_eq(control_slots(control_core_state(as_seen_by->core), slots), OK);
+    for (uint32_t i = 0; i < CONTROL_SLOTS; i++)
+        n += slots[i].site == site;
+    return n;
+}
+
+static void fill(struct node *n)
+{
+    struct control_outcome o =
+        get(n, (struct command){.kind = COMMAND_MEMBER_FILLED,
+                                .member_filled = {n->id.site, n->id.incarnation}});
+
+    ck_assert_int_eq(o.err, OK);
+}
+
+START_TEST(each_member_has_a_session_and_a_dead_ones_slots_are_taken)
+{
+    struct node *dead;
+    uint32_t left = 0;
+
+    three();
+    fill(&nodes[1]);
+    fill(&nodes[2]);
+    run(5000);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_uint_ne(control_core_session(nodes[i].core), 0);
+        ck_assert_uint_gt(control_core_valid_until(nodes[i].core), now);
+        ck_assert(nodes[i].changed & CONTROL_CHANGED_LEASE);
+    }
+    /* shares are given by whoever holds them, as soon as he says that no dot is open */
+    for (int k = 0; k < 50; k++) {
+        for (int i = 0; i < 3; i++)
+            for (uint32_t slot = 0; slot < CONTROL_SLOTS; slot++) {
+                struct slot s;
+
+                if (control_core_is_leaving(nodes[i].core, slot) &&
+                    control_slot(control_core_state(nodes[i].core), slot, &s) == OK)
+                    control_core_quiet(nodes[i].core, slot, s.epoch, now);
+            }
+        run(100);
+    }
+    for (uint16_t site = 1; site <= 3; site++)
+        ck_assert_uint_ge(slots_of(&nodes[0], site), 80);
+    dead = leader();
+    stop_node(dead);
+    run(16000);
+    for (int i = 0; i < 3; i++)
+        if (&nodes[i] != dead)
+            left += slots_of(leader(), nodes[i].id.site);
+    ck_assert_uint_eq(left, CONTROL_SLOTS);
+    ck_assert_uint_eq(slots_of(leader(), dead->id.site), 0);
+}
+END_TEST
+
+START_TEST(a_node_that_leaves_gives_its_slots_at_once)
+{
+    three();
+    fill(&nodes[1]);
+    fill(&nodes[2]);
+    run(2000);
+    ck_assert_uint_gt(slots_of(&nodes[0], 1), 0);
+    control_core_leave(nodes[0].core, now);
+    run(500);
+    control_core_quiet_all(nodes[0].core, now);
+    run(1000);
+    ck_assert(control_core_is_over(nodes[0].core));
+    ck_assert_uint_eq(slots_of(&nodes[1], 1), 0);
+}
+END_TEST
+
 static uint64_t bad_frames(struct node *n)
 {
     struct control_core_status s;
@@ -706,6 +782,8 @@ int main(void)
     tcase_add_test(tc, a_wiped_node_comes_back_as_another_incarnation);
     tcase_add_test(tc, a_leader_hands_over_when_asked);
     tcase_add_test(tc, a_restart_of_all_keeps_everything);
+    tcase_add_test(tc, each_member_has_a_session_and_a_dead_ones_slots_are_taken);
+    tcase_add_test(tc, a_node_that_leaves_gives_its_slots_at_once);
     tcase_add_test(tc, a_frame_that_is_not_what_it_says_is_dropped_and_counted);
     tcase_add_test(tc, a_member_of_another_format_is_not_heard);
     suite_add_tcase(suite, tc);

@@ -19,7 +19,7 @@
 #define IDLE_MS            60000 /* longest sleep */
 #define STATUS_MS          1000
 
-enum request_kind { R_PROPOSE, R_STOP, R_TRANSFER };
+enum request_kind { R_PROPOSE, R_STOP, R_TRANSFER, R_QUIET, R_DRAIN, R_LEAVE, R_QUIET_ALL };
 
 /* A proposal, and later its answer: one object, so that an answer never needs memory. */
 struct request {
@@ -29,9 +29,18 @@ struct request {
     uint8_t bytes[];
 };
 
-struct transfer {
+/* Asked for, and not answered. */
+struct wish {
     struct mail mail; /* first */
-    uint64_t to;
+    uint64_t to;      /* TRANSFER */
+    uint32_t slot;    /* QUIET */
+    uint64_t epoch;   /* QUIET */
+    bool on;          /* DRAIN */
+};
+
+struct shown_lease {
+    atomic_bool has_members, is_over;
+    _Atomic uint64_t session, valid_until_ms, leaving[4];
 };
 
 /* The cluster clock for readers in other threads: seq is odd while it is written. */
@@ -45,8 +54,9 @@ struct control_thread {
     struct control_core *core;
     struct mailbox *box;
     pthread_t thread;
-    bool running; /* the thread was started */
-    _Atomic uint64_t session;
+    bool running;             /* the thread was started */
+    _Atomic uint64_t session; /* of a node alone */
+    struct shown_lease lease;
     struct mail stop;
     uint64_t now_ms; /* read once per turn */
 
@@ -163,6 +173,11 @@ static void on_fence(void *ctx, enum err why)
         t->o.fence(t->o.fence_ctx, why);
 }
 
+static uint64_t on_now(void *ctx)
+{
+    return boot_now(ctx);
+}
+
 static void on_send(void *ctx, uint16_t site, uint64_t incarnation, struct str bytes)
 {
     (void)ctx, (void)site, (void)incarnation, (void)bytes; /* a node alone */
@@ -191,6 +206,94 @@ void control_thread_status(struct control_thread *t, struct control_core_status 
     snapshot_release(&ref);
 }
 
+/* --- lease --- */
+
+static void lease_publish(struct control_thread *t)
+{
+    uint64_t leaving[4] = {0};
+
+    for (uint32_t i = 0; i < CONTROL_SLOTS; i++)
+        if (control_core_is_leaving(t->core, i))
+            leaving[i / 64] |= UINT64_C(1) << i % 64;
+    /* What is to be given away first: who sees the new session sees no old slots. */
+    for (size_t i = 0; i < 4; i++)
+        atomic_store(&t->lease.leaving[i], leaving[i]);
+    atomic_store(&t->lease.session, control_core_session(t->core));
+    atomic_store(&t->lease.valid_until_ms, control_core_valid_until(t->core));
+    atomic_store(&t->lease.is_over, control_core_is_over(t->core));
+    atomic_store(&t->lease.has_members, control_core_has_members(t->core));
+}
+
+void control_thread_lease(struct control_thread *t, struct control_lease *out)
+{
+    *out = (struct control_lease){.has_members = atomic_load(&t->lease.has_members),
+                                  .session = atomic_load(&t->lease.session),
+                                  .valid_until_ms = atomic_load(&t->lease.valid_until_ms),
+                                  .is_over = atomic_load(&t->lease.is_over)};
+    for (size_t i = 0; i < 4; i++)
+        out->leaving[i] = atomic_load(&t->lease.leaving[i]);
+    if (!out->has_members)
+        out->session = atomic_load(&t->session);
+}
+
+static void wish(struct control_thread *t, struct wish w)
+{
+    struct wish *m = malloc(sizeof *m);
+
+    ASSERT(m != NULL); /* lost, a slot would never be given away */
+    *m = w;
+    mailbox_answer(t->box, &m->mail);
+}
+
+void control_thread_quiet(struct control_thread *t, uint32_t slot, uint64_t epoch)
+{
+    wish(t, (struct wish){.mail.kind = R_QUIET, .slot = slot, .epoch = epoch});
+}
+
+void control_thread_drain(struct control_thread *t, bool on)
+{
+    wish(t, (struct wish){.mail.kind = R_DRAIN, .on = on});
+}
+
+void control_thread_leave(struct control_thread *t)
+{
+    wish(t, (struct wish){.mail.kind = R_LEAVE});
+}
+
+void control_thread_quiet_all(struct control_thread *t)
+{
+    wish(t, (struct wish){.mail.kind = R_QUIET_ALL});
+}
+
+void control_thread_transfer(struct control_thread *t, uint64_t to)
+{
+    wish(t, (struct wish){.mail.kind = R_TRANSFER, .to = to});
+}
+
+static void grant(struct control_thread *t, const struct wish *w)
+{
+    switch ((enum request_kind)w->mail.kind) {
+    case R_TRANSFER:
+        control_core_transfer(t->core, w->to, t->now_ms);
+        return;
+    case R_QUIET:
+        control_core_quiet(t->core, w->slot, w->epoch, t->now_ms);
+        return;
+    case R_DRAIN:
+        control_core_drain(t->core, w->on, t->now_ms);
+        return;
+    case R_LEAVE:
+        control_core_leave(t->core, t->now_ms);
+        return;
+    case R_QUIET_ALL:
+        control_core_quiet_all(t->core, t->now_ms);
+        return;
+    case R_PROPOSE:
+    case R_STOP:
+        return;
+    }
+}
+
 /* --- the loop --- */
 
 static void take_mail(struct control_thread *t)
@@ -204,8 +307,9 @@ static void take_mail(struct control_thread *t)
         m->next = NULL;
         if (m == &t->stop) {
             t->stopping = true;
-        } else if (m->kind == R_TRANSFER) {
-            control_core_transfer(t->core, ((struct transfer *)(void *)m)->to, t->now_ms);
+        } else if (m->kind != R_PROPOSE) {
+            if (t->core != NULL)
+                grant(t, (struct wish *)(void *)m);
             free(m);
         } else if (t->core == NULL) {
             answer(r, E_IO, 0, NULL);
@@ -258,6 +362,7 @@ static void turn(struct control_thread *t)
     control_core_tick(t->core, t->now_ms);
     clock_publish(t);
     status_publish(t);
+    lease_publish(t);
     if (t->stopping)
         stop_when_relieved(t);
     arm(t);
@@ -339,16 +444,6 @@ enum err control_propose_wait(struct control_thread *t, const struct command *cm
     return got.err;
 }
 
-void control_thread_transfer(struct control_thread *t, uint64_t to)
-{
-    struct transfer *m = malloc(sizeof *m);
-
-    if (m == NULL)
-        return;
-    *m = (struct transfer){.mail.kind = R_TRANSFER, .to = to};
-    mailbox_answer(t->box, &m->mail);
-}
-
 /* --- start and stop --- */
 
 static enum err open_core(struct control_thread *t)
@@ -366,13 +461,15 @@ static enum err open_core(struct control_thread *t)
                                                  .site = o->site,
                                                  .create = o->create,
                                                  .near_sites = o->near_sites,
+                                                 .session_ms = o->session_ms,
                                                  .seed = seed,
                                                  .boot_now_ms = t->now_ms,
                                                  .ops = {.ctx = t,
                                                          .send = on_send,
                                                          .answer = on_answer,
                                                          .changed = on_changed,
-                                                         .fence = on_fence}});
+                                                         .fence = on_fence,
+                                                         .now = on_now}});
 }
 
 static enum err open_loop(struct control_thread *t)
@@ -398,7 +495,9 @@ static enum err open_session(struct control_thread *t)
     struct command c = {.kind = COMMAND_SESSION_OPEN,
                         .session_open = {.site = t->o.site,
                                          .incarnation = id->incarnation,
-                                         .duration_ms = t->o.session_ms}};
+                                         .duration_ms = t->o.session_ms != 0
+                                                            ? t->o.session_ms
+                                                            : DEFAULT_SESSION_MS}};
     enum err e = control_propose_wait(t, &c, &out);
 
     atomic_store(&t->session, out.index);
@@ -415,8 +514,6 @@ enum err control_thread_start(struct control_thread **out,
     ASSERT(t != NULL);
     *out = NULL;
     t->o = *o;
-    if (t->o.session_ms == 0)
-        t->o.session_ms = DEFAULT_SESSION_MS;
     t->notice.kind = o->notice_kind;
     t->stop.kind = R_STOP;
     t->box = mailbox_new(LIMIT_CONTROL_BOX);
@@ -424,7 +521,9 @@ enum err control_thread_start(struct control_thread **out,
     e = open_core(t);
     if (e == OK) {
         clock_publish(t);
-        lone = control_core_is_lone(t->core);
+        /* The first member of a cluster has its session from the lease, as all members. */
+        control_core_flush(t->core, t->now_ms);
+        lone = control_core_is_lone(t->core) && !control_core_has_members(t->core);
         e = open_loop(t);
         if (e != OK)
             LOG(EV_CONTROL_FAILED, L_CSTR("store", "control"), L_CSTR("op", "thread"),
@@ -468,7 +567,9 @@ struct control *control_thread_state(struct control_thread *t)
 
 uint64_t control_thread_session(const struct control_thread *t)
 {
-    return atomic_load(&t->session);
+    uint64_t session = atomic_load(&t->lease.session);
+
+    return session != 0 ? session : atomic_load(&t->session);
 }
 
 const struct store_id *control_thread_id(const struct control_thread *t)

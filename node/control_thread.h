@@ -110,6 +110,23 @@ MUST_CHECK enum err control_propose_wait(struct control_thread *t, const struct 
 /* Who leads, who is a member, as of at most a second ago. */
 void control_thread_status(struct control_thread *t, struct control_core_status *out);
 
+/* The own lease (replication/lease.h), for any thread, without locks. */
+struct control_lease {
+    bool has_members;        /* false: a node alone; it holds everything, always */
+    uint64_t session;        /* epoch of the live session; 0: none */
+    uint64_t valid_until_ms; /* boot ms; slots count as long as it does. 0: they do not */
+    bool is_over;            /* after control_thread_leave(): the session has ended */
+    uint64_t leaving[4]; /* bit i % 64 of [i / 64]: slot i is to be given away: nothing new */
+};
+void control_thread_lease(struct control_thread *t, struct control_lease *out);
+/* No dot of that epoch is open, and none will be: the slot goes to who wants it. */
+void control_thread_quiet(struct control_thread *t, uint32_t slot, uint64_t epoch);
+void control_thread_drain(struct control_thread *t, bool on);
+/* The node is to stop: gives away all slots that get quiet; after quiet_all its session ends,
+ * with what is left (wait for is_over, a few seconds, before stop). */
+void control_thread_leave(struct control_thread *t);
+void control_thread_quiet_all(struct control_thread *t);
+
 /* Asks the leader, when this node is it, to hand over to a member (incarnation; 0: any). */
 void control_thread_transfer(struct control_thread *t, uint64_t to);
 
