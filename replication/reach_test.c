@@ -29,6 +29,8 @@ static struct site sites[SITES + 1];
 static uint64_t t; /* true time, cluster time too */
 static uint16_t holder, home;
 static unsigned probes;
+static uint64_t last_turn, turn_ms = 1; /* of a probe; length of an interval */
+static unsigned doubled;                /* probes in an interval that had one */
 static uint64_t moved_at;
 static unsigned moves;
 static struct prng rnd;
@@ -58,7 +60,8 @@ static void world(uint64_t seed)
     memset(sites, 0, sizeof sites);
     t = 1000000 + prng_below(&rnd, 100000);
     holder = home = 1;
-    probes = moves = 0;
+    probes = moves = doubled = 0;
+    turn_ms = 1;
     for (uint16_t s = 1; s <= SITES; s++) {
         sites[s].r = reach_new(s, seed);
         ck_assert_ptr_nonnull(sites[s].r);
@@ -129,6 +132,8 @@ static void run_site(uint16_t number)
         ck_assert_int_eq(reach_want(s->r, &p, now), OK);
     while (reach_next_probe(s->r, now, t, &a)) {
         probes++;
+        doubled += last_turn == t / turn_ms;
+        last_turn = t / turn_ms;
         reach_saw(s->r, &a, s->reaches, now);
     }
     while (reach_next_up(s->r, &a))
@@ -157,8 +162,10 @@ START_TEST(the_fleet_makes_one_probe_in_an_interval)
 {
     world((uint64_t)_i + 1);
     run(ages[_i % 2].after_ms);
-    probes = 0;
+    probes = doubled = 0;
+    turn_ms = ages[_i % 2].interval;
     run(60000);
+    ck_assert_uint_eq(doubled, 0);
     ck_assert_uint_ge(probes, 60000 / ages[_i % 2].interval - 2);
     ck_assert_uint_le(probes, 60000 / ages[_i % 2].interval + 2);
     end_world();
@@ -401,7 +408,7 @@ START_TEST(a_domain_is_given_only_after_two_failures_and_a_try_after_the_sibling
 {
     static const uint16_t may[2] = {1, 2};
     struct reach *r = reach_new(1, 5);
-    struct frame_reach up = word(1, true, 0);
+    struct frame_reach up = word(1, true, 0), down = word(1, false, 0);
     struct reach_addr a[2] = {addr(1), addr(2)};
     struct reach_domain d = {
         .addrs = a, .count = 2, .home = 1, .may_hold = may, .may_hold_count = 2};
@@ -410,13 +417,29 @@ START_TEST(a_domain_is_given_only_after_two_failures_and_a_try_after_the_sibling
     reach_sites(r, all, SITES);
     for (int i = 0; i < 2; i++)
         ck_assert_int_eq(reach_want(r, &a[i], 1000), OK);
+    reach_heard(r, 2, &up, 1, 500);
     reach_saw(r, &a[0], false, 1000);
+    reach_saw(r, &a[1], false, 1000);
+    ck_assert_int_eq(reach_judge(r, &d, 1000, &to), REACH_STAY); /* one failure */
+    reach_saw(r, &a[0], true, 1500);
+    reach_unwant(r, &a[1]);
+    for (int i = 0; i < 9; i++)
+        reach_tick(r, 1500);
+    ck_assert_int_eq(reach_want(r, &a[1], 1500), OK);
+    reach_saw(r, &a[0], false, 1600);
     reach_saw(r, &a[0], false, 2000);
+    reach_heard(r, 2, &down, 1, 2500);
     reach_heard(r, 2, &up, 1, 3000);
     ck_assert_int_eq(reach_judge(r, &d, 3000, &to), REACH_STAY); /* a[1] was not tried */
     reach_saw(r, &a[1], false, 3000);
     ck_assert_int_eq(reach_judge(r, &d, 3000, &to), REACH_STAY); /* a[0] not since */
     reach_saw(r, &a[0], false, 3100);
+    d.home = 3;
+    d.held_since_ms = 500;
+    ck_assert_int_eq(reach_judge(r, &d, 499 + REACH_HOLD_MIN_MS, &to), REACH_STAY); /* placed */
+    ck_assert_int_eq(reach_judge(r, &d, 500 + REACH_HOLD_MIN_MS, &to), REACH_GIVE);
+    d.home = 1;
+    d.held_since_ms = 0;
     ck_assert_int_eq(reach_judge(r, &d, 3100, &to), REACH_GIVE);
     ck_assert_uint_eq(to, 2);
     d.may_hold_count = 1;
