@@ -85,6 +85,17 @@ static void tell_outcome(struct node *n, const struct copy_op *op)
 static void tell(struct node *n, const struct write_request *r)
 {
     const struct copy_op *op = r->op;
+    char text[MID_TEXT_SIZE];
+
+    if (trace_on() && op != NULL && op->record.kind != COPY_ECHO)
+        trace("node %u: stored %s %s of site %u (%u %llu %llu): %s, state %d", n->index,
+              copy_kind_text(op->record.kind), mid_text(op->record.id, text), op->from,
+              op->record.site, (unsigned long long)op->record.epoch,
+              (unsigned long long)op->record.counter, copy_code_text(op->answer.code),
+              (int)op->state);
+    else if (trace_on() && r->kind == WRITE_PUT)
+        trace("node %u: stored own %s: %s", n->index, mid_text(r->env->id, text),
+              err_text(r->err));
 
     if (r->kind == WRITE_PUT && r->err == OK)
         check_stored(r->env->id, n->index);

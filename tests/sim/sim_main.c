@@ -160,6 +160,38 @@ static void states_are_equal(void)
                       (unsigned long long)applied[0]);
 }
 
+static void tell_fact(void *user, const struct spool_fact *f)
+{
+    struct node *n = user;
+    struct sched_message_view v = {0};
+    char text[MID_TEXT_SIZE];
+    bool known = n->sched != NULL && sched_message_view(n->sched, f->id, &v);
+
+    if (f->kind == SPOOL_FACT_COPY)
+        trace("node %u: left: %s state %d, %s %d, sealed %d", n->index, mid_text(f->id, text),
+              (int)f->state, known ? "scheduled" : "not scheduled", (int)v.state,
+              control_session_sealed(n->control, mid_site(f->id), mid_epoch(f->id)));
+    if (f->kind == SPOOL_FACT_MARK)
+        trace("node %u: left: mark of %s by site %u session %llu slot epoch %llu", n->index,
+              mid_text(f->id, text), f->mark.site, (unsigned long long)f->mark.session,
+              (unsigned long long)f->mark.slot_epoch);
+}
+
+/* For whoever looks at a trace. */
+static void tell_rest(void)
+{
+    for (unsigned i = 0; i < WORLD_NODES && trace_on(); i++) {
+        struct spool_facts c = {0};
+        struct node *n = sim_node(i);
+
+        trace("node %u: up %d session %llu gate %d", i, n->up, (unsigned long long)n->session,
+              n->gate_open);
+        while (n->up && !c.end)
+            if (spool_facts(n->reader, &c, 1000, tell_fact, n) != OK)
+                break;
+    }
+}
+
 static void end_of_life(void)
 {
     uint64_t until;
@@ -169,6 +201,8 @@ static void end_of_life(void)
     until = world_now() + DRAIN_US;
     while (!drained() && world_now() < until)
         run_until(world_now() + SECOND);
+    if (!drained())
+        tell_rest();
     for (unsigned i = 0; i < WORLD_NODES && !drained(); i++)
         if (sim_node(i)->spool == NULL || spool_totals(sim_node(i)->spool).messages > 0)
             violation("not drained %llu s after the faults ended: node %u holds %llu messages",
