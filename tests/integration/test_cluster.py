@@ -1,0 +1,174 @@
+"""Three daemons as one cluster on loopback: who may be a member, what each member knows, what an operator
+can do. What links, disks and deaths do to it is in scenarios/."""
+import shutil
+import subprocess
+
+import fleet
+import house
+import pytest
+
+DOMAIN = "example.test"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A cluster for tests that leave it whole, its domain with a primary that is up."""
+    folder = tmp_path_factory.mktemp("fleet")
+    f = fleet.on_loopback(folder)
+    with house.Sink(folder / "sink") as sink:
+        f.sink = sink
+        f.form()
+        f.add_domain(DOMAIN, "127.0.0.1:%d" % sink.port)
+        yield f
+        f.stop()
+        assert not f.broken()
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A cluster for one test alone."""
+    f = fleet.on_loopback(tmp_path)
+    f.form()
+    yield f
+    f.kill()
+    assert not f.broken()
+
+
+def start_fails(member):
+    """Starts a member that must not come up; what it says."""
+    done = subprocess.run([str(member.daemon), "--config", str(member.config)], capture_output=True,
+                          text=True, env=member.env, timeout=60)
+    assert done.returncode not in (0, None), done.stdout
+    return done.stdout + done.stderr
+
+
+def offline_fails(member, *words):
+    done = subprocess.run([house.CLI, *map(str, words), "--config", member.config], capture_output=True,
+                          text=True, env=member.env, timeout=60)
+    assert done.returncode != 0, done.stdout
+    return done.stdout + done.stderr
+
+
+def queue_ids(member):
+    return {row["id"] for row in member.ask("queue.list")}
+
+
+def test_all_members_know_all_members_and_all_domains(shared):
+    seen = [sorted(r["site"] for r in shared.rows("cluster", "members", by=m)) for m in shared.members]
+    assert seen == [[1, 2, 3]] * 3
+    shared[3].add_domain("by-three.test", "127.0.0.1:9")
+    for m in shared.members:
+        house.until(lambda m=m: any(r["name"] == "by-three.test" for r in m.ask("domain.list")))
+
+
+def test_an_answer_means_that_the_asked_node_has_applied_it(shared):
+    for i, m in enumerate(shared.members * 3):
+        name = "d%d.test" % i
+        m.add_domain(name, "127.0.0.1:9")
+        assert name in [r["name"] for r in m.ask("domain.list")]
+
+
+def test_mail_taken_at_any_node_is_at_all_three_and_delivered_once(shared, tmp_path):
+    shared.sink.say("down")
+    journals = []
+    for m in shared.members:
+        journals.append(tmp_path / ("journal%d" % m.site))
+        house.load(m.port, "-n", 20, "-c", 4, "-m", 5, "--journal", journals[-1], "--run", "s%d" % m.site)
+    house.until(lambda: [len(queue_ids(m)) for m in shared.members] == [60] * 3)
+    assert queue_ids(shared[1]) == queue_ids(shared[2]) == queue_ids(shared[3])
+    assert shared.is_verified()
+    shared.sink.say("up")
+    house.until(lambda: shared.queued() == 0, seconds=60)
+    verdict = house.compare_ledgers(journals, [shared.sink.ledger])
+    assert verdict["lost"] == 0 and verdict["duplicates"] == 0 and verdict["altered"] == 0, verdict
+
+
+def test_a_lease_can_be_moved_and_a_node_drained(shared):
+    for to in (1, 2, 3):
+        shared.cli("cluster", "move-lease", DOMAIN, "--to", to)
+        house.until(lambda to=to: shared.holder(DOMAIN) is shared[to])
+    shared.cli("cluster", "drain", by=shared[3])
+    house.until(lambda: shared.holder(DOMAIN) not in (None, shared[3]))
+    shared.cli("cluster", "undrain", by=shared[3])
+
+
+def test_an_identity_is_given_once(shared, tmp_path):
+    m = fleet.Here(tmp_path, 1)
+    m.offline("cluster", "init", "--site", 1, "--control", m.control, "--data", m.data)
+    assert offline_fails(m, "cluster", "init", "--site", 1, "--control", m.control, "--data", m.data)
+    assert offline_fails(m, "cluster", "join", "not-a-token")
+
+
+def test_a_node_without_identity_does_not_start_and_says_what_to_do(tmp_path):
+    said = start_fails(fleet.Here(tmp_path, 1))
+    assert "cluster init" in said and "cluster join" in said
+
+
+def test_a_node_whose_spool_was_emptied_does_not_start(own):
+    m = own[3]
+    m.stop()
+    shutil.rmtree(m.folder / "data" / "spool")
+    assert "cluster" in start_fails(m)
+
+
+def test_a_node_with_an_old_store_does_not_start(own):
+    m = own[2]
+    m.stop()
+    shutil.copytree(m.folder / "data", m.folder / "old")
+    m.start()
+    own.add_domain(DOMAIN, "127.0.0.1:%d" % house.free_port())
+    house.load(m.port, "-n", 10)
+    m.stop()
+    m.wipe()
+    (m.folder / "old").rename(m.folder / "data")
+    m.process = subprocess.Popen([str(m.daemon), "--config", str(m.config)], env=m.env,
+                                 stdout=open(m.log, "ab"), stderr=subprocess.STDOUT)
+    house.until(lambda: m.process.poll() not in (None, 0), seconds=60)
+
+
+def test_a_node_of_another_cluster_gets_nothing(own, tmp_path):
+    own[3].kill()
+    stranger = fleet.Here(tmp_path / "stranger", 3)
+    stranger.control, stranger.data = own[3].control, own[3].data
+    text = stranger.config.read_text()
+    text = text[:text.index("peers:")] + 'peers:\n  control: "%s"\n  data: "%s"\n' % (
+        stranger.control, stranger.data) + text[text.index("smtp:"):]
+    stranger.config.write_text(text)
+    stranger.offline("cluster", "init", "--site", 3, "--control", stranger.control, "--data", stranger.data)
+    stranger.start()
+    own.add_domain(DOMAIN, "127.0.0.1:%d" % house.free_port())
+    house.load(own[1].port, "-n", 5)
+    assert stranger.queued() == 0 and not stranger.ask("domain.list")
+    stranger.kill()
+
+
+def test_a_removed_node_is_no_member_any_more(own):
+    own.cli("cluster", "remove", 3, "--yes", by=own[1])
+    house.until(lambda: sorted(r["site"] for r in own.rows("cluster", "members", by=own[1])) == [1, 2])
+    own.add_domain(DOMAIN, "127.0.0.1:%d" % house.free_port())
+    house.load(own[1].port, "-n", 5)
+    assert own[3].process.poll() is not None or not queue_ids(own[3])
+
+
+def test_a_node_that_stops_hands_over_at_once(own):
+    own.add_domain(DOMAIN, "127.0.0.1:%d" % house.free_port())
+    holder = house.until(lambda: own.holder(DOMAIN), 60)
+    holder.stop()
+    # A take-over without a word would take ten seconds.
+    house.until(lambda: own.holder(DOMAIN) not in (None, holder), seconds=8)
+
+
+def test_two_lost_sites_are_given_up_only_when_an_operator_says_so(own):
+    own.add_domain(DOMAIN, "127.0.0.1:%d" % house.free_port())
+    house.load(own[1].port, "-n", 5)
+    own.until_whole()
+    own[2].wipe()
+    own[3].wipe()
+    house.until(lambda: house.Client(own[1].port).banner[0] == 421)
+    done = subprocess.run([house.CLI, "--socket", own[1].socket, "cluster", "solo"], capture_output=True,
+                          text=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert done.returncode != 0
+    own.cli("cluster", "solo", "--yes", by=own[1])
+    house.until(lambda: house.Client(own[1].port).banner[0] == 220, seconds=60)
+    assert len(queue_ids(own[1])) == 5
+    house.load(own[1].port, "-n", 5)
