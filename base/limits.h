@@ -188,6 +188,7 @@
 #define LIMIT_FOREIGN_DOT_MS   660000  /* 11 minutes: another holder's dot without an outcome */
 #define LIMIT_RELAY_MS         3000    /* a copy that a peer lacks so long is fed to it */
 #define LIMIT_HAVE_MS          1000    /* between two deltas of what is held */
+#define LIMIT_REPLICA_BOX      16384   /* requests waiting for the replica thread */
 #define LIMIT_REPLICA_OPS      65536   /* records on their way through the store of a node */
 #define LIMIT_REPLICA_SESSIONS 65536   /* of all sites, with mail in them */
 #define LIMIT_REPLICA_ACCEPTS  16384   /* messages of clients that are not decided yet */

@@ -213,7 +213,7 @@ static void conn_event(struct cluster *c, struct conn_report *r, enum sched_even
 
 static void notice(struct cluster *c)
 {
-    unsigned changed = control_notice_take(c->node->control);
+    unsigned changed = control_notice_take(c->node->control, 0);
 
     if (changed & (CONTROL_CHANGED_DOMAINS | CONTROL_CHANGED_PLANS))
         cluster_domains_changed(c);
@@ -254,6 +254,10 @@ static void dispatch(struct cluster *c, struct mail *m)
         control_answer_free(&a);
         break;
     }
+    case CLUSTER_MAIL_REPLICA: /* of a member; nobody posts them to a node alone */
+    case CLUSTER_MAIL_CONSENT:
+        free(m);
+        break;
     case CLUSTER_MAIL_ASK:
         cluster_answer(c, (struct cluster_ask *)m);
         break;

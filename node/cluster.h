@@ -22,6 +22,8 @@ enum cluster_mail {
     CLUSTER_MAIL_NOTICE,  /* of the control thread: see control_notice_take()     */
     CLUSTER_MAIL_ANSWER,  /* struct control_answer: to a proposal of this thread  */
     CLUSTER_MAIL_ASK,     /* struct cluster_ask                                   */
+    CLUSTER_MAIL_REPLICA, /* struct replica_event                                 */
+    CLUSTER_MAIL_CONSENT, /* struct dot_ask: answered, of an expiry or an order   */
     CLUSTER_MAIL_DRAIN,   /* struct mail: give no new jobs                        */
     CLUSTER_MAIL_STOP,    /* struct mail: leave the loop                          */
 };

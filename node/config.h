@@ -27,8 +27,13 @@ struct node_config {
     uint64_t site;        /* 1..3 */
     const char *hostname; /* lower case FQDN: banner, Received, default of delivery.helo */
     const char *cluster;  /* name of the fleet */
-    uint64_t copies;      /* durable copies a 250 stands for: 1 in this version */
-    const char *data_dir; /* absolute */
+    uint64_t copies;      /* durable copies a 250 stands for: 1 alone, 2 in a cluster */
+    bool near_sites;      /* round trips between the sites are under 50 ms: shorter timers */
+    struct {
+        const char *control, *data; /* own sockets for the peers, "host:port"; NULL with
+                                       copies: 1 */
+    } peers;
+    const char *data_dir;       /* absolute */
     const char *control_socket; /* absolute */
     const char *postmaster;     /* address that bare "postmaster" goes to */
 

@@ -71,9 +71,11 @@ struct control_thread {
     uint64_t status_ms;
     bool status_stale;
 
-    struct mail notice;
-    atomic_bool notice_posted;
-    atomic_uint changed;
+    struct notice {
+        struct mail mail;
+        atomic_bool posted;
+        atomic_uint changed;
+    } notices[CONTROL_SUBSCRIBERS];
 };
 
 static uint64_t boot_now(struct control_thread *t)
@@ -151,18 +153,23 @@ static void on_changed(void *ctx, unsigned bits)
 
     if (bits & (CONTROL_CHANGED_LEAD | CONTROL_CHANGED_MEMBERS))
         t->status_stale = true;
-    if (t->o.notices == NULL)
-        return;
-    atomic_fetch_or(&t->changed, bits);
-    if (!atomic_exchange(&t->notice_posted, true))
-        mailbox_answer(t->o.notices, &t->notice);
+    for (unsigned i = 0; i < CONTROL_SUBSCRIBERS; i++) {
+        struct notice *n = &t->notices[i];
+
+        if (t->o.notices[i].box == NULL)
+            continue;
+        atomic_fetch_or(&n->changed, bits);
+        if (!atomic_exchange(&n->posted, true))
+            mailbox_answer(t->o.notices[i].box, &n->mail);
+    }
 }
 
-unsigned control_notice_take(struct control_thread *t)
+unsigned control_notice_take(struct control_thread *t, unsigned who)
 {
+    ASSERT(who < CONTROL_SUBSCRIBERS);
     /* In this order: what is added in between comes with a notice of its own. */
-    atomic_store(&t->notice_posted, false);
-    return atomic_exchange(&t->changed, 0);
+    atomic_store(&t->notices[who].posted, false);
+    return atomic_exchange(&t->notices[who].changed, 0);
 }
 
 static void on_fence(void *ctx, enum err why)
@@ -514,7 +521,8 @@ enum err control_thread_start(struct control_thread **out,
     ASSERT(t != NULL);
     *out = NULL;
     t->o = *o;
-    t->notice.kind = o->notice_kind;
+    for (unsigned i = 0; i < CONTROL_SUBSCRIBERS; i++)
+        t->notices[i].mail.kind = o->notices[i].kind;
     t->stop.kind = R_STOP;
     t->box = mailbox_new(LIMIT_CONTROL_BOX);
     t->status = snapshot_new(calloc(1, sizeof(struct control_core_status)), free);

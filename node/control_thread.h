@@ -31,8 +31,10 @@
 #include "spool/control.h"
 
 #define CONTROL_HAND_OVER_MS 2000
+#define CONTROL_SUBSCRIBERS  2 /* 0: the cluster thread, 1: the replica thread */
 
 struct control_thread;
+struct identity;
 
 struct control_thread_options {
     const char *dir;
@@ -50,10 +52,17 @@ struct control_thread_options {
     void (*fence)(void *ctx, enum err why);
     void *fence_ctx;
 
-    /* Where the notice goes when something changed; NULL: nowhere. Its mail.kind is
-     * notice_kind. It is never full: there is one notice, which gathers changes. */
-    struct mailbox *notices;
-    int notice_kind;
+    /* Where notices go when something changed; box NULL: nowhere. Its mail.kind is `kind`. A
+     * box is never full by them: each subscriber has one notice, which gathers changes. */
+    struct control_subscriber {
+        struct mailbox *box;
+        int kind;
+    } notices[CONTROL_SUBSCRIBERS];
+
+    /* In a cluster: the own address of the control plane, "host:port", and who this node is
+     * (borrowed for the call). NULL: a node alone. */
+    const char *bind;
+    const struct identity *identity;
 
     uint64_t (*boot_ms)(void); /* for tests; NULL: clock_boot_ms */
 };
@@ -132,6 +141,7 @@ void control_thread_transfer(struct control_thread *t, uint64_t to);
 
 /* What changed since the notice was last taken: enum control_changed (node/control_core.h). */
 
-/* For the owner of `notices`, on a mail of notice_kind (do not free it): the bits gathered. The
- * notice may be posted again from here on: take mail->next before, and read the state after. */
-unsigned control_notice_take(struct control_thread *t);
+/* For the owner of notices[who].box, on a mail of its kind (do not free it): the bits gathered.
+ * The notice may be posted again from here on: take mail->next before, and read the state
+ * after. */
+unsigned control_notice_take(struct control_thread *t, unsigned who);

@@ -70,9 +70,9 @@ static void teardown(void)
 {
     if (t != NULL)
         control_thread_stop(&t);
-    if (opts.notices != NULL) {
-        mailbox_take(opts.notices);
-        mailbox_free(&opts.notices);
+    if (opts.notices[0].box != NULL) {
+        mailbox_take(opts.notices[0].box);
+        mailbox_free(&opts.notices[0].box);
     }
     arena_reset(&arena);
     remove_store("log");
@@ -416,22 +416,22 @@ static unsigned take_notice(void)
     struct mail *m = NULL;
 
     while (m == NULL) {
-        struct pollfd p = {.fd = mailbox_fd(opts.notices), .events = POLLIN};
+        struct pollfd p = {.fd = mailbox_fd(opts.notices[0].box), .events = POLLIN};
 
         poll(&p, 1, -1);
-        m = mailbox_take(opts.notices);
+        m = mailbox_take(opts.notices[0].box);
     }
     ck_assert_int_eq(m->kind, 5);
     ck_assert_ptr_null(m->next);
-    return control_notice_take(t);
+    return control_notice_take(t, 0);
 }
 
 START_TEST(changes_are_gathered_in_one_notice)
 {
     struct operation o;
 
-    opts.notices = mailbox_new(1);
-    opts.notice_kind = 5;
+    opts.notices[0].box = mailbox_new(1);
+    opts.notices[0].kind = 5;
     start();
     ck_assert_uint_eq(take_notice(), CONTROL_CHANGED_SLOTS | CONTROL_CHANGED_LEAD);
     ck_assert_int_eq(propose(domain(DOMAIN_ADD, "a.example")).err, OK);
@@ -439,9 +439,9 @@ START_TEST(changes_are_gathered_in_one_notice)
     ck_assert_int_eq(propose(hold_all()).err, OK);
     ck_assert_uint_eq(take_notice(), CONTROL_CHANGED_DOMAINS | CONTROL_CHANGED_SETTINGS |
                                          CONTROL_CHANGED_OPERATIONS);
-    ck_assert_ptr_null(mailbox_take(opts.notices));
+    ck_assert_ptr_null(mailbox_take(opts.notices[0].box));
     ck_assert_int_eq(propose(domain(DOMAIN_ADD, "a.example")).err, E_EXISTS);
-    ck_assert_ptr_null(mailbox_take(opts.notices)); /* a refusal changed nothing */
+    ck_assert_ptr_null(mailbox_take(opts.notices[0].box)); /* a refusal changed nothing */
     ck_assert_int_eq(control_operation_next(control_thread_state(t), 0, &arena, &o), OK);
     ck_assert_int_eq(
         propose((struct command){.kind = COMMAND_OPERATE_DONE, .operate_done.index = o.index})
@@ -456,8 +456,8 @@ START_TEST(an_operation_left_by_an_earlier_run_is_announced)
 {
     start();
     ck_assert_int_eq(propose(hold_all()).err, OK);
-    opts.notices = mailbox_new(1);
-    opts.notice_kind = 5;
+    opts.notices[0].box = mailbox_new(1);
+    opts.notices[0].kind = 5;
     restart();
     ck_assert_uint_eq(take_notice(), CONTROL_CHANGED_OPERATIONS | CONTROL_CHANGED_SLOTS |
                                          CONTROL_CHANGED_LEAD);

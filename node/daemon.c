@@ -235,14 +235,14 @@ static enum err open_stores(struct daemon *d, const struct node_config *c)
                                                       .quota_bytes = c->spool.quota_bytes});
     if (e != OK)
         return e;
-    e = control_thread_start(
-        &n->control, &(struct control_thread_options){.dir = sub_dir(d, c, "control"),
-                                                      .site = (uint16_t)c->site,
-                                                      .create = is_new,
-                                                      .fence = fence,
-                                                      .fence_ctx = d,
-                                                      .notices = cluster_box(n->cluster),
-                                                      .notice_kind = CLUSTER_MAIL_NOTICE});
+    e = control_thread_start(&n->control,
+                             &(struct control_thread_options){
+                                 .dir = sub_dir(d, c, "control"),
+                                 .site = (uint16_t)c->site,
+                                 .create = is_new,
+                                 .fence = fence,
+                                 .fence_ctx = d,
+                                 .notices = {{cluster_box(n->cluster), CLUSTER_MAIL_NOTICE}}});
     if (e != OK)
         return e;
     n->session_epoch = control_thread_session(n->control);

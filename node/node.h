@@ -15,6 +15,7 @@
 #include "spool/spool.h"
 
 struct cluster;
+struct replica_thread;
 struct smtp_thread;
 
 #define NODE_CLIENT_BUCKETS 65536
@@ -32,6 +33,7 @@ struct node {
     struct control_thread *control;
     struct writer *writer;
     struct cluster *cluster;
+    struct replica_thread *replica; /* NULL: a node alone */
     struct smtp_thread *smtp[64];
     size_t smtp_count;
     struct block_pool blocks;

@@ -145,6 +145,10 @@ static void dispatch(struct smtp_thread *t, struct mail *m)
     case SMTP_MAIL_DOT:
         outbound_consent(t, (struct writer_request *)m);
         break;
+    case SMTP_MAIL_TAKEN: /* of a member; nobody posts them to a node alone */
+    case SMTP_MAIL_CONSENT:
+        free(m);
+        break;
     case SMTP_MAIL_OPEN:
         outbound_open(t, (struct conn_order *)m);
         break;

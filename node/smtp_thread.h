@@ -33,13 +33,15 @@ struct smtp_thread {
 };
 
 enum smtp_mail {
-    SMTP_MAIL_STORED, /* struct writer_request of an inbound session came back */
-    SMTP_MAIL_DOT,    /* struct writer_request: the mark before a final dot    */
-    SMTP_MAIL_OPEN,   /* struct conn_order                                     */
-    SMTP_MAIL_QUIT,   /* struct conn_order                                     */
-    SMTP_MAIL_GIVE,   /* struct delivery_job                                   */
-    SMTP_MAIL_DRAIN,  /* struct mail: end sessions in good order               */
-    SMTP_MAIL_STOP,   /* struct mail: leave the loop                           */
+    SMTP_MAIL_STORED,  /* struct writer_request of an inbound session came back */
+    SMTP_MAIL_DOT,     /* struct writer_request: the mark before a final dot    */
+    SMTP_MAIL_TAKEN,   /* struct intake: decided                                */
+    SMTP_MAIL_CONSENT, /* struct dot_ask: answered                             */
+    SMTP_MAIL_OPEN,    /* struct conn_order                                     */
+    SMTP_MAIL_QUIT,    /* struct conn_order                                     */
+    SMTP_MAIL_GIVE,    /* struct delivery_job                                   */
+    SMTP_MAIL_DRAIN,   /* struct mail: end sessions in good order               */
+    SMTP_MAIL_STOP,    /* struct mail: leave the loop                           */
 };
 
 /* Binds and listens. E_IO: an address cannot be bound; logged. */

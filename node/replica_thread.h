@@ -1,0 +1,159 @@
+/*
+ * replica_thread: the thread that owns the data plane of a member: replication/replica, and the
+ * ZeroMQ sockets under it. A node that is alone has none.
+ *
+ *   smtp thread --intake--> here: draws the id, makes Received, to the writer and to both peers
+ *                             own commit + one durable ack --> back to the smtp thread: 250
+ *   cluster thread --dot--> here: own mark + one peer's yes --> to the smtp thread of the
+ *                             connection, or back to the cluster thread
+ *   cluster thread --outcome, closed--> here --> the peers
+ *   here --deliverable, changed, gone--> cluster thread
+ *   control thread --notice--> here: members, sessions that ended, slots
+ *
+ * The engine begins when this node has its first session; until then nothing is taken and
+ * nothing is answered to peers. A node without members of its own cluster, after `cluster
+ * solo`, needs one copy only and says so.
+ *
+ * Threads: start and stop by main; the rest from any, unless said otherwise.
+ * Limits: LIMIT_REPLICA_BOX requests waiting: then E_FULL. What ends things is always taken.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/blob.h"
+#include "base/block.h"
+#include "base/err.h"
+#include "base/mailbox.h"
+#include "node/identity.h"
+#include "node/smtp/received.h"
+#include "proto/envelope.h"
+#include "proto/frame.h"
+#include "replication/replica.h"
+
+struct node;
+struct replica_thread;
+
+struct replica_thread_options {
+    const char *bind;                /* data plane: "host:port" */
+    const struct identity *identity; /* copied */
+    struct mailbox *news;            /* of the cluster thread; struct replica_event, kind: */
+    int news_kind;
+    void (*fence)(void *ctx, enum err why); /* the node must end; any thread */
+    void *ctx;
+};
+
+/* Binds, makes the mailbox. It runs from replica_thread_run(): the control thread needs the box
+ * for its notices before. E_IO: logged. */
+MUST_CHECK enum err replica_thread_new(struct replica_thread **out, struct node *n,
+                                       const struct replica_thread_options *o);
+struct mailbox *replica_thread_box(struct replica_thread *t);
+int replica_thread_notice_kind(void); /* for control_thread_options.notices */
+MUST_CHECK enum err replica_thread_run(struct replica_thread *t);
+/* Takes no new intake (it comes back as CLOSE); what is under way goes on. */
+void replica_thread_drain(struct replica_thread *t);
+/* Intakes and dots that wait here. */
+uint64_t replica_thread_pending(const struct replica_thread *t);
+/* Ends the thread; waiting intakes come back as CLOSE, dots as no. The writer still runs. */
+void replica_thread_join(struct replica_thread *t);
+void replica_thread_free(struct replica_thread **t); /* after the writer has answered all */
+
+/* --- mail in --- */
+
+enum intake_verdict {
+    INTAKE_ACCEPTED, /* durable here and at a peer: 250 */
+    INTAKE_REFUSED,  /* aborted, durable: 451 */
+    INTAKE_CLOSE     /* not decided for the client: its connection ends without a reply */
+};
+
+/* A message after its dot. One heap object: made by the smtp thread, owned here until it comes
+ * back to answer_to. Its id is drawn here: ids of a session go to the engine in their order. */
+struct intake {
+    struct mail mail; /* first; mail.kind = answer_kind on the way back */
+    struct mailbox *answer_to;
+    int answer_kind;
+    void *ctx;
+
+    struct arena arena;       /* all that env and received point to */
+    struct envelope env;      /* without id, trace_header, received_ms, deadline_ms */
+    uint64_t hold_ms;         /* deadline = received + hold */
+    struct received received; /* without id and wall_ms */
+    struct block_list body; /* all of it, or with `staged` what is not yet on disk (the tail) */
+    bool staged;            /* body_number holds staged_bytes: at the writer, and here by
+                               replica_thread_body() */
+    uint64_t body_number, staged_bytes;
+
+    enum intake_verdict verdict;
+    bool no_room; /* REFUSED: the own disk is full */
+};
+
+/* NULL: out of memory. */
+struct intake *intake_new(struct mailbox *answer_to, int answer_kind, void *ctx);
+void intake_free(struct node *n, struct intake **i);
+/* Takes it. E_FULL, E_AGAIN (the gate is closed, the node stops): it stays the caller's and
+ * nothing was begun. */
+MUST_CHECK enum err replica_thread_accept(struct replica_thread *t, struct intake *i);
+/* A piece of a large body on its way to disk; takes the blob. In order, before the intake. */
+void replica_thread_body(struct replica_thread *t, uint64_t body_number, uint64_t offset,
+                         struct blob *piece);
+/* Without locks. */
+bool replica_thread_is_open(const struct replica_thread *t);     /* may take mail (INV-6) */
+uint64_t replica_thread_backlog(const struct replica_thread *t); /* as replica_backlog() */
+
+/* --- mail out: for the cluster thread --- */
+
+/* May the final dot go? One heap object, comes back to answer_to with the answer. */
+struct dot_ask {
+    struct mail mail; /* first */
+    struct mailbox *answer_to;
+    int answer_kind;
+    struct mid id;
+    char domain[LIMIT_SMTP_DOMAIN_BYTES + 1];
+    uint64_t slot_epoch;
+    uint64_t tag; /* connection; with id and slot_epoch unique among those that wait */
+
+    bool yes, possible_duplicate; /* the answer */
+    uint64_t retry_ms;            /* no: again after; 0: not under this epoch */
+    uint64_t answered_ms; /* boot: a dot is not sent on a yes older than REPLICA_CONSENT_MS */
+    struct dot_ask *next; /* the replica thread's */
+};
+#define REPLICA_CONSENT_MS                                                                     \
+    540000 /* peers wait 11 minutes for an open dot, and its reply may                         \
+              take some */
+
+void replica_thread_dot(struct replica_thread *t, struct dot_ask *a);
+/* The dot was not sent, or was refused: takes the marks away. */
+void replica_thread_closed(struct replica_thread *t, struct mid id, uint64_t slot_epoch);
+/* The own store has the outcome, durable. Takes `envelope`. */
+void replica_thread_outcome(struct replica_thread *t, struct mid id, struct blob *envelope,
+                            bool is_final);
+/* All outcomes of replica_thread_outcome() that were posted so far are durable at a peer. */
+bool replica_thread_outcomes_told(const struct replica_thread *t);
+/* The own copy is damaged: the peers' is asked for. */
+void replica_thread_damaged(struct replica_thread *t, struct mid id);
+/* What this node sees of primaries, for the next notes. count: at most LIMIT_FRAME_REACH. */
+void replica_thread_reach(struct replica_thread *t, const struct frame_reach *reach,
+                          uint32_t count);
+
+/* News for the cluster thread, a heap object; free() it. */
+struct replica_event {
+    struct mail mail;            /* first */
+    enum replica_news_kind kind; /* DELIVERABLE, CHANGED, GONE, REACH, LINK */
+    struct mid id;
+    uint16_t site;
+    bool open; /* LINK */
+    uint32_t reach_count;
+    struct frame_reach reach[]; /* REACH */
+};
+
+/* --- looking at it: as of at most 250 ms ago --- */
+struct replica_thread_view {
+    bool begun; /* it has a session */
+    uint64_t session;
+    bool solo; /* one copy is enough, by an operator's word */
+    struct replica_status status;
+    uint64_t bad_frames, refused_keys, conflicts, damaged;
+};
+void replica_thread_view(struct replica_thread *t, struct replica_thread_view *out);
