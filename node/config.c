@@ -15,6 +15,7 @@
 
 static_assert(LIMIT_BODY_BYTES == 50 * MiB, "the preset of smtp.max_message says 50MiB");
 static_assert(LIMIT_CLUSTER_NAME_BYTES == 63, "the message of check_cluster says 63");
+static_assert(LIMIT_ADDRESS_BYTES == 262, "the message of check_endpoint says 262");
 static_assert(LIMIT_HOLD_DEFAULT_S == 14 * 86400, "the preset of hold says 14d");
 
 static const char *const level_words[] = {"debug", "info",  "notice", "warn",
@@ -77,6 +78,31 @@ static const char *check_mailbox(struct str s)
     return NULL;
 }
 
+/* As proto/command.h has it for the addresses of members. */
+static const char *check_endpoint(struct str s)
+{
+    static const char *const wrong =
+        "must be ADDRESS:PORT such as 192.0.2.1:7301 or '[2001:db8::1]:7301'";
+    size_t colon = str_find_last(s, ':');
+    struct str host = str_head(s, colon), port = str_from(s, colon);
+    bool bracketed = host.n > 3 && host.p[0] == '[' && str_ends(host, ']');
+    uint64_t n;
+
+    if (s.n > LIMIT_ADDRESS_BYTES)
+        return "is longer than 262 characters";
+    if (port.n < 2 || port.n > 6 || port.p[1] == '0' || !str_to_u64(str_from(port, 1), &n) ||
+        n > UINT16_MAX)
+        return wrong;
+    if (bracketed)
+        host = str_head(str_from(host, 1), host.n - 2);
+    for (size_t i = 0; i < host.n; i++)
+        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_",
+                   host.p[i]) == NULL &&
+            !(bracketed && host.p[i] == ':'))
+            return wrong;
+    return host.n > 0 ? NULL : wrong;
+}
+
 static const struct config_key keys[] = {
     {.name = "site",
      .type = CONFIG_INT,
@@ -107,7 +133,16 @@ static const struct config_key keys[] = {
      .required = true,
      .restart = true,
      .help =
-         "durable copies that a 250 stands for; in this version 1, a lone node with one disk"},
+         "durable copies that a 250 stands for: 1, a lone node with one disk; 2, a member of "
+         "a cluster of three sites"},
+    {.name = "near_sites",
+     .type = CONFIG_BOOL,
+     .offset = AT(near_sites),
+     .preset = "false",
+     .restart = true,
+     .help =
+         "round trips between the sites are under 50 ms, so a lost node is replaced sooner; "
+         "the same on each node"},
     {.name = "data_dir",
      .type = CONFIG_PATH,
      .offset = AT(data_dir),
@@ -135,6 +170,23 @@ static const struct config_key keys[] = {
      .max = LIMIT_HOLD_MAX_S * UINT64_C(1000),
      .help = "how long mail is kept for a primary that is away, unless the domain's plan says "
              "otherwise; mail that is already here keeps the time it was taken with"},
+
+    {.name = "peers",
+     .type = CONFIG_SECTION,
+     .help = "The other members of the cluster; with `copies: 2` only, and there both are "
+             "needed"},
+    {.name = "peers.control",
+     .type = CONFIG_STRING,
+     .offset = AT(peers.control),
+     .restart = true,
+     .check = check_endpoint,
+     .help = "address and port of this node that the other members reach its control plane at"},
+    {.name = "peers.data",
+     .type = CONFIG_STRING,
+     .offset = AT(peers.data),
+     .restart = true,
+     .check = check_endpoint,
+     .help = "the same for copies of mail; another port"},
 
     {.name = "smtp", .type = CONFIG_SECTION, .help = "Taking mail"},
     {.name = "smtp.listen",
@@ -322,12 +374,33 @@ static void check_sessions(struct config *s, const struct node_config *c)
                      (unsigned long long)c->smtp.max_sessions_per_client);
 }
 
+/* A member needs its two sockets, and a lone node must not look like a member. */
+static void check_peers(struct config *s, const struct node_config *c)
+{
+    static const char *const own[] = {"peers.control", "peers.data"};
+
+    if (config_is_bad(s, "copies") || !config_is_set(s, "copies"))
+        return;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        bool is_set = config_is_set(s, own[i]);
+
+        if (c->copies == 2 && !is_set)
+            config_error(s, own[i],
+                         "is missing: copies: 2 makes this node a member of a cluster, which "
+                         "the others reach at peers.control and peers.data");
+        if (c->copies == 1 && is_set)
+            config_error(s, own[i],
+                         "a lone node (copies: 1) has no peers; write copies: 2 for a member "
+                         "of a cluster, or leave it out");
+    }
+    if (c->peers.control != NULL && c->peers.data != NULL &&
+        strcmp(c->peers.control, c->peers.data) == 0)
+        config_error(s, "peers.data", "is the same as peers.control; give it another port");
+}
+
 static void check_fields(struct config *s, const struct node_config *c)
 {
-    if (c->copies == 2)
-        config_error(s, "copies",
-                     "three-site operation is not in this version; write 1: a lone node, whose "
-                     "250 stands for one copy on its own disk");
+    check_peers(s, c);
     if (c->smtp.listen.n == 0 && !config_is_bad(s, "smtp.listen"))
         config_error(s, "smtp.listen", "names no address");
     check_tls(s, c);

@@ -13,6 +13,8 @@
     "copies: 1\n"                                                                              \
     "postmaster: admin@example.com\n"
 
+#define MEMBER "site: 1\nhostname: a.example\npostmaster: a@b.example\ncopies: 2\n"
+
 static struct node_config *config;
 static char *printed;
 static size_t printed_bytes;
@@ -50,6 +52,9 @@ START_TEST(four_lines_are_a_configuration)
     ck_assert_str_eq(config->hostname, "mx1.example.com");
     ck_assert_str_eq(config->cluster, "trispool");
     ck_assert_uint_eq(config->copies, 1);
+    ck_assert(!config->near_sites);
+    ck_assert_ptr_null(config->peers.control);
+    ck_assert_ptr_null(config->peers.data);
     ck_assert_str_eq(config->data_dir, "/var/lib/trispool");
     ck_assert_str_eq(config->control_socket, "/run/trispool/control.sock");
     ck_assert_str_eq(config->postmaster, "admin@example.com");
@@ -99,6 +104,17 @@ START_TEST(the_own_names_have_hostname_and_helo_once)
     ck_assert_str_eq(config->delivery.own_names.v[0], "mx2.example.com");
     ck_assert_str_eq(config->delivery.own_names.v[1], "mx1.example.com");
     ck_assert_str_eq(config->delivery.own_names.v[2], "out.example.com");
+}
+END_TEST
+
+START_TEST(a_member_of_a_cluster_names_its_own_sockets)
+{
+    expect_loads(MEMBER "near_sites: true\n"
+                        "peers: {control: 'node1:7301', data: '[2001:db8::1]:7302'}\n");
+    ck_assert_uint_eq(config->copies, 2);
+    ck_assert(config->near_sites);
+    ck_assert_str_eq(config->peers.control, "node1:7301");
+    ck_assert_str_eq(config->peers.data, "[2001:db8::1]:7302");
 }
 END_TEST
 
@@ -154,9 +170,24 @@ static const struct {
 } refused[] = {
     {"", "f.yaml:1:1: site: is required and missing (number of this site in the fleet, another "
          "one on each node)"},
-    {"site: 1\nhostname: a.example\npostmaster: a@b.example\ncopies: 2\n",
-     "f.yaml:4:9: copies: three-site operation is not in this version; write 1: a lone node, "
-     "whose 250 stands for one copy on its own disk"},
+    {MEMBER,
+     "f.yaml:1:1: peers.control: is missing: copies: 2 makes this node a member of a cluster, "
+     "which the others reach at peers.control and peers.data"},
+    {MEMBER "peers:\n  control: '192.0.2.1:7301'\n",
+     "f.yaml:5:1: peers.data: is missing: copies: 2 makes this node a member of a cluster, "
+     "which "
+     "the others reach at peers.control and peers.data"},
+    {MEMBER "peers: {control: '192.0.2.1:7301', data: '192.0.2.1:7301'}\n",
+     "f.yaml:5:42: peers.data: is the same as peers.control; give it another port"},
+    {MEMBER "peers: {control: '192.0.2.1:7301', data: '192.0.2.1'}\n",
+     "f.yaml:5:42: peers.data: must be ADDRESS:PORT such as 192.0.2.1:7301 or "
+     "'[2001:db8::1]:7301'"},
+    {MEMBER "peers: {control: '192.0.2.1:7301', data: '192.0.2.1:7302'}\n", NULL},
+    {MINIMAL "near_sites: yes\n", "f.yaml:5:13: near_sites: must be true or false, got 'yes'"},
+    {MINIMAL "peers: {data: '192.0.2.1:7302'}\n",
+     "f.yaml:5:15: peers.data: a lone node (copies: 1) has no peers; write copies: 2 for a "
+     "member "
+     "of a cluster, or leave it out"},
     {"site: 1\nhostname: a.example\npostmaster: a@b.example\ncopies: 3\n",
      "f.yaml:4:9: copies: must be between 1 and 2, got 3"},
     {MINIMAL "cluster: My Fleet\n",
@@ -256,6 +287,32 @@ static const struct {
     {"a123456789b123456789c123456789d123456789e123456789f123456789g123@a.example", true},
     {"a123456789b123456789c123456789d123456789e123456789f123456789g1234@a.example", false},
 };
+
+static const struct {
+    const char *address;
+    bool good;
+} endpoints[] = {
+    {"192.0.2.1:7301", true}, {"[::1]:7301", true},         {"node-1.example:65535", true},
+    {"0.0.0.0:1", true},      {"192.0.2.1", false},         {":7301", false},
+    {"192.0.2.1:0", false},   {"192.0.2.1:07301", false},   {"192.0.2.1:65536", false},
+    {"192.0.2.1:x", false},   {"::1:7301", false},          {"[]:7301", false},
+    {"[::1]7301", false},     {"tcp://192.0.2.1:1", false}, {"a b:7301", false},
+    {"192.0.2.1:", false},
+};
+
+START_TEST(the_own_sockets_have_an_address_and_a_port)
+{
+    char text[256];
+    enum err e;
+
+    snprintf(text, sizeof text, MEMBER "peers:\n  control: 'h:1'\n  data: '%s'\n",
+             endpoints[_i].address);
+    e = node_config_from_text("f.yaml", str_of(text), &config, sink);
+    ck_assert_int_eq(e == OK, endpoints[_i].good);
+    ck_assert_int_eq(strstr(text_so_far(), "f.yaml:7:9: peers.data: must be ADDRESS") != NULL,
+                     !endpoints[_i].good);
+}
+END_TEST
 
 START_TEST(postmaster_is_a_mail_address)
 {
@@ -419,11 +476,14 @@ static void add_cases(TCase *tc)
     tcase_add_test(tc, four_lines_are_a_configuration);
     tcase_add_test(tc, the_levels_are_those_of_the_log);
     tcase_add_test(tc, the_own_names_have_hostname_and_helo_once);
+    tcase_add_test(tc, a_member_of_a_cluster_names_its_own_sockets);
     tcase_add_test(tc, six_mistakes_are_six_errors_with_their_positions);
     tcase_add_loop_test(tc, a_file_that_contradicts_itself_is_refused_where_it_does, 0,
                         sizeof refused / sizeof *refused);
     tcase_add_loop_test(tc, a_refused_value_is_not_compared_with_others, 0,
                         sizeof half_right / sizeof *half_right);
+    tcase_add_loop_test(tc, the_own_sockets_have_an_address_and_a_port, 0,
+                        sizeof endpoints / sizeof *endpoints);
     tcase_add_loop_test(tc, postmaster_is_a_mail_address, 0,
                         sizeof mailboxes / sizeof *mailboxes);
     tcase_add_test(tc, the_path_of_the_control_socket_fits_into_its_address);
