@@ -57,6 +57,7 @@ trispool_pkg(CARES libcares)
 trispool_pkg(YAML yaml-0.1)
 trispool_pkg(JANSSON jansson)
 trispool_pkg(XXHASH libxxhash)
+trispool_pkg(ZMQ libzmq)
 trispool_pkg(SYSTEMD libsystemd)
 
 # libraft before 0.22.1 loses committed entries (measured; Debian 12's own 0.15.0 among them). The
@@ -75,17 +76,19 @@ if(NOT RAFT_FOUND)
 endif()
 
 # trispool_module(name DEPENDS modules... LIBS libraries... SOURCES extra generated sources...
-#                 [EXCEPT regex] [ONLY regex])
+#                 [EXCEPT regexes...] [ONLY regexes...])
 # Library of all .c files of this folder (EXCEPT, ONLY: by the name of the file, where one folder
 # holds two libraries); target names use _ for /.
 function(trispool_module name)
-  cmake_parse_arguments(M "" "EXCEPT;ONLY" "DEPENDS;LIBS;SOURCES" ${ARGN})
+  cmake_parse_arguments(M "" "" "DEPENDS;LIBS;SOURCES;EXCEPT;ONLY" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
   if(M_EXCEPT)
-    list(FILTER sources EXCLUDE REGEX "/${M_EXCEPT}[^/]*$")
+    list(JOIN M_EXCEPT "|" except)
+    list(FILTER sources EXCLUDE REGEX "/(${except})[^/]*$")
   endif()
   if(M_ONLY)
-    list(FILTER sources INCLUDE REGEX "/${M_ONLY}[^/]*$")
+    list(JOIN M_ONLY "|" only)
+    list(FILTER sources INCLUDE REGEX "/(${only})[^/]*$")
   endif()
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench|main)\\.c$")

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import gen_docs  # noqa: E402
 
 # Who may include whom, bottom up. A folder may always include itself; tests may include
-# tests/support as well. "node/config" is node/config*.[ch]: settings, without the daemon.
+# tests/support as well. Parts of node (PARTS) are libraries of their own, without the daemon.
 MAY = {
     "base": [],
     "proto": ["base"],
@@ -31,12 +31,22 @@ MAY = {
     "node/net": ["base", "proto", "node/smtp", "node/delivery"],
     "node/admin": ["base", "proto"],
     "node/config": ["base"],
+    "node/control_core": ["base", "proto", "spool", "replication"],
+    "node/identity": ["base", "proto", "spool", "replication", "node/net", "node/control_core"],
     "node": ["base", "proto", "spool", "replication", "node/smtp", "node/policy",
-             "node/delivery", "node/net", "node/admin", "node/config"],
+             "node/delivery", "node/net", "node/admin", "node/config", "node/control_core",
+             "node/identity"],
     "cluster-tools/common": ["base"],
     "cluster-tools/load": ["base", "cluster-tools/common"],
     "cluster-tools/sink": ["base", "cluster-tools/common"],
-    "cluster-tools": ["base", "proto", "spool", "node/config", "cluster-tools/common"],
+    "cluster-tools": ["base", "proto", "spool", "node/config", "node/identity",
+                      "cluster-tools/common"],
+}
+# Files of a folder that count as one of their own.
+PARTS = {
+    "node/config": re.compile(r"node/config\w*\.[ch]"),
+    "node/control_core": re.compile(r"node/(control_core|lease_view)\w*\.[ch]"),
+    "node/identity": re.compile(r"node/identity\w*\.[ch]"),
 }
 # Libraries that have one home each (header prefix: folders), so that they can be replaced.
 LIBRARIES = {
@@ -151,8 +161,9 @@ def line_of(text, at):
 
 def home(path):
     """The folder of MAY that a file, or the target of an include, belongs to."""
-    if re.fullmatch(r"node/config\w*\.[ch]", path):
-        return "node/config"
+    for part, files in PARTS.items():
+        if files.fullmatch(path):
+            return part
     return max((d for d in MAY if path.startswith(d + "/")), key=len, default=None)
 
 
@@ -195,6 +206,11 @@ def module_names(t):
     return names
 
 
+def place_of(d):
+    """The folder of MAY that a module of module_names() belongs to."""
+    return d if d in MAY else home(d + "/x")
+
+
 def rule_link(t):
     """What a module links is what it may include."""
     names = module_names(t)
@@ -204,9 +220,9 @@ def rule_link(t):
         for m in re.finditer(r"trispool_module\((\w+)([^)]*)\)", t.text(f)):
             d = names[m[1]]
             depends = re.search(r"DEPENDS\s+([\w\s]*?)(?=\s*(?:LIBS|SOURCES|ONLY|EXCEPT|$))", m[2])
-            place = d if d in MAY else home(d + "/x")
+            place = place_of(d)
             for name in depends[1].split() if depends else []:
-                to = names.get(name)
+                to = names.get(name) and place_of(names[name])
                 allowed = place and to and (to == place or to in MAY[place])
                 if place and not allowed:
                     yield f, line_of(t.text(f), m.start()), f"{d} may not link {name}"

@@ -147,6 +147,16 @@ class Include(Case):
         self.expect("include", "cluster-tools/cli/a.c:2: include: cluster-tools may not include node",
                     "node/config.c:2: include: node/config may not include node")
 
+    def test_tools_may_use_the_identity_and_not_what_is_beneath(self):
+        self.put("node/identity.c", '#include "node/control_core.h"\n#include "node/net/plane.h"\n'
+                 '#include "node/node.h"\n')
+        self.put("node/control_core_apply.c", '#include "node/lease_view.h"\n#include "node/config.h"\n')
+        self.put("cluster-tools/cli/a.c", '#include "node/identity.h"\n#include "node/control_core.h"\n')
+        self.expect("include",
+                    "cluster-tools/cli/a.c:2: include: cluster-tools may not include node/control_core",
+                    "node/control_core_apply.c:2: include: node/control_core may not include node/config",
+                    "node/identity.c:3: include: node/identity may not include node")
+
 
 class Link(Case):
     def test_a_dependency_that_may_not_be_included(self):
@@ -158,6 +168,13 @@ class Link(Case):
         self.put("node/CMakeLists.txt", "trispool_module(node_config ONLY config DEPENDS node_smtp)\n"
                  "trispool_module(node EXCEPT config DEPENDS node_config spool)\n")
         self.expect("link", "node/CMakeLists.txt:1: link: node/config may not link node_smtp")
+
+    def test_a_module_of_some_files_stands_for_their_folder(self):
+        self.put("node/net/CMakeLists.txt", "trispool_module(node_key ONLY plane_key DEPENDS base)\n"
+                 "trispool_module(node_net EXCEPT plane_key DEPENDS node_key)\n")
+        self.put("node/CMakeLists.txt", "trispool_module(node_config ONLY config DEPENDS node_key)\n"
+                 "trispool_module(node EXCEPT config DEPENDS node_key node_config)\n")
+        self.expect("link", "node/CMakeLists.txt:1: link: node/config may not link node_key")
 
 
 class Size(Case):
