@@ -207,6 +207,25 @@ void replica_start(struct replica *r, uint64_t now)
 
 /* --- the world around --- */
 
+bool replica_is_solo(const struct replica *r)
+{
+    for (uint32_t i = 0; i < REPLICA_PEERS; i++)
+        if (r->peers[i].incarnation != 0)
+            return false;
+    return r->may_be_solo;
+}
+
+/* It is alone from now on, by its members and by an operator's word. */
+static void solo_begin(struct replica *r)
+{
+    if (!replica_is_solo(r))
+        return;
+    rset_clear(&r->untold);
+    r->accept_ms = r->dot_ms = r->seal_ms = 0;
+    if (!r->filled)
+        op_own(r, &(struct copy_record){.kind = COPY_FILLED}, NULL, 0);
+}
+
 void replica_member(struct replica *r, uint16_t site, uint64_t incarnation, uint64_t now)
 {
     struct peer *p = replica_peer(r, site);
@@ -221,6 +240,7 @@ void replica_member(struct replica *r, uint16_t site, uint64_t incarnation, uint
     if (p->incarnation == incarnation)
         return;
     link_member(r, p, site, incarnation);
+    solo_begin(r);
     replica_turn(r, now);
 }
 
@@ -237,6 +257,16 @@ void replica_session(struct replica *r, uint64_t epoch, uint64_t now)
     ASSERT(epoch < EPOCH_END && epoch >= r->session);
     r->session = epoch;
     r->accept_ms = 0;
+    replica_turn(r, now);
+}
+
+void replica_solo(struct replica *r, bool on, uint64_t now)
+{
+    ASSERT(r->is_started);
+    if (r->may_be_solo == on)
+        return;
+    r->may_be_solo = on;
+    solo_begin(r);
     replica_turn(r, now);
 }
 
@@ -270,7 +300,7 @@ static void gate_tick(struct replica *r)
     bool open;
 
     gate_step(&r->gate, sibling_is_open(r), r->now);
-    open = r->gate.open && !r->stopped;
+    open = (r->gate.open || replica_is_solo(r)) && !r->stopped;
     if (open == r->told_open)
         return;
     r->told_open = open;

@@ -140,6 +140,11 @@ void replica_stored(struct replica *r, struct copy_op *op, uint64_t now); /* tak
 /* This process has opened another session (the one before was ended): ids come from it. */
 void replica_session(struct replica *r, uint64_t epoch, uint64_t now);
 /* Several events at once: between cork and uncork nothing is sent; calls nest. */
+/* An operator's word: this node may go on alone. While it has no other member, one copy is
+ * enough: the gate is open, a 250 and a dot need the own store only, outcomes count as told,
+ * undecided copies of sessions that are over are committed, and the node is a witness. A member
+ * that comes ends all that. */
+void replica_solo(struct replica *r, bool on, uint64_t now);
 void replica_cork(struct replica *r);
 void replica_uncork(struct replica *r, uint64_t now);
 void replica_tick(struct replica *r, uint64_t now);
@@ -190,7 +195,7 @@ struct replica_peer_status {
     uint64_t queued_bytes, lacks;      /* messages that it lacks, as far as known */
 };
 struct replica_status {
-    bool open, filled;
+    bool open, filled, solo;
     uint64_t live, committed, undecided, single; /* single: committed, no other copy known */
     uint64_t dots, accepts;                      /* waiting */
     struct replica_peer_status peers[REPLICA_PEERS];

@@ -181,7 +181,7 @@ static void check_copies(struct replica *r, struct accept *a)
         return;
     for (uint32_t i = 0; i < REPLICA_PEERS; i++)
         copies += a->put[i] == PUT_ACKED;
-    if (copies >= r->o.copies)
+    if (copies >= (replica_is_solo(r) ? 1 : r->o.copies))
         commit(r, a);
 }
 
@@ -366,6 +366,8 @@ void accept_abort_stored(struct replica *r, struct mid id, const struct copy_op 
     }
     a->phase = ACC_ABORT;
     link_push_marks(r, &(struct copy_record){.kind = COPY_ABORT, .id = id});
+    if (replica_is_solo(r))
+        answer(r, a, REPLICA_REFUSED); /* nobody else decides anything */
     count_decided(r, id);
     look_at(r, r->now);
 }
@@ -429,6 +431,7 @@ static uint64_t accept_step(struct replica *r, struct accept *a, bool *is_over)
     case ACC_WAIT: {
         uint64_t due = wait_step(r, a);
 
+        check_copies(r, a); /* by now one may be enough */
         return a->phase == ACC_WAIT ? due : r->now + LIMIT_ABORT_MS;
     }
     case ACC_ABORT_OWN:

@@ -304,7 +304,7 @@ static void take_no(struct replica *r, struct dot *d, uint32_t side)
 
 static void dot_step(struct replica *r, struct dot *d)
 {
-    bool has_peer = false;
+    bool has_peer = replica_is_solo(r);
 
     for (uint32_t i = 0; i < SIDES; i++) {
         if (d->side[i].state == ASK_NO)

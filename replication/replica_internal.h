@@ -208,6 +208,7 @@ struct replica {
     uint64_t now;
     struct prng prng;
     bool is_started, filled, stopped;
+    bool may_be_solo; /* an operator's word */
     unsigned corks;
     uint64_t session; /* ids are drawn from it now */
     struct peer peers[REPLICA_PEERS];
@@ -251,6 +252,7 @@ static inline void bit_set(uint8_t *bits, const struct peer *p, bool on)
 }
 
 /* --- replica.c --- */
+bool replica_is_solo(const struct replica *r); /* one copy is enough */
 void replica_tell(struct replica *r, const struct replica_news *n);
 void replica_stop(struct replica *r, enum copy_code why, const char *text);
 void replica_turn(struct replica *r, uint64_t now); /* the end of every call */

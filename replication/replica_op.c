@@ -350,6 +350,9 @@ static void own_stored(struct replica *r, const struct copy_op *op)
     case COPY_DOT:
         dot_answered(r, OWN_SIDE, rec, op->cookie[0], &op->answer);
         break;
+    case COPY_RESOLVED:
+        settle_resolved(r, op, NULL);
+        break;
     case COPY_FILLED:
         feed_filled_own(r, op->answer.code == COPY_OK);
         break;

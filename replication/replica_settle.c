@@ -95,7 +95,8 @@ void replica_outcome(struct replica *r, struct mid id, struct blob *envelope, bo
         dot_done(r, id);
     else
         dot_unfinished(r, id);
-    (void)rset_add_id(&r->untold, id); /* full: the slots of this node stay where they are */
+    if (!replica_is_solo(r)) /* full: the slots of this node stay where they are */
+        (void)rset_add_id(&r->untold, id);
     if (is_final)
         entry_state(r, id, COPY_SETTLED, NULL);
     for (uint32_t k = 0; k < REPLICA_PEERS; k++) {
@@ -174,6 +175,18 @@ void settle_commit_own(struct replica *r)
     }
 }
 
+/* There is nobody to ask: mail that was answered 250 must not wait for ever (INV-2). */
+static void resolve_alone(struct replica *r, struct session *s)
+{
+    if (r->now < s->ask_ms || !r->filled || !op_room(r, 1))
+        return;
+    s->ask_ms = r->now + ASK_MS;
+    op_own(r,
+           &(struct copy_record){
+               .kind = COPY_RESOLVED, .site = mid_site(s->n.key), .epoch = mid_epoch(s->n.key)},
+           NULL, 0);
+}
+
 /* Whoever sealed it too knows every abort that anybody may have been told of. */
 static void ask_session(struct replica *r, struct session *s)
 {
@@ -207,6 +220,8 @@ void settle_tick(struct replica *r)
             continue;
         if (site == r->o.site)
             commit_own(r, s);
+        else if (replica_is_solo(r))
+            resolve_alone(r, s);
         else
             ask_session(r, s);
     }

@@ -433,6 +433,91 @@ START_TEST(frames_that_cannot_be_read_are_dropped_and_told)
 }
 END_TEST
 
+/* Two sites are lost for good: their sessions are over, they are no members any more. */
+static void lose_two(void)
+{
+    for (uint16_t site = 2; site <= W_NODES; site++) {
+        w_crash(w, w_node(w, site));
+        w_append(w, (struct w_entry){.kind = W_END, .site = site});
+        w_append(w, (struct w_entry){.kind = W_MEMBER, .site = site, .incarnation = 0});
+    }
+    w_append(w, (struct w_entry){.kind = W_SLOT, .site = 1});
+    w_run_long(w, 3000);
+    no_holder();
+}
+
+START_TEST(alone_it_takes_no_mail_until_an_operator_says_so)
+{
+    struct mid id;
+
+    no_holder();
+    lose_two();
+    ck_assert(!w_node(w, 1)->open && !status_of(1).solo);
+    w->solo = true;
+    replica_solo(w_node(w, 1)->r, true, w->now);
+    ck_assert(w_node(w, 1)->open && status_of(1).solo);
+    id = w_mail(w, w_node(w, 1), W_SMALL);
+    w_run_long(w, 1000);
+    ck_assert_int_eq(w_msg(w, id)->answer, W_250);
+    ck_assert_int_eq(state_at(1, id), COPY_COMMITTED);
+    replica_solo(w_node(w, 1)->r, false, w->now);
+    ck_assert(!w_node(w, 1)->open);
+}
+END_TEST
+
+START_TEST(operators_word_counts_only_while_there_is_no_other_member)
+{
+    struct mid id;
+
+    no_holder();
+    isolate(1, true);
+    replica_solo(w_node(w, 1)->r, true, w->now);
+    w_run_long(w, 3000);
+    ck_assert(!w_node(w, 1)->open && !status_of(1).solo);
+    id = w_mail(w, w_node(w, 1), W_SMALL);
+    w_run_long(w, 12000);
+    ck_assert_int_eq(w_msg(w, id)->answer, W_CLOSED);
+}
+END_TEST
+
+START_TEST(alone_it_delivers_what_it_has_and_tells_nobody)
+{
+    struct mid id;
+
+    no_holder();
+    id = w_mail(w, w_node(w, 2), W_SMALL);
+    w_run_long(w, 1000);
+    lose_two();
+    w_node(w, 1)->leaving = false;
+    w_run_long(w, 30000);
+    ck_assert_int_eq(state_at(1, id), COPY_COMMITTED);
+    replica_solo(w_node(w, 1)->r, true, w->now);
+    w_run_long(w, 30000);
+    ck_assert_int_eq(state_at(1, id), COPY_SETTLED);
+    ck_assert(replica_outcomes_told(w_node(w, 1)->r));
+}
+END_TEST
+
+START_TEST(alone_it_commits_what_lost_sites_left_undecided)
+{
+    struct mid id;
+
+    no_holder();
+    part(2, 3, true);
+    w->loss = 0;
+    id = w_mail(w, w_node(w, 2), W_SMALL);
+    for (int i = 0; i < 1000 && state_at(1, id) == COPY_NONE; i++)
+        w_run_long(w, 1);
+    ck_assert_int_eq(state_at(1, id), COPY_UNDECIDED);
+    lose_two();
+    w_run_long(w, 10000);
+    ck_assert_int_eq(state_at(1, id), COPY_UNDECIDED);
+    replica_solo(w_node(w, 1)->r, true, w->now);
+    w_run_long(w, 5000);
+    ck_assert_int_eq(state_at(1, id), COPY_COMMITTED);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("replica");
@@ -464,6 +549,10 @@ int main(void)
     tcase_add_test(tc, sessions_that_are_over_shrink_to_a_number);
     tcase_add_test(tc, own_seal_closes_clients_and_the_next_session_goes_on);
     tcase_add_test(tc, frames_that_cannot_be_read_are_dropped_and_told);
+    tcase_add_test(tc, alone_it_takes_no_mail_until_an_operator_says_so);
+    tcase_add_test(tc, operators_word_counts_only_while_there_is_no_other_member);
+    tcase_add_test(tc, alone_it_delivers_what_it_has_and_tells_nobody);
+    tcase_add_test(tc, alone_it_commits_what_lost_sites_left_undecided);
     suite_add_tcase(s, tc);
     srunner_run_all(sr, CK_NORMAL);
     failed = srunner_ntests_failed(sr);

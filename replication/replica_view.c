@@ -23,6 +23,7 @@ void replica_status(const struct replica *r, struct replica_status *out, uint64_
     (void)now;
     *out = (struct replica_status){.open = replica_is_open(r),
                                    .filled = r->filled,
+                                   .solo = replica_is_solo(r),
                                    .live = r->committed + r->undecided,
                                    .committed = r->committed,
                                    .undecided = r->undecided,

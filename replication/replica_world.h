@@ -161,6 +161,7 @@ struct world {
     uint32_t loss, dup, reorder;                /* in 1000 */
     uint64_t last_ms[W_NODES + 1][W_NODES + 1]; /* arrival of the last frame in order */
     bool verbose;
+    bool solo; /* one copy is enough */
     uint64_t delivered, duplicates, accepted, refused, closed, consents, crashes, wipes;
     uint32_t fail_4xx; /* in 1000 dots */
     uint64_t next_incarnation;
