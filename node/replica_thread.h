@@ -11,9 +11,13 @@
  *   control thread --notice--> here: members, sessions that ended, slots
  *
  * The engine begins when this node has its first session; until then nothing is taken and
- * nothing is answered to peers. A node without members of its own cluster, after `cluster
- * solo`, needs one copy only and says so.
+ * nothing is answered to peers. A node without other members takes nothing: one copy is never
+ * fallen back to in silence. By an operator's word (REPLICA_SOLO_SETTING) it needs one only,
+ * and says so.
  *
+ * Start: new -> (control thread, writer with replica_thread_store()) -> run.
+ * Stop:  drain -> smtp threads joined -> join -> writer joined -> end -> control thread
+ *        stopped -> free.
  * Threads: start and stop by main; the rest from any, unless said otherwise.
  * Limits: LIMIT_REPLICA_BOX requests waiting: then E_FULL. What ends things is always taken.
  */
@@ -36,35 +40,47 @@
 struct node;
 struct replica_thread;
 
+/* A setting of the control store. Any value: as long as this node has no other member, one copy
+ * is enough. Set behind the removal of the others; taken back here when there is one again. */
+#define REPLICA_SOLO_SETTING "cluster.solo"
+
 struct replica_thread_options {
     const char *bind;                /* data plane: "host:port" */
     const struct identity *identity; /* copied */
     struct mailbox *news;            /* of the cluster thread; struct replica_event, kind: */
     int news_kind;
-    void (*fence)(void *ctx, enum err why); /* the node must end; any thread */
+    /* The node must end; called in the replica thread, logged before. E_CONFLICT: the mail here
+     * is not what it was (rolled back, another cluster): a start alone does not help, it must
+     * join anew. E_FULL: the spool holds more than a node may. Else as of the spool. */
+    void (*fence)(void *ctx, enum err why);
     void *ctx;
 };
 
-/* Binds, makes the mailbox. It runs from replica_thread_run(): the control thread needs the box
- * for its notices before. E_IO: logged. */
+/* Binds, makes the mailbox and the copy store. It runs from replica_thread_run(): the control
+ * thread needs the box for its notices before. E_IO: logged. */
 MUST_CHECK enum err replica_thread_new(struct replica_thread **out, struct node *n,
                                        const struct replica_thread_options *o);
 struct mailbox *replica_thread_box(struct replica_thread *t);
 int replica_thread_notice_kind(void); /* for control_thread_options.notices */
+/* For writer_options.copies; lives until free. */
+struct copy_store *replica_thread_store(struct replica_thread *t);
+/* Spool, control thread and writer are there. */
 MUST_CHECK enum err replica_thread_run(struct replica_thread *t);
-/* Takes no new intake (it comes back as CLOSE); what is under way goes on. */
+/* Takes no new intake (it comes back as REFUSED); what is under way goes on. Call it when the
+ * sessions have ended. */
 void replica_thread_drain(struct replica_thread *t);
 /* Intakes and dots that wait here. */
 uint64_t replica_thread_pending(const struct replica_thread *t);
 /* Ends the thread; waiting intakes come back as CLOSE, dots as no. The writer still runs. */
 void replica_thread_join(struct replica_thread *t);
-void replica_thread_free(struct replica_thread **t); /* after the writer has answered all */
+void replica_thread_end(struct replica_thread *t);   /* the writer has answered all */
+void replica_thread_free(struct replica_thread **t); /* the control thread has stopped */
 
 /* --- mail in --- */
 
 enum intake_verdict {
     INTAKE_ACCEPTED, /* durable here and at a peer: 250 */
-    INTAKE_REFUSED,  /* aborted, durable: 451 */
+    INTAKE_REFUSED,  /* aborted, durable, or never begun: 451 */
     INTAKE_CLOSE     /* not decided for the client: its connection ends without a reply */
 };
 
@@ -77,7 +93,8 @@ struct intake {
     void *ctx;
 
     struct arena arena;       /* all that env and received point to */
-    struct envelope env;      /* without id, trace_header, received_ms, deadline_ms */
+    struct envelope env;      /* without what envelope_stamp() sets. Back: whole when ACCEPTED,
+                                 else the id at most */
     uint64_t hold_ms;         /* deadline = received + hold */
     struct received received; /* without id and wall_ms */
     struct block_list body; /* all of it, or with `staged` what is not yet on disk (the tail) */
@@ -89,22 +106,36 @@ struct intake {
     bool no_room; /* REFUSED: the own disk is full */
 };
 
+struct envelope_times {
+    uint64_t now_ms; /* of the cluster clock */
+    int64_t wall_ms;
+    uint64_t hold_ms;
+};
+/* What an envelope has from the moment its id is drawn: id, times, Received. False: no room in
+ * the arena. */
+MUST_CHECK bool envelope_stamp(struct envelope *e, struct received *r, struct arena *a,
+                               struct mid id, const struct envelope_times *times);
+
 /* NULL: out of memory. */
 struct intake *intake_new(struct mailbox *answer_to, int answer_kind, void *ctx);
 void intake_free(struct node *n, struct intake **i);
 /* Takes it. E_FULL, E_AGAIN (the gate is closed, the node stops): it stays the caller's and
  * nothing was begun. */
 MUST_CHECK enum err replica_thread_accept(struct replica_thread *t, struct intake *i);
-/* A piece of a large body on its way to disk; takes the blob. In order, before the intake. */
+/* A piece of a large body on its way to disk; takes the blob. In order, before the intake. The
+ * number is of spool_next_body(). */
 void replica_thread_body(struct replica_thread *t, uint64_t body_number, uint64_t offset,
                          struct blob *piece);
 /* Without locks. */
-bool replica_thread_is_open(const struct replica_thread *t);     /* may take mail (INV-6) */
-uint64_t replica_thread_backlog(const struct replica_thread *t); /* as replica_backlog() */
+bool replica_thread_is_open(const struct replica_thread *t); /* may take mail (INV-6) */
+/* As replica_backlog(), with what waits here: above LIMIT_STREAM_WINDOW_BYTES / 2 nothing more
+ * is read of large bodies. */
+uint64_t replica_thread_backlog(const struct replica_thread *t);
 
 /* --- mail out: for the cluster thread --- */
 
-/* May the final dot go? One heap object, comes back to answer_to with the answer. */
+/* May the final dot go? One heap object, comes back to answer_to with the answer, always. Of
+ * two that wait for one message the first comes back with a no. */
 struct dot_ask {
     struct mail mail; /* first */
     struct mailbox *answer_to;
@@ -117,14 +148,14 @@ struct dot_ask {
     bool yes, possible_duplicate; /* the answer */
     uint64_t retry_ms;            /* no: again after; 0: not under this epoch */
     uint64_t answered_ms; /* boot: a dot is not sent on a yes older than REPLICA_CONSENT_MS */
-    struct dot_ask *next; /* the replica thread's */
 };
 #define REPLICA_CONSENT_MS                                                                     \
     540000 /* peers wait 11 minutes for an open dot, and its reply may                         \
               take some */
 
 void replica_thread_dot(struct replica_thread *t, struct dot_ask *a);
-/* The dot was not sent, or was refused: takes the marks away. */
+/* The dot was not sent, or was refused: takes the marks away. An ask that waits for this
+ * message comes back with a no. */
 void replica_thread_closed(struct replica_thread *t, struct mid id, uint64_t slot_epoch);
 /* The own store has the outcome, durable. Takes `envelope`. */
 void replica_thread_outcome(struct replica_thread *t, struct mid id, struct blob *envelope,
