@@ -17,8 +17,10 @@
 #include "base/stats.h"
 #include "node/admin.h"
 #include "node/cluster.h"
+#include "node/daemon_member.h"
 #include "node/net/tls.h"
 #include "node/node.h"
+#include "node/replica_thread.h"
 #include "node/scrub.h"
 #include "node/smtp_thread.h"
 
@@ -33,6 +35,9 @@ struct daemon {
     struct event *term, *intr, *hup, *stop_poll, *watchdog, *fence;
     struct admin *admin;
     struct scrub *scrub;
+    struct identity identity; /* of a member */
+    struct copy_store copies; /* the writer's */
+    atomic_int why;           /* enum err: of the fence */
     uint64_t stop_at_ms;
     bool hurried;
     char path[512];
@@ -113,15 +118,32 @@ static void on_term(evutil_socket_t sig, short what, void *arg)
     sd_notify(0, "STOPPING=1");
     d->stop_at_ms = clock_boot_ms() + STOP_MS;
     cluster_drain(d->node->cluster);
+    if (d->node->replica != NULL) { /* what it holds is given away, at once */
+        replica_thread_drain(d->node->replica);
+        control_thread_leave(d->node->control);
+    }
     for (size_t i = 0; i < d->node->smtp_count; i++)
         smtp_thread_drain(d->node->smtp[i]);
     event_add(d->stop_poll, &tv);
 }
 
+/* A member has nothing under way, and the others know that it has ended. */
+static bool has_left(struct daemon *d)
+{
+    struct control_lease lease;
+
+    if (d->node->replica == NULL)
+        return true;
+    control_thread_lease(d->node->control, &lease);
+    return replica_thread_pending(d->node->replica) == 0 &&
+           (lease.is_over || lease.session == 0);
+}
+
 static void on_stop_poll(evutil_socket_t fd, short what, void *arg)
 {
     struct daemon *d = arg;
-    bool idle = atomic_load(&d->node->sessions) == 0 && stat_get(STAT_CONNS_OUT) == 0;
+    bool idle =
+        atomic_load(&d->node->sessions) == 0 && stat_get(STAT_CONNS_OUT) == 0 && has_left(d);
 
     (void)fd;
     (void)what;
@@ -164,7 +186,7 @@ static void fence(void *ctx, enum err why)
 {
     struct daemon *d = ctx;
 
-    (void)why; /* logged where it arose */
+    atomic_store(&d->why, (int)why); /* logged where it arose */
     atomic_store(&d->node->fenced, true);
     event_active(d->fence, EV_TIMEOUT, 0); /* the base has locks: from any thread */
 }
@@ -217,36 +239,70 @@ static const char *sub_dir(struct daemon *d, const struct node_config *c, const 
     return d->path;
 }
 
-static enum err open_stores(struct daemon *d, const struct node_config *c)
+/* The spool, and of a member its identity: before any thread can promise anything. */
+static enum err open_spool(struct daemon *d, const struct node_config *c, bool *is_new)
 {
     struct node *n = d->node;
-    bool is_new;
     enum err e = make_dir(c->data_dir);
 
     if (e == OK)
         e = make_dir(sub_dir(d, c, "control"));
     if (e == OK)
         e = make_dir(sub_dir(d, c, "spool"));
+    if (e == OK && c->copies > 1)
+        e = daemon_member_load(c->data_dir, &d->identity);
     if (e != OK)
         return e;
-    is_new = access(sub_dir(d, c, "spool/data"), F_OK) != 0;
+    *is_new = access(sub_dir(d, c, "spool/data"), F_OK) != 0;
     e = spool_open(&n->spool, &(struct spool_options){.dir = sub_dir(d, c, "spool"),
                                                       .map_bytes = c->spool.map_bytes,
                                                       .quota_bytes = c->spool.quota_bytes});
-    if (e != OK)
-        return e;
-    e = control_thread_start(&n->control,
-                             &(struct control_thread_options){
-                                 .dir = sub_dir(d, c, "control"),
-                                 .site = (uint16_t)c->site,
-                                 .create = is_new,
-                                 .fence = fence,
-                                 .fence_ctx = d,
-                                 .notices = {{cluster_box(n->cluster), CLUSTER_MAIL_NOTICE}}});
-    if (e != OK)
-        return e;
-    n->session_epoch = control_thread_session(n->control);
-    return OK;
+    if (e == OK && c->copies > 1)
+        e = daemon_member_spool(c->data_dir, &d->identity, n->spool);
+    return e;
+}
+
+static enum err open_control(struct daemon *d, const struct node_config *c, bool is_new)
+{
+    struct node *n = d->node;
+    bool is_member = c->copies > 1;
+    struct control_thread_options o = {
+        .dir = sub_dir(d, c, "control"),
+        .site = (uint16_t)c->site,
+        .create = is_new && !is_member,
+        .near_sites = c->near_sites,
+        .bind = c->peers.control,
+        .identity = is_member ? &d->identity : NULL,
+        .fence = fence,
+        .fence_ctx = d,
+        .notices = {{cluster_box(n->cluster), CLUSTER_MAIL_NOTICE}}};
+    enum err e;
+
+    if (is_member)
+        o.notices[1] = (struct control_subscriber){replica_thread_box(n->replica),
+                                                   replica_thread_notice_kind()};
+    e = control_thread_start(&n->control, &o);
+    if (e == OK)
+        n->session_epoch = control_thread_session(n->control);
+    return e;
+}
+
+static enum err open_stores(struct daemon *d, const struct node_config *c)
+{
+    struct node *n = d->node;
+    bool is_new = false;
+    enum err e = open_spool(d, c, &is_new);
+
+    if (e == OK && c->copies > 1)
+        e = replica_thread_new(
+            &n->replica, n,
+            &(struct replica_thread_options){.bind = c->peers.data,
+                                             .identity = &d->identity,
+                                             .news = cluster_box(n->cluster),
+                                             .news_kind = CLUSTER_MAIL_REPLICA,
+                                             .fence = fence,
+                                             .ctx = d});
+    return e == OK ? open_control(d, c, is_new) : e;
 }
 
 static uint64_t cluster_ms(void *ctx)
@@ -259,12 +315,18 @@ static uint64_t cluster_ms(void *ctx)
 static enum err start_threads(struct daemon *d, const struct node_config *c)
 {
     struct node *n = d->node;
-    enum err e = writer_start(&n->writer, &(struct writer_options){.spool = n->spool,
-                                                                   .blocks = &n->blocks,
-                                                                   .cluster_ms = cluster_ms,
-                                                                   .fence = fence,
-                                                                   .ctx = d});
+    struct writer_options w = {.spool = n->spool,
+                               .blocks = &n->blocks,
+                               .copies = n->replica != NULL ? &d->copies : NULL,
+                               .cluster_ms = cluster_ms,
+                               .fence = fence,
+                               .ctx = d};
+    enum err e;
 
+    daemon_member_copies(&d->copies, n);
+    e = writer_start(&n->writer, &w);
+    if (e == OK && n->replica != NULL)
+        e = replica_thread_run(n->replica);
     for (uint64_t i = 0; e == OK && i < c->smtp.threads; i++) {
         e = smtp_thread_start(n, &n->smtp[n->smtp_count]);
         if (e == OK)
@@ -299,6 +361,8 @@ static void stop_all(struct daemon *d)
     cluster_join(n->cluster);
     if (n->control != NULL && n->writer != NULL)
         cluster_take_last(n->cluster); /* results that came while stopping become writes */
+    if (n->replica != NULL)
+        replica_thread_join(n->replica);
     if (n->writer != NULL)
         writer_join(n->writer);
     for (size_t i = 0; i < n->smtp_count; i++)
@@ -309,6 +373,8 @@ static void stop_all(struct daemon *d)
     if (d->admin != NULL)
         admin_stop(&d->admin);
     cluster_free(&n->cluster);
+    if (n->replica != NULL)
+        replica_thread_free(&n->replica);
     if (n->writer != NULL)
         writer_free(&n->writer);
     if (n->spool != NULL)
@@ -336,17 +402,23 @@ static void announce(const struct node *n, const struct node_config *c)
     sd_notify(0, "READY=1\nSTATUS=running");
 }
 
+/* A disk error may be gone after a restart; a member that must join anew stays what it is. */
+static int fenced_status(struct daemon *d)
+{
+    return atomic_load(&d->why) == E_CONFLICT ? DAEMON_EXIT_START : DAEMON_EXIT_FENCED;
+}
+
 static int run(struct daemon *d, const struct node_config *c)
 {
     int status = 0;
 
     if (open_stores(d, c) != OK || start_threads(d, c) != OK) {
-        status = atomic_load(&d->node->fenced) ? DAEMON_EXIT_FENCED : DAEMON_EXIT_START;
+        status = atomic_load(&d->node->fenced) ? fenced_status(d) : DAEMON_EXIT_START;
     } else {
         announce(d->node, c);
         event_base_dispatch(d->base);
         if (atomic_load(&d->node->fenced))
-            status = DAEMON_EXIT_FENCED;
+            status = fenced_status(d);
     }
     stop_all(d);
     LOG(EV_STOP, L_I64("status", status));
