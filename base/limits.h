@@ -165,6 +165,7 @@
     (64 * MiB) /* waiting for the window; then the link starts anew */
 #define LIMIT_FEED_WINDOW_BYTES  (1 * MiB) /* of copies that a peer lacks, besides live mail */
 #define LIMIT_LINK_QUEUE         256       /* messages ZeroMQ holds for a peer */
+#define LIMIT_PLANE_TURN         256       /* frames handed on before the loop sees the rest */
 #define LIMIT_LINK_CUT_MS        60000 /* a peer that sends what no node would is not heard */
 #define LIMIT_BAD_FRAMES         20    /* in a minute from one peer: then it is cut off */
 #define LIMIT_HELLO_MS           500   /* between two HELLOs while a link is down */

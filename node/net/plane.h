@@ -1,18 +1,20 @@
 /*
  * plane: how a node hears and reaches the other members on one plane (control, data). One
  * ZeroMQ message is one frame. A receive-only ROUTER is bound to the own address; a send-only
- * DEALER is connected to each peer. CURVE encrypts both ways, and a ZAP handler of this plane
- * lets in the keys of plane_peers() only: a key that is nobody's gets nothing, not even an
- * error (INV-9). Who sent a frame is who its key says, whatever stands in it.
+ * DEALER is connected to each peer (two while its key is changed over). CURVE encrypts both
+ * ways, and a ZAP handler of this plane lets in the keys of plane_peers() only: a key that is
+ * nobody's gets nothing, not even an error (INV-9). Who sent a frame is who its key says,
+ * whatever stands in it.
  *
  *   plane_peers(list) --> ways to new or changed peers are opened, others are closed
- *   plane_send(site)  --> queued for that peer; dropped when it is away (ZeroMQ's high-water
- * mark) ops.frame(site, incarnation, bytes) <-- a frame of a member
+ *   plane_send(site)  --> queued for that peer; dropped when it is away, or is behind
+ *   ops.frame(site, incarnation, bytes) <-- a frame of a member
  *
  * Threads: one owner, that of `base`; ops are called from its loop and may call back, but for
  * plane_close(). ZeroMQ's own threads do the encryption.
  * Limits: LIMIT_FRAME_BYTES a frame (larger ones never arrive, the connection is dropped),
- * LIMIT_LINK_QUEUE frames waiting for a peer, LIMIT_CLUSTER_MEMBERS * 2 keys.
+ * LIMIT_LINK_QUEUE frames waiting for a peer, PLANE_PEERS peers, LIMIT_PLANE_TURN frames in a
+ * turn of the loop.
  */
 #pragma once
 
@@ -25,6 +27,7 @@
 #include "base/str.h"
 
 #define PLANE_KEY_BYTES 32
+#define PLANE_PEERS     LIMIT_MEMBER_RECORDS
 
 struct plane;
 
@@ -43,7 +46,7 @@ struct plane_options {
     struct plane_ops ops;
 };
 
-/* E_IO: cannot bind, logged; *out is NULL. */
+/* A name in `bind` is looked up here. E_IO: cannot bind, logged; *out is NULL. */
 MUST_CHECK enum err plane_open(struct plane **out, const struct plane_options *o);
 /* What is still queued is dropped, but for a moment that lets last frames go (100 ms). */
 void plane_close(struct plane **p);
@@ -58,10 +61,11 @@ struct plane_peer {
 };
 
 /* The other members, all of them: keys that are not among these are shut out, at once, open
- * connections too. Cheap when nothing has changed. E_FULL: too many. */
+ * connections too (all of the plane are made anew then, which takes some 100 ms). Cheap when
+ * nothing has changed. E_FULL: too many. E_CONFLICT: a site twice. */
 MUST_CHECK enum err plane_peers(struct plane *p, const struct plane_peer *peers,
                                 uint32_t count);
-/* The own keys are changed: all ways are opened anew. */
+/* The own keys are changed: all connections are made anew. E_IO: it hears nothing any more. */
 MUST_CHECK enum err plane_rekey(struct plane *p, const uint8_t *public_key,
                                 const uint8_t *secret_key);
 
@@ -71,8 +75,11 @@ bool plane_send(struct plane *p, uint16_t site, struct str bytes);
 void plane_cut(struct plane *p, uint16_t site, uint64_t for_ms);
 
 struct plane_counts {
-    uint64_t sent, received, dropped, refused;
+    uint64_t sent, received; /* frames */
     uint64_t sent_bytes, received_bytes;
+    uint64_t dropped; /* not sent: the peer is away, or too much waits for it */
+    uint64_t ignored; /* came, and not handed on: cut off, no member any more, no frame */
+    uint64_t refused; /* handshakes */
 };
 void plane_counts(const struct plane *p, struct plane_counts *out);
 
