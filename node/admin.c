@@ -151,6 +151,15 @@ enum admin_next admin_fail_proposal(struct admin_call *c, const struct control_a
                           where, "look again once the daemon is back");
     if (a->err == E_FULL)
         return admin_fail(c, ADMIN_EXIT_TEMPORARY, why, where, "try again later");
+    if (a->refused == NULL && a->err == E_NOTOWNER)
+        return admin_fail(c, ADMIN_EXIT_TEMPORARY,
+                          "nobody leads the control log: less than two of three members reach "
+                          "each other",
+                          where, "trispool cluster members; mail is taken and kept meanwhile");
+    if (a->refused == NULL && a->err == E_TIMEOUT)
+        return admin_fail(c, ADMIN_EXIT_TEMPORARY,
+                          "the leader changed; it is not known whether this counts", where,
+                          "look whether it was done before you try again");
     return admin_fail(c, ADMIN_EXIT_NEGATIVE, why, where, NULL);
 }
 
@@ -179,9 +188,10 @@ uint64_t admin_age_s(const struct admin_times *t, uint64_t cluster_ms)
 static size_t gather(struct admin_command *out)
 {
     const struct admin_table parts[] = {
-        admin_status_table(),  admin_queue_table(),  admin_operate_table(),
-        admin_message_table(), admin_domain_table(), admin_domain_set_table(),
-        admin_plan_table(),    admin_config_table(),
+        admin_status_table(),      admin_queue_table(),  admin_operate_table(),
+        admin_message_table(),     admin_domain_table(), admin_domain_set_table(),
+        admin_plan_table(),        admin_config_table(), admin_cluster_table(),
+        admin_cluster_set_table(),
     };
     size_t n = 0;
 

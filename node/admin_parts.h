@@ -81,6 +81,18 @@ bool admin_domain_arg(struct admin_call *c, const char *name, char buf[], size_t
 /* The argument `id`. False: it was answered. */
 bool admin_id_arg(struct admin_call *c, struct mid *out);
 
+/* --- admin_cluster.c: members and leases --- */
+
+/* False: it was answered; this node is alone. */
+bool admin_is_member(struct admin_call *c);
+/* "voter", "spare", "standby", "joining", "leaving". */
+const char *admin_member_state(const struct member *m, const struct control_core_status *s);
+json_t *admin_row_member(struct admin *a, const struct member *m,
+                         const struct control_core_status *s);
+/* Who holds a domain: site null when nobody does. */
+json_t *admin_row_lease(struct control *state, struct str domain);
+void admin_set_key(json_t *row, const char *name, const uint8_t key[MEMBER_KEY_BYTES]);
+
 /* --- the commands, each file its rows; static storage, ctx not set --- */
 
 struct admin_table admin_status_table(void);
@@ -91,5 +103,7 @@ struct admin_table admin_domain_table(void);
 struct admin_table admin_domain_set_table(void);
 struct admin_table admin_plan_table(void);
 struct admin_table admin_config_table(void);
+struct admin_table admin_cluster_table(void);
+struct admin_table admin_cluster_set_table(void);
 
 #define ADMIN_TABLE(rows) ((struct admin_table){(rows), sizeof(rows) / sizeof *(rows), NULL})

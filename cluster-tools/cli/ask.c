@@ -140,7 +140,7 @@ int ask_destructive(const struct cli_run *run)
         json_decref(args);
         cli_error_set(&why, EXIT_USAGE, run->command->verb,
                       "say --yes, or --dry-run to see what would be done",
-                      "this ends mail or a domain, and nobody is there to be asked");
+                      "this cannot be taken back, and nobody is there to be asked");
         show_begin(&show, run, stdout, stderr);
         return show_error(&show, &why);
     }

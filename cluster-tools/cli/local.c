@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cluster-tools/cli/help.h"
+#include "cluster-tools/cli/member.h"
 #include "cluster-tools/cli/show.h"
 #include "cluster-tools/cli/text.h"
 #include "node/config.h"
@@ -61,5 +62,7 @@ static int check(const struct cli_run *run)
 
 int local_run(const struct cli_run *run)
 {
+    if (run->command->noun != NULL && strcmp(run->command->noun, "cluster") == 0)
+        return member_run(run);
     return strcmp(run->command->verb, "check") == 0 ? check(run) : generate(run->operand);
 }

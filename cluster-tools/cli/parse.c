@@ -276,7 +276,7 @@ static enum err read_operand(struct parser *p, const char *text)
 
     if (o->value == NULL)
         return wrong(p, text, "the command takes no operand");
-    e = read_value(p, o->value, o->type, o->words, 0, text, &v);
+    e = read_value(p, o->value, o->type, o->words, o->max, text, &v);
     if (e != OK)
         return e;
     if (o->count == CLI_MANY) {

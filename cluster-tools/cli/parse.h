@@ -15,7 +15,7 @@ enum cli_output { CLI_OUT_TABLE, CLI_OUT_JSON, CLI_OUT_JSONL };
 /* What went wrong, for people and for JSON. Texts may hold outside bytes: escape them. */
 struct cli_error {
     int exit;
-    char what[400], where[300], act[300]; /* where and act may be empty */
+    char what[560], where[300], act[300]; /* where and act may be empty */
 };
 
 void cli_error_set(struct cli_error *e, int exit, const char *where, const char *act,

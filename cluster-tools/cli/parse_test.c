@@ -63,6 +63,11 @@ static const struct {
      "{\"name\":\"example.com\",\"paused\":true,\"hold_s\":0,\"max_connections\":0}"},
     {"domain set example.com --paused no", "domain.set",
      "{\"name\":\"example.com\",\"paused\":false}"},
+    {"cluster add --site 2 --key K= --control h:1 --data h:2", "cluster.add",
+     "{\"site\":2,\"key\":\"K=\",\"control\":\"h:1\",\"data\":\"h:2\"}"},
+    {"cluster remove 3 --yes", "cluster.remove", "{\"site\":3}"},
+    {"cluster move-lease Example.com --to 2", "cluster.move-lease",
+     "{\"domain\":\"example.com\",\"to\":2}"},
 };
 
 START_TEST(a_command_line_becomes_a_request)
@@ -114,6 +119,10 @@ static const struct {
     {"domain set x --paused maybe", "--paused"},
     {"domain set x --hold 61d", "--hold"},
     {"generate perl", "WHAT"},
+    {"cluster remove 4", "SITE"},
+    {"cluster remove one", "SITE"},
+    {"cluster remove", "SITE"},
+    {"cluster join", "TOKEN"},
 };
 
 START_TEST(a_wrong_command_line_says_where)

@@ -5,7 +5,7 @@
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 #define NONE                                                                                   \
     {                                                                                          \
-        NULL, CLI_FLAG, CLI_ONE, NULL, NULL                                                    \
+        NULL, CLI_FLAG, CLI_ONE, NULL, NULL, 0                                                 \
     }
 
 /* --- options that several commands share --- */
@@ -216,11 +216,11 @@ static const struct cli_option operate_options[] = {
     "carried out by the daemon, also when this tool is ended."
 #define IDS                                                                                    \
     {                                                                                          \
-        "ID", CLI_TEXT, CLI_MANY, "ids", NULL                                                  \
+        "ID", CLI_TEXT, CLI_MANY, "ids", NULL, 0                                               \
     }
 #define ONE_ID                                                                                 \
     {                                                                                          \
-        "ID", CLI_TEXT, CLI_ONE, "id", NULL                                                    \
+        "ID", CLI_TEXT, CLI_ONE, "id", NULL, 0                                                 \
     }
 
 /* --- message --- */
@@ -307,7 +307,7 @@ static const struct cli_column probe_columns[] = {
 
 #define ONE_DOMAIN                                                                             \
     {                                                                                          \
-        "DOMAIN", CLI_DOMAIN, CLI_ONE, "name", NULL                                            \
+        "DOMAIN", CLI_DOMAIN, CLI_ONE, "name", NULL, 0                                         \
     }
 
 /* --- plan --- */
@@ -328,8 +328,126 @@ static const struct cli_column plan_columns[] = {
 
 #define ONE_PLAN                                                                               \
     {                                                                                          \
-        "PLAN", CLI_TEXT, CLI_ONE, "name", NULL                                                \
+        "PLAN", CLI_TEXT, CLI_ONE, "name", NULL, 0                                             \
     }
+
+/* --- cluster --- */
+
+#define OPT_CONFIG                                                                             \
+    {                                                                                          \
+        "config", 'c', "FILE", CLI_TEXT, "config", NULL, 0,                                    \
+            "Configuration of the node (default: /etc/trispool/trispool.yaml)"                 \
+    }
+#define OPT_SITE(help)                                                                         \
+    {                                                                                          \
+        "site", 0, "N", CLI_COUNT, "site", NULL, 3, help                                       \
+    }
+#define OPT_ADDRESSES(of)                                                                      \
+    {"control",                                                                                \
+     0,                                                                                        \
+     "ADDRESS:PORT",                                                                           \
+     CLI_TEXT,                                                                                 \
+     "control",                                                                                \
+     NULL,                                                                                     \
+     0,                                                                                        \
+     "Where the others reach its control plane" of},                                           \
+    {                                                                                          \
+        "data", 0, "ADDRESS:PORT", CLI_TEXT, "data", NULL, 0, "The same for copies of mail" of \
+    }
+
+static const struct cli_option init_options[] = {
+    OPT_CONFIG,
+    OPT_SITE("Site of this node, as a check: the configuration has it"),
+    OPT_ADDRESSES(" (default: peers of the configuration)"),
+};
+
+static const struct cli_option offline_options[] = {OPT_CONFIG};
+
+static const struct cli_option member_add_options[] = {
+    OPT_SITE("Site of the new node; a member that has it is replaced"),
+    {"key", 'k', "KEY", CLI_TEXT, "key", NULL, 0,
+     "Its public key: what *trispool cluster key* says there"},
+    OPT_ADDRESSES(""),
+};
+
+static const struct cli_option lease_options[] = {
+    {"domain", 'd', "DOMAIN", CLI_DOMAIN, "domain", NULL, 0, "Who delivers this domain"},
+};
+
+static const struct cli_option move_options[] = {
+    {"to", 't', "SITE", CLI_COUNT, "to", NULL, 3, "Site that is to deliver"},
+};
+
+static const struct cli_option drain_options[] = {
+    OPT_SITE("Another site than that of the node that is asked"),
+};
+
+static const struct cli_column member_columns[] = {
+    {"SITE", "site", CLI_F_COUNT, NULL, 0},
+    {"STATE", "state", CLI_F_STATE, NULL, 0},
+    {"SELF", "self", CLI_F_BOOL, NULL, 0},
+    {"LEADER", "leader", CLI_F_BOOL, NULL, 0},
+    {"FILLED", "filled", CLI_F_BOOL, NULL, 0},
+    {"DRAINING", "draining", CLI_F_BOOL, NULL, 0},
+    {"HEARD", "contact_ms", CLI_F_MS, NULL, 0},
+    {"MATCH", "match", CLI_F_COUNT, NULL, 0},
+    {"CONTROL", "control", CLI_F_TEXT, NULL, 0},
+    {"DATA", "data", CLI_F_TEXT, NULL, 0},
+    {"INCARNATION", "incarnation", CLI_F_COUNT, NULL, 0},
+    {"KEY", "key", CLI_F_TEXT, NULL, 0},
+};
+
+static const struct cli_column member_add_columns[] = {
+    {"site", "site", CLI_F_COUNT, NULL, 0},
+    {"incarnation", "incarnation", CLI_F_COUNT, NULL, 0},
+    {"control", "control", CLI_F_TEXT, NULL, 0},
+    {"data", "data", CLI_F_TEXT, NULL, 0},
+    {"key", "key", CLI_F_TEXT, NULL, 0},
+    {"token", "token", CLI_F_TEXT, NULL, 0},
+};
+
+static const struct cli_column member_remove_columns[] = {
+    {"SITE", "site", CLI_F_COUNT, NULL, 0},
+    {"STATE", "state", CLI_F_STATE, NULL, 0},
+    {"INCARNATION", "incarnation", CLI_F_COUNT, NULL, 0},
+    {"CONTROL", "control", CLI_F_TEXT, NULL, 0},
+};
+
+static const struct cli_column leader_columns[] = {
+    {"leader", "site", CLI_F_COUNT, NULL, 0},
+    {"incarnation", "incarnation", CLI_F_COUNT, NULL, 0},
+    {"term", "term", CLI_F_COUNT, NULL, 0},
+    {"entries decided", "committed", CLI_F_COUNT, NULL, 0},
+    {"entries applied here", "applied", CLI_F_COUNT, NULL, 0},
+    {"last entry here", "last", CLI_F_COUNT, NULL, 0},
+    {"members change", "changing", CLI_F_BOOL, NULL, 0},
+};
+
+static const struct cli_column lease_columns[] = {
+    {"SITE", "site", CLI_F_COUNT, NULL, 0},        {"SLOTS", "slots", CLI_F_COUNT, NULL, 0},
+    {"LEAVING", "leaving", CLI_F_COUNT, NULL, 0},  {"COMING", "coming", CLI_F_COUNT, NULL, 0},
+    {"PLACED", "placed", CLI_F_COUNT, NULL, 0},    {"LIVE", "live", CLI_F_BOOL, NULL, 0},
+    {"MAY HOLD", "may_hold", CLI_F_BOOL, NULL, 0}, {"SESSION", "session", CLI_F_COUNT, NULL, 0},
+    {"DOMAIN", "domain", CLI_F_TEXT, NULL, 0},     {"SLOT", "slot", CLI_F_COUNT, NULL, 0},
+    {"EPOCH", "epoch", CLI_F_COUNT, NULL, 0},      {"BY", "by", CLI_F_TEXT, NULL, 0},
+    {"WANTED BY", "wanted", CLI_F_COUNT, NULL, 0},
+};
+
+static const struct cli_column move_columns[] = {
+    {"domain", "domain", CLI_F_TEXT, NULL, 0}, {"moved", "moved", CLI_F_BOOL, NULL, 0},
+    {"site", "site", CLI_F_COUNT, NULL, 0},    {"slot", "slot", CLI_F_COUNT, NULL, 0},
+    {"epoch", "epoch", CLI_F_COUNT, NULL, 0},  {"wanted by", "wanted", CLI_F_COUNT, NULL, 0},
+};
+
+static const struct cli_column drain_columns[] = {
+    {"site", "site", CLI_F_COUNT, NULL, 0},
+    {"draining", "draining", CLI_F_BOOL, NULL, 0},
+};
+
+#define OFFLINE                                                                                \
+    "Works on the files of a node that does not run. As root it becomes the owner of the "     \
+    "data "                                                                                    \
+    "directory first."
 
 /* --- config --- */
 
@@ -433,6 +551,83 @@ static const struct cli_command commands[] = {
      COUNT(plan_options), "plan.set", NULL, false, CLI_TABLE, plan_columns,
      COUNT(plan_columns)},
 
+    {"cluster", "init", "Make this node the first member of a new cluster",
+     OFFLINE " The data directory must be empty.", NULL, NONE, init_options,
+     COUNT(init_options), NULL, NULL, false, CLI_LOCAL, NULL, 0},
+    {"cluster", "key", "The public key of this node; makes the pair at first",
+     OFFLINE " The last word is the key, for *trispool cluster add* on a member.", NULL, NONE,
+     offline_options, COUNT(offline_options), NULL, NULL, false, CLI_LOCAL, NULL, 0},
+    {"cluster", "add", "Take a node in as a member, or in the place of one",
+     "Prints the token that the new node joins with; it holds no secret. A member of the same "
+     "site is replaced for good: its sessions end, its files are of no use any more.",
+     "trispool cluster add --site 2 --key KEY --control 192.0.2.2:7301 --data 192.0.2.2:7302",
+     NONE, member_add_options, COUNT(member_add_options), "cluster.add", NULL, false,
+     CLI_RECORD, member_add_columns, COUNT(member_add_columns)},
+    {"cluster",
+     "join",
+     "Make this node the member that a token is for",
+     OFFLINE " The data directory holds its key and nothing else. Once started, the node is "
+             "filled by both others; it takes mail as soon as it reaches one of them.",
+     NULL,
+     {"TOKEN", CLI_TEXT, CLI_ONE, NULL, NULL, 0},
+     offline_options,
+     COUNT(offline_options),
+     NULL,
+     NULL,
+     false,
+     CLI_LOCAL,
+     NULL,
+     0},
+    {"cluster", "members", "All members, as this node knows them",
+     "*voter*: counts in the control log; *spare*: is being fed the log; *joining*: was added, "
+     "and not yet seen; *leaving*: was replaced.",
+     NULL, NONE, NULL, 0, "cluster.members", NULL, false, CLI_TABLE, member_columns,
+     COUNT(member_columns)},
+    {"cluster", "leader", "Who leads the control log", "Exit status 1 when nobody is known to.",
+     NULL, NONE, NULL, 0, "cluster.leader", NULL, false, CLI_RECORD, leader_columns,
+     COUNT(leader_columns)},
+    {"cluster", "leases", "Who delivers",
+     "256 slots are shared by the sites; a domain belongs to one of them, unless it is placed "
+     "at a site that alone reaches its primary.",
+     NULL, NONE, lease_options, COUNT(lease_options), "cluster.leases", NULL, false, CLI_TABLE,
+     lease_columns, COUNT(lease_columns)},
+    {"cluster",
+     "move-lease",
+     "Have another site deliver a domain",
+     "And all domains of the same slot. The holder ends what is under way first; the command "
+     "waits up to ten seconds for that.",
+     "trispool cluster move-lease example.com --to 2",
+     {"DOMAIN", CLI_DOMAIN, CLI_ONE, "domain", NULL, 0},
+     move_options,
+     COUNT(move_options),
+     "cluster.move-lease",
+     NULL,
+     false,
+     CLI_RECORD,
+     move_columns,
+     COUNT(move_columns)},
+    {"cluster", "drain", "Have a node deliver nothing",
+     "It gives its leases to the others, takes mail and keeps its copies.", NULL, NONE,
+     drain_options, COUNT(drain_options), "cluster.drain", NULL, false, CLI_RECORD,
+     drain_columns, COUNT(drain_columns)},
+    {"cluster", "undrain", "End a drain", NULL, NULL, NONE, drain_options, COUNT(drain_options),
+     "cluster.undrain", NULL, false, CLI_RECORD, drain_columns, COUNT(drain_columns)},
+    {"cluster",
+     "remove",
+     "Forget a member for good",
+     "For one that is lost and not replaced at once. With two members left each 250 needs both "
+     "of them. To put another machine in its place *cluster add* is enough.",
+     NULL,
+     {"SITE", CLI_COUNT, CLI_ONE, "site", NULL, 3},
+     remove_options,
+     COUNT(remove_options),
+     "cluster.remove",
+     NULL,
+     true,
+     CLI_TABLE,
+     member_remove_columns,
+     COUNT(member_remove_columns)},
+
     {"config", "show", "The configuration the daemon runs with", NULL, NULL, NONE,
      config_show_options, COUNT(config_show_options), "config.show", NULL, false, CLI_LINES,
      NULL, 0},
@@ -442,7 +637,7 @@ static const struct cli_command commands[] = {
      "All of them in one run, each with its place. No daemon is needed and nothing but the "
      "file is touched. Default: /etc/trispool/trispool.yaml.",
      NULL,
-     {"FILE", CLI_TEXT, CLI_OPTIONAL, NULL, NULL},
+     {"FILE", CLI_TEXT, CLI_OPTIONAL, NULL, NULL, 0},
      NULL,
      0,
      NULL,
@@ -459,7 +654,7 @@ static const struct cli_command commands[] = {
      "Print the man page's source, or a completion file for a shell",
      NULL,
      "trispool generate bash > /etc/bash_completion.d/trispool",
-     {"WHAT", CLI_WORD, CLI_ONE, NULL, "man|bash|zsh|fish"},
+     {"WHAT", CLI_WORD, CLI_ONE, NULL, "man|bash|zsh|fish", 0},
      NULL,
      0,
      NULL,

@@ -40,6 +40,7 @@ struct cli_operand {
     enum cli_count count; /* MANY: none is fine, the daemon says what is missing */
     const char *arg;      /* MANY: a list */
     const char *words;
+    uint64_t max; /* COUNT */
 };
 
 /* How a field of a row is shown in a table. */
@@ -71,7 +72,7 @@ enum cli_layout {
     CLI_LINES,   /* the field "line" of each row, as it is */
     CLI_BYTES,   /* the field "base64" of each row, as bytes */
     CLI_SUMMARY, /* no rows: what the last line says */
-    CLI_LOCAL    /* the daemon is not asked */
+    CLI_LOCAL    /* the daemon is not asked; the field "line" of each row */
 };
 
 struct cli_command {
