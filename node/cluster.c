@@ -13,6 +13,7 @@
 #define CLUSTER_BOX      65536
 #define RESCAN_MS        60000
 #define RETRY_MS         1000
+#define BEAT_MS          100   /* of a member: leases, what is to be given away */
 #define ACTIONS_PER_TURN 20000 /* then the mail is looked at again */
 
 struct cluster_new {
@@ -215,6 +216,8 @@ static void notice(struct cluster *c)
 {
     unsigned changed = control_notice_take(c->node->control, 0);
 
+    if (changed & (CONTROL_CHANGED_SLOTS | CONTROL_CHANGED_LEASE))
+        cluster_hold_look(c);
     if (changed & (CONTROL_CHANGED_DOMAINS | CONTROL_CHANGED_PLANS))
         cluster_domains_changed(c);
     if (changed & CONTROL_CHANGED_OPERATIONS)
@@ -254,15 +257,19 @@ static void dispatch(struct cluster *c, struct mail *m)
         control_answer_free(&a);
         break;
     }
-    case CLUSTER_MAIL_REPLICA: /* of a member; nobody posts them to a node alone */
-    case CLUSTER_MAIL_CONSENT:
+    case CLUSTER_MAIL_REPLICA:
+        cluster_news(c, (struct replica_event *)m);
         free(m);
+        break;
+    case CLUSTER_MAIL_CONSENT:
+        cluster_consented(c, (struct consent_ask *)m);
         break;
     case CLUSTER_MAIL_ASK:
         cluster_answer(c, (struct cluster_ask *)m);
         break;
     case CLUSTER_MAIL_DRAIN:
         free(m);
+        c->draining = true;
         cluster_tell(c, &(struct sched_event){.type = SCHED_EV_DRAIN_STOP});
         break;
     case CLUSTER_MAIL_STOP:
@@ -284,8 +291,19 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
         next = m->next;
         dispatch(c, m);
     }
+    cluster_hold_beat(c);
     if (!c->stopped)
         pull(c);
+}
+
+static void on_beat(evutil_socket_t fd, short what, void *arg)
+{
+    struct cluster *c = arg;
+
+    (void)fd;
+    (void)what;
+    cluster_hold_beat(c);
+    pull(c);
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
@@ -365,6 +383,17 @@ static enum err open_dns(struct cluster *c)
     return e;
 }
 
+static void beat(struct cluster *c)
+{
+    struct timeval tv = {0, BEAT_MS * 1000};
+
+    if (!cluster_is_member(c))
+        return;
+    c->beat = event_new(c->base, -1, EV_PERSIST, on_beat, c);
+    ASSERT(c->beat != NULL);
+    event_add(c->beat, &tv);
+}
+
 enum err cluster_run(struct cluster *c)
 {
     enum err e;
@@ -383,6 +412,8 @@ enum err cluster_run(struct cluster *c)
     c->retry = event_new(c->base, -1, 0, on_retry, c);
     ASSERT(c->box_event != NULL && c->wake != NULL && c->retry != NULL);
     event_add(c->box_event, NULL);
+    cluster_hold_begin(c);
+    beat(c);
     cluster_domains_changed(c);
     e = cluster_scan(c);
     if (e != OK)
@@ -437,6 +468,7 @@ void cluster_end(struct cluster *c)
         cluster_parked_free(c);
         cluster_routes_free(c);
         cluster_orders_free(c);
+        cluster_hold_end(c);
         sched_free(&c->sched);
     }
     if (c->dns != NULL)
@@ -455,6 +487,8 @@ void cluster_free(struct cluster **cp)
         event_free(c->wake);
         event_free(c->retry);
     }
+    if (c->beat != NULL)
+        event_free(c->beat);
     if (c->base != NULL)
         event_base_free(c->base);
     mailbox_abandon(&c->box);

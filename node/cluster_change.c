@@ -30,8 +30,13 @@ static bool sender_domain(struct cluster *c, const struct envelope *e, char *buf
     arena_init(&scratch, LIMIT_COMMAND_SCRATCH);
     out->generation = 0;
     if (control_domain_get(control_thread_state(c->node->control), out->domain, &scratch, &d) ==
-        OK)
+        OK) {
         out->generation = d.generation; /* the sender is a customer: his route */
+        if (cluster_is_member(c)) {
+            out->generation |= CLUSTER_DSN_GENERATION;
+            cluster_set_domain(c, &d, out->generation);
+        }
+    }
     arena_reset(&scratch);
     return true;
 }
@@ -72,11 +77,18 @@ struct delivery_job *cluster_load(struct cluster *c, struct mid id, enum err *wh
     *why = spool_get(c->reader, id, &j->arena, &j->env);
     if (*why != OK)
         cluster_job_free(&j);
+    else if (cluster_is_member(c))
+        cluster_job_begin(c, j);
     return j;
 }
 
 void cluster_job_free(struct delivery_job **j)
 {
+    if ((*j)->all_link != NULL) {
+        *(*j)->all_link = (*j)->all_next;
+        if ((*j)->all_next != NULL)
+            (*j)->all_next->all_link = (*j)->all_link;
+    }
     arena_reset(&(*j)->arena);
     free(*j);
     *j = NULL;
@@ -153,6 +165,21 @@ static void ask_consent(struct cluster *c, struct smtp_thread *t, const struct d
     writer_post_always(c->node->writer, r);
 }
 
+/* In a member the holding is looked at once more: the scheduler may be a step behind. */
+static bool is_held(struct cluster *c, struct delivery_job *j, const struct sched_action *a)
+{
+    uint64_t now_ms = control_now_ms(c->node->control);
+
+    if (!cluster_is_member(c) || cluster_holds(c, j->env.domain, &j->slot_epoch))
+        return true;
+    cluster_tell(c, &(struct sched_event){.type = SCHED_EV_JOB_DONE,
+                                          .conn = a->conn,
+                                          .id = a->id,
+                                          .job = SCHED_JOB_NOT_TRIED});
+    cluster_offer(c, a->id, SCHED_EV_MESSAGE_CHANGED, now_ms + UNTRIED_MS);
+    return false;
+}
+
 static void not_given(struct cluster *c, const struct sched_action *a, enum err why)
 {
     /* E_NOTFOUND: settled meanwhile. Damaged records were alarmed; they stay, untried. */
@@ -176,6 +203,10 @@ void cluster_give(struct cluster *c, const struct sched_action *a)
         not_given(c, a, e);
         return;
     }
+    if (!is_held(c, j, a)) {
+        cluster_job_free(&j);
+        return;
+    }
     j->conn = a->conn;
     if (a->phase == PHASE_DSN ? !build_dsn(c, j) : !choose_rcpts(c, j, a->recovered)) {
         cluster_job_free(&j);
@@ -184,7 +215,13 @@ void cluster_give(struct cluster *c, const struct sched_action *a)
     }
     j->eight_bit = eight_bit_of(c, &j->env);
     j->mail.kind = SMTP_MAIL_GIVE;
-    {
+    if (cluster_is_member(c)) {
+        struct consent_ask *ask =
+            delivery_job_ask(j, t->box, SMTP_MAIL_CONSENT); /* it goes behind the job */
+
+        mailbox_answer(t->box, &j->mail);
+        replica_thread_dot(c->node->replica, &ask->ask);
+    } else {
         struct delivery_job mark = {.conn = j->conn, .env = j->env};
         char domain[LIMIT_SMTP_DOMAIN_BYTES];
 
@@ -211,8 +248,13 @@ static struct writer_request *request_for(struct delivery_job *j, struct mailbox
 
 void cluster_write(struct cluster *c, struct delivery_job *j, bool close_mark)
 {
-    struct writer_request *r = request_for(j, c->box);
+    struct writer_request *r;
 
+    if (cluster_is_member(c)) {
+        cluster_write_copy(c, j);
+        return;
+    }
+    r = request_for(j, c->box);
     r->closed = close_mark;
     j->next = c->writes;
     j->link = &c->writes;
@@ -253,7 +295,7 @@ static void log_deferred(const struct delivery_job *j)
         L_U64("next_ms", j->outcome.next_ms), L_STR("reply", reply));
 }
 
-static void facts(const struct delivery_job *j)
+void cluster_facts(const struct delivery_job *j)
 {
     const struct outcome *o = &j->outcome;
 
@@ -288,8 +330,6 @@ static void message_changed(struct cluster *c, const struct envelope *e, uint64_
 {
     struct sched_event ev = {.type = SCHED_EV_MESSAGE_CHANGED};
     char domain[LIMIT_SMTP_DOMAIN_BYTES];
-    struct delivery_job *j;
-    enum err why;
 
     if (c->ended)
         return;
@@ -299,7 +339,14 @@ static void message_changed(struct cluster *c, const struct envelope *e, uint64_
         cluster_tell(c, &ev);
         return;
     }
-    j = cluster_load(c, e->id, &why); /* a notification to a domain that cannot be */
+    cluster_dead_dsn(c, e->id);
+}
+
+void cluster_dead_dsn(struct cluster *c, struct mid id)
+{
+    enum err why;
+    struct delivery_job *j = cluster_load(c, id, &why);
+
     if (j == NULL)
         return;
     if (outcome_of_dead_dsn(&j->env, STR("(the sender's domain is not a name)"),
@@ -324,6 +371,23 @@ static void unlink_write(struct delivery_job *j)
         j->next->link = j->link;
 }
 
+/* Of a node that is alone. */
+static void settled_or_changed(struct cluster *c, const struct writer_request *r)
+{
+    const struct delivery_job *j = r->ctx;
+
+    if (r->err == OK)
+        cluster_facts(j);
+    if (r->err == OK && r->op == WRITER_SETTLE) {
+        LOG(EV_MESSAGE_SETTLED, L_MID(j->env.id));
+        cluster_tell(c, &(struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = j->env.id});
+    } else if (r->err == OK) {
+        message_changed(c, &j->outcome.env, 0);
+    } else if (r->err != E_IO) { /* settled meanwhile, or damaged: alarmed by the spool */
+        cluster_tell(c, &(struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = j->env.id});
+    }
+}
+
 void cluster_written(struct cluster *c, struct writer_request *r)
 {
     struct delivery_job *j = r->ctx;
@@ -335,16 +399,10 @@ void cluster_written(struct cluster *c, struct writer_request *r)
         return;
     }
     unlink_write(j);
-    if (r->err == OK)
-        facts(j);
-    if (r->err == OK && r->op == WRITER_SETTLE) {
-        LOG(EV_MESSAGE_SETTLED, L_MID(j->env.id));
-        cluster_tell(c, &(struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = j->env.id});
-    } else if (r->err == OK) {
-        message_changed(c, &j->outcome.env, 0);
-    } else if (r->err != E_IO) { /* settled meanwhile, or damaged: alarmed by the spool */
-        cluster_tell(c, &(struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = j->env.id});
-    }
+    if (r->op == WRITER_COPY)
+        cluster_copy_written(c, r);
+    else
+        settled_or_changed(c, r);
     if (j->operation != 0 && r->err != E_IO)
         cluster_order_written(c, j->operation);
     writer_request_free(c->node->writer, &r);
@@ -359,6 +417,8 @@ void cluster_parked_free(struct cluster *c)
         struct delivery_job *j = r->ctx;
 
         c->parked = c->parked->next;
+        if (r->op == WRITER_COPY)
+            cluster_copy_free(&r->copy);
         writer_request_free(c->node->writer, &r);
         cluster_job_free(&j);
     }
@@ -413,11 +473,23 @@ static enum sched_job kind_of(const struct smtpc_result *r)
 static void untried(struct cluster *c, struct delivery_job *j)
 {
     struct sched_message_view v;
+    bool is_again;
 
-    if (!sched_message_view(c->sched, j->env.id, &v) || v.state != SCHED_MSG_GIVEN ||
-        v.conn == j->conn)
+    if (j->recalled) /* the connection lives, and the scheduler counts it there */
+        cluster_tell(c, &(struct sched_event){.type = SCHED_EV_JOB_DONE,
+                                              .conn = j->conn,
+                                              .id = j->env.id,
+                                              .job = SCHED_JOB_NOT_TRIED});
+    is_again = sched_message_view(c->sched, j->env.id, &v) && v.state == SCHED_MSG_GIVEN &&
+               v.conn != j->conn;
+    if (is_again) {
+        cluster_job_free(&j);
+    } else if (cluster_is_member(c)) {
+        cluster_unsent(c, j);
+    } else {
         close_mark(c, j->env.id);
-    cluster_job_free(&j);
+        cluster_job_free(&j);
+    }
 }
 
 void cluster_result(struct cluster *c, struct delivery_job *j)
@@ -440,6 +512,17 @@ void cluster_result(struct cluster *c, struct delivery_job *j)
                                           .id = j->env.id,
                                           .job = kind_of(j->result),
                                           .latency_ms = j->latency_ms});
+    if (j->outcome.write == OUTCOME_NOTHING && cluster_is_member(c)) {
+        struct mid id = j->env.id;
+
+        cluster_unsent(c, j);
+        cluster_order_try(c, id);
+        return;
+    }
+    if (j->possible_duplicate) {
+        j->outcome.env.possible_duplicates++;
+        j->outcome.possible_duplicate = true;
+    }
     if (j->outcome.write == OUTCOME_NOTHING) {
         close_mark(c, j->env.id);
         message_changed(c, &j->env, control_now_ms(c->node->control) + UNTRIED_MS);
@@ -466,7 +549,10 @@ void cluster_expire(struct cluster *c, struct mid id)
         cluster_write(c, j, false);
         return;
     }
-    message_changed(c, &j->env, 0);
+    if (cluster_is_member(c))
+        cluster_offer(c, id, SCHED_EV_MESSAGE_CHANGED, 0);
+    else
+        message_changed(c, &j->env, 0);
     cluster_job_free(&j);
 }
 
@@ -508,6 +594,37 @@ static bool on_start(void *user, const struct envelope *e, bool dot_open)
     return true;
 }
 
+/* In a member: whose dot may be open is told with the consent; of notifications, which belong
+ * to their holder, it is read again outside of the walk. */
+static bool on_member(void *user, const struct envelope *e, bool dot_open)
+{
+    struct walk *w = user;
+    struct sched_event ev = {.type = SCHED_EV_MESSAGE_NEW};
+    char domain[LIMIT_SMTP_DOMAIN_BYTES];
+
+    if (e->phase == PHASE_DSN) {
+        remember(w, e->id);
+    } else if (cluster_message_of(w->cluster, e, &ev.message, domain)) {
+        ev.message.possible_duplicate = dot_open || e->possible_duplicates > 0;
+        cluster_tell(w->cluster, &ev);
+    }
+    return true;
+}
+
+static enum err walk(struct cluster *c, struct walk *w,
+                     bool (*fn)(void *, const struct envelope *, bool));
+
+static enum err scan_member(struct cluster *c)
+{
+    struct walk w = {.cluster = c};
+    enum err e = walk(c, &w, on_member);
+
+    for (size_t i = 0; i < w.count; i++)
+        cluster_offer(c, w.ids[i], SCHED_EV_MESSAGE_NEW, 0);
+    free(w.ids);
+    return e;
+}
+
 /* The process before us ended between a mark and its outcome: that dot may have been sent. */
 static void flag_open_dot(struct cluster *c, struct mid id)
 {
@@ -529,7 +646,7 @@ static void flag_open_dot(struct cluster *c, struct mid id)
 static enum err walk(struct cluster *c, struct walk *w,
                      bool (*fn)(void *, const struct envelope *, bool))
 {
-    struct spool_cursor cursor = {0};
+    struct spool_cursor cursor = {.committed_only = cluster_is_member(c)};
     enum err e = OK;
 
     while (e == OK && !cursor.end)
@@ -540,8 +657,11 @@ static enum err walk(struct cluster *c, struct walk *w,
 enum err cluster_scan(struct cluster *c)
 {
     struct walk w = {.cluster = c};
-    enum err e = walk(c, &w, on_start);
+    enum err e;
 
+    if (cluster_is_member(c))
+        return scan_member(c);
+    e = walk(c, &w, on_start);
     for (size_t i = 0; i < w.count; i++)
         flag_open_dot(c, w.ids[i]);
     free(w.ids);
@@ -552,7 +672,7 @@ void cluster_rescan(struct cluster *c)
 {
     struct walk w = {.cluster = c, .again = true};
 
-    if (walk(c, &w, on_start) != OK)
+    if ((cluster_is_member(c) ? scan_member(c) : walk(c, &w, on_start)) != OK)
         c->rescan = true;
 }
 

@@ -23,8 +23,9 @@ static enum sched_tls tls_of(enum domain_tls t)
                                      : SCHED_TLS_TRY;
 }
 
-static void set_domain(struct cluster *c, struct control *control, const struct domain *d)
+void cluster_set_domain(struct cluster *c, const struct domain *d, uint64_t generation)
 {
+    struct control *control = control_thread_state(c->node->control);
     struct domain_terms terms = {.max_connections = LIMIT_CONNS_PER_DEST};
     struct snapshot_ref *ref;
     const struct node_settings *s = cluster_settings(c, &ref);
@@ -36,11 +37,41 @@ static void set_domain(struct cluster *c, struct control *control, const struct 
     snapshot_release(&ref);
     cluster_tell(c, &(struct sched_event){.type = SCHED_EV_DOMAIN_SET,
                                           .domain = d->name,
-                                          .generation = d->generation,
+                                          .generation = generation,
                                           .settings = {.is_paused = d->paused,
                                                        .max_conns = conns,
                                                        .tls = tls_of(d->tls),
                                                        .route_version = d->changed}});
+}
+
+/* Ours, or another node's to deliver; and the way of notifications that go there. */
+static void tell_domain(struct cluster *c, const struct domain *d)
+{
+    if (cluster_holds(c, d->name, NULL))
+        cluster_set_domain(c, d, d->generation);
+    else
+        cluster_tell(c, &(struct sched_event){.type = SCHED_EV_DOMAIN_GONE,
+                                              .domain = d->name,
+                                              .generation = d->generation});
+}
+
+void cluster_domains_held(struct cluster *c)
+{
+    struct control *control = control_thread_state(c->node->control);
+    char after[LIMIT_SMTP_DOMAIN_BYTES];
+    struct str name = {after, 0};
+    struct arena arena;
+    struct domain d;
+
+    arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    while (control_domain_next(control, name, &arena, &d) == OK) {
+        if (holding_is_new(c->holding, control_slot_of(d.name)))
+            tell_domain(c, &d);
+        name = str_lower(d.name, after, sizeof after);
+        arena_reset(&arena);
+        arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    }
+    arena_reset(&arena);
 }
 
 void cluster_domains_changed(struct cluster *c)
@@ -55,7 +86,10 @@ void cluster_domains_changed(struct cluster *c)
     arena_init(&arena, LIMIT_COMMAND_SCRATCH);
     c->some_closing = false;
     while (control_domain_next(control, name, &arena, &d) == OK) {
-        set_domain(c, control, &d); /* plans may have changed: all of them */
+        tell_domain(c, &d); /* plans may have changed: all of them */
+        if (cluster_is_member(c) &&
+            sched_domain_is_set(c->sched, d.name, d.generation | CLUSTER_DSN_GENERATION))
+            cluster_set_domain(c, &d, d.generation | CLUSTER_DSN_GENERATION);
         c->some_closing |= d.closing;
         name = str_lower(d.name, after, sizeof after);
         arena_reset(&arena);
@@ -91,7 +125,7 @@ void cluster_drop_closed(struct cluster *c)
     while (control_domain_next(control, name, &arena, &d) == OK) {
         static struct sched_domain_view v; /* 16 KiB, this thread's alone */
 
-        if (d.closing) {
+        if (d.closing && cluster_holds(c, d.name, NULL)) {
             struct command cmd = {.kind = COMMAND_DOMAIN_DROP,
                                   .domain_drop = {d.name, d.generation}};
 

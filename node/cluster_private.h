@@ -6,8 +6,13 @@
 
 #include "base/prng.h"
 #include "node/cluster.h"
+#include "node/delivery/holding.h"
 #include "node/delivery_job.h"
 #include "node/net/dns.h"
+
+/* In a member a notification belongs to who holds the domain of the message it is about, not to
+ * who holds the domain it goes to: that one is known to the scheduler by another generation. */
+#define CLUSTER_DSN_GENERATION (UINT64_C(1) << 63)
 
 struct route_job;
 struct order;
@@ -28,6 +33,7 @@ struct cluster {
     struct order *orders;        /* operators' orders that wait for their message */
     struct progress *progress;   /* operations under way */
     struct delivery_job *writes; /* changes on their way through the writer */
+    struct delivery_job *jobs;   /* all that is under way, these included */
     struct mail *parked;         /* writes that met a full disk, tried again every second */
     struct cluster_ask *probe;   /* the one under way */
     uint32_t probe_token;
@@ -36,7 +42,22 @@ struct cluster {
     bool some_closing;
     uint64_t rescan_at_ms; /* not before */
     bool rescan;           /* the scheduler was full: mail in the spool is unknown to it */
+
+    /* of a member */
+    struct event *beat;                 /* ten times a second */
+    struct holding *holding;            /* NULL: a node alone */
+    uint64_t ask_serial;                /* of questions before dots */
+    uint64_t quiet_said[HOLDING_SLOTS]; /* slot epochs given to the control thread */
+    bool some_leaving, draining, all_quiet_said;
+    struct spool_cursor dsn_walk; /* notifications of domains that came or went */
+    bool dsn_walking;
 };
+
+/* This node is one of a cluster: what ends messages needs a peer's consent. */
+static inline bool cluster_is_member(const struct cluster *c)
+{
+    return c->node->replica != NULL;
+}
 
 struct sched_now cluster_now(struct cluster *c);
 const struct node_settings *cluster_settings(struct cluster *c, struct snapshot_ref **ref);
@@ -65,13 +86,42 @@ void cluster_rescan(struct cluster *c); /* offers what the scheduler had no room
 /* What the scheduler is to know. False: a DSN without a usable destination. */
 bool cluster_message_of(struct cluster *c, const struct envelope *e, struct sched_message *out,
                         char domain[LIMIT_SMTP_DOMAIN_BYTES]);
+/* A notification to a domain that cannot be: given up. */
+void cluster_dead_dsn(struct cluster *c, struct mid id);
 struct delivery_job *cluster_load(struct cluster *c, struct mid id, enum err *why);
 void cluster_job_free(struct delivery_job **j);
-/* Writes j->outcome; takes the job. */
+/* Writes j->outcome; takes the job. In a member what ends recipients asks for consent first. */
 void cluster_write(struct cluster *c, struct delivery_job *j, bool close_mark);
+void cluster_facts(const struct delivery_job *j); /* of an outcome that is durable */
+
+/* cluster_hold.c: which domains are ours, and giving them away */
+void cluster_hold_begin(struct cluster *c);
+void cluster_hold_look(struct cluster *c); /* the control state, or the lease, has changed */
+void cluster_hold_beat(struct cluster *c); /* time has passed, or work has ended */
+void cluster_hold_end(struct cluster *c);
+/* True: this node delivers the domain; *epoch (may be NULL): under which slot epoch. A node
+ * alone delivers all. */
+bool cluster_holds(const struct cluster *c, struct str domain, uint64_t *epoch);
+
+/* cluster_member.c: consent, outcomes and news, of a member */
+void cluster_job_begin(struct cluster *c, struct delivery_job *j); /* known from now on */
+void cluster_consented(struct cluster *c, struct consent_ask *a);
+void cluster_write_copy(struct cluster *c, struct delivery_job *j);
+void cluster_copy_written(struct cluster *c, struct writer_request *r);
+void cluster_copy_free(struct copy_op **op);
+/* Reads the message again and tells the scheduler; not_before_ms: cluster time, 0: none. */
+void cluster_offer(struct cluster *c, struct mid id, enum sched_event_type type,
+                   uint64_t not_before_ms);
+void cluster_news(struct cluster *c, const struct replica_event *ev);
+/* The job ends and its dot was not sent: the mark goes, a doubt it stood for stays. */
+void cluster_unsent(struct cluster *c, struct delivery_job *j);
+void cluster_dsn_walk(struct cluster *c); /* from the start, in pieces */
+void cluster_dsn_step(struct cluster *c);
 
 /* cluster_order.c: the control store's changes and operators' orders */
 void cluster_domains_changed(struct cluster *c);
+void cluster_domains_held(struct cluster *c); /* what came or went with the last view */
+void cluster_set_domain(struct cluster *c, const struct domain *d, uint64_t generation);
 void cluster_operations(struct cluster *c);
 void cluster_order_try(struct cluster *c, struct mid id); /* the message is free again */
 void cluster_order_written(struct cluster *c, uint64_t operation); /* its change is durable */

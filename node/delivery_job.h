@@ -13,12 +13,15 @@
 #include "node/delivery/outcome.h"
 #include "node/delivery/sched.h"
 #include "node/delivery/smtpc.h"
+#include "node/replica_thread.h"
 #include "proto/envelope.h"
 
-/* Cluster to smtp: open or end a connection. Freed by the smtp thread. */
+/* Cluster to smtp: open or end a connection, or hand a job back (id) that has not begun. Freed
+ * by the smtp thread. */
 struct conn_order {
     struct mail mail;
     uint64_t conn;
+    struct mid id;
     struct route_ip ip;
     uint16_t port;
     char host[LIMIT_SMTP_DOMAIN_BYTES + 1];
@@ -49,8 +52,14 @@ struct delivery_job {
     struct str dsn_text; /* of a DSN: the whole message, in arena */
     uint64_t size_bytes;
 
-    bool consent; /* the DOT mark is durable */
+    bool consent; /* the DOT mark is durable; of a member also: and a peer says yes */
     bool no_consent;
+    bool recalled;           /* handed back by a connection that lives on */
+    bool possible_duplicate; /* of a member: the consent says so */
+    uint64_t slot_epoch;     /* of a member: under which the domain is held */
+    uint64_t ask_tag;        /* of a member: of the question that counts; 0: none is out */
+    uint64_t consent_ms;     /* boot: when the yes was given */
+    uint64_t retry_ms;       /* no: again after; 0: not under this epoch */
     const struct smtpc_result *result; /* in arena; NULL: never begun */
     uint64_t latency_ms;               /* dot to reply */
     struct delivery_job *next;         /* of the connection's queue */
@@ -59,4 +68,19 @@ struct delivery_job {
     struct outcome outcome;         /* of the cluster thread: what the writer stores */
     uint64_t operation;             /* the operator's order that this change is part of, or 0 */
     struct delivery_job **link;     /* in the list of changes under way */
+    uint32_t slot;                  /* of the domain. From here on the cluster thread's alone */
+    struct delivery_job *all_next, **all_link; /* all that is under way here */
 };
+
+/* A question before a final dot, of a connection, or of the cluster thread (conn 0). */
+struct consent_ask {
+    struct dot_ask ask; /* first */
+    uint64_t conn;
+    struct delivery_job *job; /* of the cluster thread: waits for the answer */
+};
+
+/* A question anew, for replica_thread_dot(): an answer to an earlier one counts no longer.
+ * Threads: the owner of the job. */
+struct consent_ask *delivery_job_ask(struct delivery_job *j, struct mailbox *box, int kind);
+/* The yes still counts: peers wait for longer than the dot may be on its way. */
+bool delivery_job_may_send(const struct delivery_job *j, uint64_t now_ms);

@@ -36,6 +36,7 @@ struct outbound {
     enum body_source source;
     struct stuff stuff;
     uint64_t body_at; /* bytes of the current source that were read */
+    bool body_waits; /* all is sent, and the consent has grown old: asked anew before the dot */
 
     struct reply reply;
     struct smtpc smtpc;
@@ -130,6 +131,8 @@ static void finish(struct outbound *o, enum sched_failure failure, const struct 
 static void body_failed(struct outbound *o, enum err e)
 {
     o->source = BODY_NONE;
+    if (e == E_CORRUPT && o->thread->node->replica != NULL)
+        replica_thread_damaged(o->thread->node->replica, o->first->env.id);
     LOG(EV_SPOOL_CORRUPT, L_MID(o->first->env.id), L_ERR(e), L_CSTR("at", "delivery"));
     step(o, &(struct smtpc_event){.type = SMTPC_EV_BODY_FAILED});
 }
@@ -178,6 +181,19 @@ static enum err body_produce(struct outbound *o)
     return e;
 }
 
+/* Of a member: a yes that was given long ago will not do for this dot. */
+static bool is_stale(const struct outbound *o, const struct delivery_job *j)
+{
+    return o->thread->node->replica != NULL && j->consent &&
+           clock_boot_ms() >= j->consent_ms + REPLICA_CONSENT_MS / 2;
+}
+
+static void ask_anew(struct outbound *o, struct delivery_job *j)
+{
+    replica_thread_dot(o->thread->node->replica,
+                       &delivery_job_ask(j, o->thread->box, SMTP_MAIL_CONSENT)->ask);
+}
+
 static void body_pump(struct outbound *o)
 {
     enum err e;
@@ -189,7 +205,11 @@ static void body_pump(struct outbound *o)
         body_failed(o, e);
     } else if (o->source == BODY_ENDED && conn_output_pending(o->conn) == 0) {
         o->source = BODY_NONE;
-        step(o, &(struct smtpc_event){.type = SMTPC_EV_BODY_SENT});
+        o->body_waits = is_stale(o, o->first);
+        if (o->body_waits)
+            ask_anew(o, o->first);
+        else
+            step(o, &(struct smtpc_event){.type = SMTPC_EV_BODY_SENT});
     }
 }
 
@@ -203,11 +223,13 @@ static void start_job(struct outbound *o)
                             .rcpt_count = j->rcpt_count,
                             .dsn = j->dsn,
                             .eight_bit = !j->dsn && j->env.eight_bit,
-                            .size_bytes = j->size_bytes,
-                            .consent = j->consent      ? SMTPC_CONSENT_GIVEN
-                                       : j->no_consent ? SMTPC_CONSENT_REFUSED
-                                                       : SMTPC_CONSENT_ASKED};
+                            .size_bytes = j->size_bytes};
 
+    if (is_stale(o, j))
+        ask_anew(o, j);
+    job.consent = j->consent      ? SMTPC_CONSENT_GIVEN
+                  : j->no_consent ? SMTPC_CONSENT_REFUSED
+                                  : SMTPC_CONSENT_ASKED;
     o->smtpc.opt.eight_bit = j->eight_bit; /* of the message's domain, not of the session */
     o->in_job = true;
     o->dot_us = 0;
@@ -230,7 +252,7 @@ static void take_result(struct outbound *o, const struct smtpc_result *result)
     j->result = smtpc_result_copy(result, &j->arena);
     ASSERT(j->result != NULL); /* the job's arena has room for it */
     j->latency_ms = o->dot_us > 0 ? (clock_boot_us() - o->dot_us) / 1000 : 0;
-    o->in_job = false;
+    o->in_job = o->body_waits = false;
     o->source = BODY_NONE;
     return_job(o);
 }
@@ -271,6 +293,11 @@ static void act(struct outbound *o, const struct smtpc_out *out)
     }
 }
 
+static bool may_send(const struct outbound *o, uint64_t now_ms)
+{
+    return o->thread->node->replica == NULL || delivery_job_may_send(o->first, now_ms);
+}
+
 /* One event in; performs what comes out. The session may be over afterwards (o->closing). */
 static void step(struct outbound *o, struct smtpc_event *ev)
 {
@@ -281,6 +308,11 @@ static void step(struct outbound *o, struct smtpc_event *ev)
         return;
     ev->now_ms = now_ms;
     smtpc_step(&o->smtpc, ev, &out);
+    if (out.act == SMTPC_DO_SEND_DOT && !may_send(o, now_ms)) {
+        /* frozen for longer than the peers wait: the dot stays here */
+        step(o, &(struct smtpc_event){.type = SMTPC_EV_CLOSED});
+        return;
+    }
     conn_write(o->conn, (struct str){out.send, out.send_n});
     deadline_ms = out.deadline_ms;
     if (o->open_deadline_ms > 0 && (deadline_ms == 0 || o->open_deadline_ms < deadline_ms))
@@ -537,6 +569,66 @@ void outbound_consent(struct smtp_thread *t, struct writer_request *r)
     if (o->in_job && j == o->first)
         step(o, &(struct smtpc_event){.type = SMTPC_EV_CONSENT, .yes = yes});
     end_turn(o);
+}
+
+static struct delivery_job *find_job(struct outbound *o, struct mid id)
+{
+    struct delivery_job *j = o != NULL ? o->first : NULL;
+
+    while (j != NULL && mid_cmp(j->env.id, id) != 0)
+        j = j->next;
+    return j;
+}
+
+/* The word on the job that is under way. */
+static void on_word(struct outbound *o, bool yes)
+{
+    if (!o->body_waits) {
+        step(o, &(struct smtpc_event){.type = SMTPC_EV_CONSENT, .yes = yes});
+        return;
+    }
+    o->body_waits = false;
+    step(o, &(struct smtpc_event){.type = yes ? SMTPC_EV_BODY_SENT : SMTPC_EV_BODY_FAILED});
+}
+
+void outbound_answer(struct smtp_thread *t, struct consent_ask *a)
+{
+    struct outbound *o = find(t, a->conn);
+    struct delivery_job *j = find_job(o, a->ask.id);
+
+    if (j == NULL || j->ask_tag != a->ask.tag) { /* back already; it may speak of a doubt */
+        a->ask.mail.kind = CLUSTER_MAIL_CONSENT;
+        mailbox_answer(cluster_box(t->node->cluster), &a->ask.mail);
+        return;
+    }
+    j->consent = a->ask.yes;
+    j->no_consent = !a->ask.yes;
+    j->possible_duplicate |= a->ask.possible_duplicate;
+    j->consent_ms = a->ask.answered_ms;
+    j->retry_ms = a->ask.retry_ms;
+    if (o->in_job && j == o->first)
+        on_word(o, a->ask.yes);
+    free(a);
+    end_turn(o);
+}
+
+/* A job that waits in the queue goes back: the domain is given away. */
+void outbound_recall(struct smtp_thread *t, struct conn_order *r)
+{
+    struct outbound *o = find(t, r->conn);
+    struct delivery_job *j = find_job(o, r->id), **at;
+
+    free(r);
+    if (j == NULL || (o->in_job && j == o->first))
+        return;
+    for (at = &o->first; *at != j; at = &(*at)->next)
+        ;
+    *at = j->next;
+    for (o->last = &o->first; *o->last != NULL; o->last = &(*o->last)->next)
+        ;
+    j->recalled = true;
+    j->mail.kind = CLUSTER_MAIL_RESULT;
+    mailbox_answer(cluster_box(t->node->cluster), &j->mail);
 }
 
 void outbound_drain(struct smtp_thread *t, bool hurry)

@@ -146,8 +146,10 @@ static void dispatch(struct smtp_thread *t, struct mail *m)
         outbound_consent(t, (struct writer_request *)m);
         break;
     case SMTP_MAIL_TAKEN: /* of a member; nobody posts them to a node alone */
-    case SMTP_MAIL_CONSENT:
         free(m);
+        break;
+    case SMTP_MAIL_CONSENT:
+        outbound_answer(t, (struct consent_ask *)m);
         break;
     case SMTP_MAIL_OPEN:
         outbound_open(t, (struct conn_order *)m);
@@ -157,6 +159,9 @@ static void dispatch(struct smtp_thread *t, struct mail *m)
         break;
     case SMTP_MAIL_GIVE:
         outbound_give(t, (struct delivery_job *)m);
+        break;
+    case SMTP_MAIL_RECALL:
+        outbound_recall(t, (struct conn_order *)m);
         break;
     case SMTP_MAIL_DRAIN:
         free(m);

@@ -40,6 +40,7 @@ enum smtp_mail {
     SMTP_MAIL_OPEN,    /* struct conn_order                                     */
     SMTP_MAIL_QUIT,    /* struct conn_order                                     */
     SMTP_MAIL_GIVE,    /* struct delivery_job                                   */
+    SMTP_MAIL_RECALL,  /* struct conn_order: a job that has not begun           */
     SMTP_MAIL_DRAIN,   /* struct mail: end sessions in good order               */
     SMTP_MAIL_STOP,    /* struct mail: leave the loop                           */
 };
@@ -64,7 +65,9 @@ void inbound_close_all(struct smtp_thread *t);
 void outbound_open(struct smtp_thread *t, struct conn_order *o);
 void outbound_quit(struct smtp_thread *t, struct conn_order *o);
 void outbound_give(struct smtp_thread *t, struct delivery_job *j);
+void outbound_recall(struct smtp_thread *t, struct conn_order *o);
 void outbound_consent(struct smtp_thread *t, struct writer_request *r);
+void outbound_answer(struct smtp_thread *t, struct consent_ask *a);
 /* Ends what carries no message; in a hurry also what has not sent its dot. */
 void outbound_drain(struct smtp_thread *t, bool hurry);
 void outbound_close_all(struct smtp_thread *t);

@@ -302,5 +302,8 @@ struct sched_domain_view {
 bool sched_domain_view(const struct sched *s, struct str domain, uint64_t generation,
                        struct sched_domain_view *out);
 
+/* DOMAIN_SET was seen for exactly this generation, and not DOMAIN_GONE since. */
+bool sched_domain_is_set(const struct sched *s, struct str domain, uint64_t generation);
+
 /* Checks every invariant of the structures; ASSERTs. Slow: for tests. */
 void sched_check(const struct sched *s);

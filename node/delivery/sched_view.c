@@ -89,6 +89,13 @@ bool sched_domain_view(const struct sched *s, struct str domain, uint64_t genera
     return true;
 }
 
+bool sched_domain_is_set(const struct sched *s, struct str domain, uint64_t generation)
+{
+    uint32_t dom = sched_dom_find(s, domain, generation);
+
+    return dom != 0 && sched_dom(s, dom)->is_set;
+}
+
 /* --- the check --- */
 
 #define EACH(s, field, item)                                                                   \

@@ -1,0 +1,177 @@
+/* Which domains this node delivers, and how they are given away. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "node/cluster_private.h"
+#include "node/smtp_thread.h"
+
+static bool lease_counts(const struct control_lease *l)
+{
+    return l->has_members && l->session != 0 && !l->is_over &&
+           l->valid_until_ms > clock_boot_ms();
+}
+
+static bool is_leaving(const struct control_lease *l, uint32_t slot)
+{
+    return (l->leaving[slot / 64] >> slot % 64 & 1) != 0;
+}
+
+bool cluster_holds(const struct cluster *c, struct str domain, uint64_t *epoch)
+{
+    char buf[LIMIT_SMTP_DOMAIN_BYTES];
+    struct str name;
+    uint64_t ignored;
+
+    if (!cluster_is_member(c))
+        return true;
+    if (c->draining || domain.n > sizeof buf)
+        return false;
+    name = str_lower(domain, buf, sizeof buf);
+    return holding_of(c->holding, name, control_slot_of(name),
+                      epoch != NULL ? epoch : &ignored);
+}
+
+/* --- the view --- */
+
+static void view_places(struct cluster *c, struct control *control)
+{
+    char after[LIMIT_SMTP_DOMAIN_BYTES];
+    struct str name = {after, 0};
+    struct arena arena;
+    struct placement p;
+
+    arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    while (control_placement_next(control, name, &arena, &p) == OK) {
+        if (p.site != 0 && holding_place(c->holding, p.domain, p.site, p.epoch) != OK)
+            LOG(EV_SHED, L_CSTR("limit", "placements"), L_STR("domain", p.domain));
+        name = str_lower(p.domain, after, sizeof after);
+        arena_reset(&arena);
+        arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    }
+    arena_reset(&arena);
+}
+
+/* False: it cannot be read; the view stays what it was. */
+static bool view(struct cluster *c, const struct control_lease *lease, bool *changed)
+{
+    struct control *control = control_thread_state(c->node->control);
+    struct slot slots[CONTROL_SLOTS];
+
+    if (control_slots(control, slots) != OK)
+        return false;
+    holding_begin(c->holding);
+    for (uint32_t i = 0; i < CONTROL_SLOTS; i++)
+        if (slots[i].site != 0)
+            holding_slot(c->holding, i, slots[i].site, slots[i].epoch, is_leaving(lease, i));
+    view_places(c, control);
+    *changed = holding_end(c->holding);
+    c->some_leaving = false;
+    for (uint32_t i = 0; i < CONTROL_SLOTS; i++) {
+        if (holding_leaving(c->holding, i) == 0)
+            c->quiet_said[i] = 0; /* it may be asked for again */
+        else
+            c->some_leaving = true;
+    }
+    return true;
+}
+
+/* Jobs that wait in the queues of connections come back from what is no longer ours. */
+static void recall(struct cluster *c)
+{
+    for (struct delivery_job *j = c->jobs; j != NULL; j = j->all_next) {
+        struct conn_order *o;
+
+        if (j->conn == 0 || cluster_holds(c, j->env.domain, NULL))
+            continue;
+        o = calloc(1, sizeof *o);
+        ASSERT(o != NULL);
+        o->mail.kind = SMTP_MAIL_RECALL;
+        o->conn = j->conn;
+        o->id = j->env.id;
+        mailbox_answer(c->node->smtp[j->conn % c->node->smtp_count]->box, &o->mail);
+    }
+}
+
+void cluster_hold_look(struct cluster *c)
+{
+    struct control_lease lease;
+    bool changed = false;
+
+    if (!cluster_is_member(c))
+        return;
+    control_thread_lease(c->node->control, &lease);
+    if (!view(c, &lease, &changed))
+        return;
+    changed |= holding_lease(c->holding, lease_counts(&lease));
+    if (!changed)
+        return;
+    cluster_domains_held(c);
+    cluster_dsn_walk(c);
+    recall(c);
+}
+
+/* --- giving away --- */
+
+/* No dot of this slot is open, asked for, or without an outcome that a peer has. */
+static void say_quiet(struct cluster *c)
+{
+    bool busy[HOLDING_SLOTS] = {false}, is_told;
+
+    if (!c->some_leaving)
+        return;
+    for (const struct delivery_job *j = c->jobs; j != NULL; j = j->all_next)
+        busy[j->slot] = true;
+    is_told = replica_thread_outcomes_told(c->node->replica);
+    for (uint32_t i = 0; i < HOLDING_SLOTS; i++) {
+        uint64_t epoch = holding_leaving(c->holding, i);
+
+        if (epoch != 0 && c->quiet_said[i] != epoch && !busy[i] && is_told) {
+            c->quiet_said[i] = epoch;
+            control_thread_quiet(c->node->control, i, epoch);
+        }
+    }
+}
+
+/* The stop: nothing is under way, in or out, and nothing will be. */
+static void say_all_quiet(struct cluster *c)
+{
+    if (!c->draining || c->all_quiet_said || c->jobs != NULL ||
+        atomic_load(&c->node->sessions) > 0 || replica_thread_pending(c->node->replica) > 0 ||
+        !replica_thread_outcomes_told(c->node->replica))
+        return;
+    c->all_quiet_said = true;
+    control_thread_quiet_all(c->node->control);
+}
+
+void cluster_hold_beat(struct cluster *c)
+{
+    struct control_lease lease;
+
+    if (!cluster_is_member(c) || c->ended)
+        return;
+    control_thread_lease(c->node->control, &lease);
+    if (lease_counts(&lease) != holding_has_lease(c->holding))
+        cluster_hold_look(c);
+    say_quiet(c);
+    say_all_quiet(c);
+    cluster_dsn_step(c);
+}
+
+/* --- life --- */
+
+void cluster_hold_begin(struct cluster *c)
+{
+    if (!cluster_is_member(c))
+        return;
+    c->holding = holding_new(c->node->site, prng_next(&c->rng));
+    ASSERT(c->holding != NULL);
+    cluster_hold_look(c);
+}
+
+void cluster_hold_end(struct cluster *c)
+{
+    if (c->holding != NULL)
+        holding_free(&c->holding);
+}
