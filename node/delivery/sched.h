@@ -52,6 +52,10 @@
  * route is preferred meanwhile (a minute after 421, else ten). The first such event costs no
  * pause, so that a restart of the primary costs nothing.
  *
+ * In a fleet the sites take turns at probing what is down (replication/reach): an address that
+ * is WATCHED is left to them, and TRY says that it is our turn, or that somebody has seen it
+ * up. A watch that is not renewed ends, and the own clock goes on.
+ *
  * The shell's sockets must notice dead peers (TCP keepalive, about 10 s): the scheduler sees a
  * connection that hangs in a transaction only by its end.
  *
@@ -173,7 +177,11 @@ enum sched_event_type {
                                  down destinations are probed at once. E_NOTFOUND */
     SCHED_EV_PROBE_NOW,       /* .domain .generation .token: a PROBE_RESULT for each address, at
                                  most LIMIT_PROBE_ADDRS. E_NOTFOUND, E_AGAIN: one is under way */
-    SCHED_EV_DRAIN_STOP       /* shut down: nothing new is begun, idle connections end */
+    SCHED_EV_WATCHED,   /* .ip .port .until_ms (boot): the fleet takes turns at probing it;
+                           until then only TRY probes it. E_NOTFOUND */
+    SCHED_EV_TRY,       /* .ip .port: probed at once when it is down and mail waits.
+                           E_NOTFOUND: it is not, or that is not known */
+    SCHED_EV_DRAIN_STOP /* shut down: nothing new is begun, idle connections end */
 };
 
 enum sched_scope { SCHED_ALL, SCHED_DOMAIN, SCHED_MESSAGE };
@@ -193,6 +201,9 @@ struct sched_event {
     uint64_t latency_ms;
     enum sched_scope scope;
     uint32_t token;
+    struct route_ip ip;
+    uint16_t port;
+    uint64_t until_ms;
 };
 
 /* Errors: per event, above; events about a connection that is not known (any more): E_NOTFOUND,
@@ -301,6 +312,24 @@ struct sched_domain_view {
 /* False: not known. */
 bool sched_domain_view(const struct sched *s, struct str domain, uint64_t generation,
                        struct sched_domain_view *out);
+
+/* What is DOWN while mail waits: an address and port, once for each TLS mode. *at: 0 at first.
+ * False: the end. */
+bool sched_down_next(const struct sched *s, uint32_t *at, struct route_ip *ip, uint16_t *port);
+
+/* Where a domain goes: its last good route. */
+struct sched_way {
+    struct str domain; /* borrowed until the next step */
+    uint64_t generation;
+    size_t count;
+    struct {
+        struct route_ip ip;
+        uint16_t port;
+    } addrs[LIMIT_ROUTE_ADDRS];
+};
+/* The domains whose mail waits while not one address of their route is up. *at: 0 at first.
+ * False: the end. */
+bool sched_stuck_next(const struct sched *s, uint32_t *at, struct sched_way *out);
 
 /* DOMAIN_SET was seen for exactly this generation, and not DOMAIN_GONE since. */
 bool sched_domain_is_set(const struct sched *s, struct str domain, uint64_t generation);

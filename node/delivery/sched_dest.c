@@ -110,8 +110,10 @@ static uint32_t dest_get(struct sched *s, const struct sched_dest_key *key)
     sched_dest(s, t)->key = *key;
     sched_dest(s, t)->window = 1;
     sched_dest(s, t)->is_canary = true;
-    if (key->host != 0)
+    if (key->host != 0) {
         sched_host_ref(s, key->host);
+        s->named_dests++;
+    }
     return t;
 }
 
@@ -152,8 +154,10 @@ void sched_dest_drop(struct sched *s, uint32_t dest)
         sched_list_remove(BLOCKED_LINKS(s), &s->blocked, dest);
     map_remove(&s->dest_map, map_hash(&s->dest_map, &key, sizeof key), dest);
     pool_give(&s->dests, dest);
-    if (key.host != 0)
+    if (key.host != 0) {
         sched_host_unref(s, key.host);
+        s->named_dests--;
+    }
 }
 
 bool sched_edge_add(struct sched *s, uint32_t dom, const struct route_addr *a,
@@ -242,6 +246,10 @@ void sched_dest_probe_update(struct sched *s, uint32_t dest)
 
     if (t->opening == 1 && at < t->last_open_ms + PROBE_SECOND_MS)
         at = t->last_open_ms + PROBE_SECOND_MS;
+    if (t->try_now)
+        at = 0;
+    else if (at < t->watched_until_ms)
+        at = t->watched_until_ms;
     if (t->in_probes && due && t->probe_due_ms == at)
         return;
     if (t->in_probes)
@@ -298,6 +306,7 @@ bool sched_dest_probe(struct sched *s, struct sched_now now, struct sched_action
         s->probe_free_us > now_us || !sched_conn_has_place(s, true))
         return false;
     t = sched_dest(s, dest);
+    t->try_now = false;
     t->next_probe_ms = now.boot_ms + probe_gap_ms(s, t, now);
     opening = (struct sched_opening){.dest = dest, .host = probe_host(s, t), .is_probe = true};
     if (!sched_conn_open(s, &opening, now, out)) {
@@ -351,6 +360,8 @@ static void go_up(struct sched *s, uint32_t dest, struct sched_now now)
     t->bad_streak = 0;
     t->pause_until_ms = t->avoid_until_ms = 0;
     t->tell_up = true;
+    t->try_now = false;
+    t->watched_until_ms = 0;
     t->told_down_ms = now.boot_ms - t->down_since_ms;
     sched_dest_probe_update(s, dest);
     for (uint32_t e = t->edges.first; e != 0; e = sched_list_next(DEST_EDGES(s), e))
@@ -394,6 +405,7 @@ void sched_dest_failed(struct sched *s, uint32_t dest, enum sched_failure failur
     } else if (failure == SCHED_FAIL_TLS && t->key.tls == SCHED_TLS_TRY) {
         t->no_tls_until_ms = now.boot_ms + NO_TLS_MS;
         t->next_probe_ms = now.boot_ms; /* the same probe, once more without TLS */
+        t->try_now = true;
         sched_dest_probe_update(s, dest);
     } else if (t->ready > 0 && now.boot_ms - t->alive_ms < ALIVE_MS) {
         t->window = t->ready; /* it takes no more than these: ask again in a while */
@@ -418,6 +430,7 @@ void sched_dest_slow_greeting(struct sched *s, uint32_t dest, struct sched_now n
         return;
     go_down(s, dest, SCHED_FAIL_GREETING, now);
     t->next_probe_ms = now.boot_ms;
+    t->try_now = true;
     sched_dest_probe_update(s, dest);
 }
 
@@ -427,8 +440,77 @@ void sched_dest_retry(struct sched *s, uint32_t dest, struct sched_now now)
 
     t->pause_until_ms = t->avoid_until_ms = 0;
     t->next_probe_ms = now.boot_ms;
+    t->try_now = t->state == SCHED_DEST_DOWN;
     sched_dest_probe_update(s, dest);
     sched_dest_touch(s, dest);
+}
+
+/* --- the fleet --- */
+
+/* The destinations of an address: without a host name one for each mode; with one (TLS is
+ * required) any number. *at: 0 at first. 0: the end. */
+static uint32_t dest_of_addr(const struct sched *s, const struct sched_event *ev, uint32_t *at)
+{
+    struct sched_dest_key key;
+    uint32_t t;
+
+    memset(&key, 0, sizeof key);
+    key.ip = ev->ip;
+    key.port = ev->port;
+    for (; *at <= SCHED_TLS_OFF; (*at)++) {
+        key.tls = (uint16_t)*at;
+        t = map_find(&s->dest_map, map_hash(&s->dest_map, &key, sizeof key), dest_has_key, s,
+                     &key);
+        if (t != 0) {
+            (*at)++;
+            return t;
+        }
+    }
+    for (; s->named_dests > 0 && *at - SCHED_TLS_OFF <= s->dests.made; (*at)++) {
+        t = *at - SCHED_TLS_OFF;
+        if (!pool_is_taken(&s->dests, t) || sched_dest(s, t)->key.host == 0 ||
+            sched_dest(s, t)->key.port != ev->port ||
+            memcmp(&sched_dest(s, t)->key.ip, &ev->ip, sizeof ev->ip) != 0)
+            continue;
+        (*at)++;
+        return t;
+    }
+    return 0;
+}
+
+enum err sched_dest_watched(struct sched *s, const struct sched_event *ev)
+{
+    uint32_t at = 0, dest;
+    enum err e = E_NOTFOUND;
+
+    while ((dest = dest_of_addr(s, ev, &at)) != 0) {
+        struct sched_dest *t = sched_dest(s, dest);
+
+        if (t->state != SCHED_DEST_DOWN)
+            continue;
+        t->watched_until_ms = ev->until_ms;
+        sched_dest_probe_update(s, dest);
+        e = OK;
+    }
+    return e;
+}
+
+enum err sched_dest_try(struct sched *s, const struct sched_event *ev, struct sched_now now)
+{
+    uint32_t at = 0, dest;
+    enum err e = E_NOTFOUND;
+
+    while ((dest = dest_of_addr(s, ev, &at)) != 0) {
+        struct sched_dest *t = sched_dest(s, dest);
+
+        if (t->state != SCHED_DEST_DOWN || t->wants == 0)
+            continue;
+        t->next_probe_ms = now.boot_ms;
+        t->try_now = true;
+        sched_dest_probe_update(s, dest);
+        e = OK;
+    }
+    return e;
 }
 
 /* --- windows --- */

@@ -89,6 +89,56 @@ bool sched_domain_view(const struct sched *s, struct str domain, uint64_t genera
     return true;
 }
 
+bool sched_down_next(const struct sched *s, uint32_t *at, struct route_ip *ip, uint16_t *port)
+{
+    while (++*at <= s->dests.made) {
+        const struct sched_dest *t;
+
+        if (!pool_is_taken(&s->dests, *at))
+            continue;
+        t = sched_dest(s, *at);
+        if (t->state != SCHED_DEST_DOWN || t->wants == 0)
+            continue;
+        *ip = t->key.ip;
+        *port = t->key.port;
+        return true;
+    }
+    return false;
+}
+
+/* False: an address is up, or nobody knows yet. */
+static bool way_of(const struct sched *s, const struct sched_dom *d, struct sched_way *out)
+{
+    out->count = 0;
+    for (uint32_t e = d->edges.first; e != 0 && out->count < LIMIT_ROUTE_ADDRS;
+         e = sched_list_next(DOM_EDGES(s), e)) {
+        const struct sched_dest *t = sched_dest(s, sched_edge(s, e)->dest);
+
+        if (t->state != SCHED_DEST_DOWN)
+            return false;
+        out->addrs[out->count].ip = t->key.ip;
+        out->addrs[out->count++].port = t->key.port;
+    }
+    return out->count > 0;
+}
+
+bool sched_stuck_next(const struct sched *s, uint32_t *at, struct sched_way *out)
+{
+    while (++*at <= s->doms.made) {
+        const struct sched_dom *d;
+
+        if (!pool_is_taken(&s->doms, *at))
+            continue;
+        d = sched_dom(s, *at);
+        if (!d->wants || !way_of(s, d, out))
+            continue;
+        out->domain = (struct str){d->name, d->name_n};
+        out->generation = d->generation;
+        return true;
+    }
+    return false;
+}
+
 bool sched_domain_is_set(const struct sched *s, struct str domain, uint64_t generation)
 {
     uint32_t dom = sched_dom_find(s, domain, generation);

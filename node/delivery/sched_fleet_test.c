@@ -1,0 +1,253 @@
+/* The scheduler in a fleet: what is watched by turns, what is tried at once, what is stuck. */
+#include "node/delivery/sched_world.h"
+
+#include <check.h>
+
+static struct world *w;
+
+static void setup(void)
+{
+    w = w_new(&(struct sched_options){.seed = 1});
+    w->checks = true;
+}
+
+static void teardown(void)
+{
+    w_free(&w);
+}
+
+static enum err watched(uint32_t primary, uint64_t for_ms)
+{
+    return w_step(w, (struct sched_event){.type = SCHED_EV_WATCHED,
+                                          .ip = w_ip(primary),
+                                          .port = 25,
+                                          .until_ms = w->now.boot_ms + for_ms});
+}
+
+static enum err try_now(uint32_t primary)
+{
+    return w_step(w,
+                  (struct sched_event){.type = SCHED_EV_TRY, .ip = w_ip(primary), .port = 25});
+}
+
+/* A primary that is down, with one message that waits. */
+static void outage(uint32_t primary, const char *domain)
+{
+    w_temper(w, primary, T_REFUSE);
+    w_message(w, domain, true);
+    w_wait(w, 3000);
+    ck_assert_uint_ge(w->primaries[primary].opens, 3);
+}
+
+START_TEST(watched_address_is_left_to_the_fleet_until_the_watch_ends)
+{
+    uint32_t opens;
+
+    outage(1, "d1");
+    opens = w->primaries[1].opens;
+    for (int i = 0; i < 30; i++) {
+        ck_assert_int_eq(watched(1, 3000), OK);
+        w_wait(w, 1000);
+    }
+    ck_assert_uint_eq(w->primaries[1].opens, opens);
+    w_wait(w, 1900);
+    ck_assert_uint_eq(w->primaries[1].opens, opens);
+    w_wait(w, 5000);
+    ck_assert_uint_ge(w->primaries[1].opens, opens + 4); /* nobody renews it: the own clock */
+}
+END_TEST
+
+START_TEST(our_turn_makes_one_probe)
+{
+    uint32_t opens;
+
+    outage(1, "d1");
+    opens = w->primaries[1].opens;
+    for (uint32_t i = 1; i <= 5; i++) {
+        ck_assert_int_eq(watched(1, 10000), OK);
+        ck_assert_int_eq(try_now(1), OK);
+        w_wait(w, 3000);
+        ck_assert_uint_eq(w->primaries[1].opens, opens + i);
+    }
+}
+END_TEST
+
+START_TEST(what_somebody_saw_up_gets_its_mail_at_once)
+{
+    outage(1, "d1");
+    ck_assert_int_eq(watched(1, 60000), OK);
+    w_temper(w, 1, T_UP);
+    w_wait(w, 5000);
+    ck_assert_uint_eq(w->delivered, 0);
+    ck_assert_int_eq(try_now(1), OK);
+    w_wait(w, 100);
+    ck_assert_uint_eq(w->delivered, 1);
+    ck_assert_uint_eq(w->ups, 1);
+}
+END_TEST
+
+START_TEST(a_new_outage_is_not_watched_by_the_old_watch)
+{
+    uint32_t opens;
+
+    outage(1, "d1");
+    ck_assert_int_eq(watched(1, 3600000), OK);
+    w_temper(w, 1, T_UP);
+    ck_assert_int_eq(try_now(1), OK);
+    w_wait(w, 100);
+    ck_assert_uint_eq(w->delivered, 1);
+    w_wait(w, 6000);
+    w_temper(w, 1, T_REFUSE);
+    w_message(w, "d1", true);
+    w_wait(w, 500);
+    opens = w->primaries[1].opens;
+    w_wait(w, 5000);
+    ck_assert_uint_ge(w->primaries[1].opens, opens + 4);
+}
+END_TEST
+
+START_TEST(what_is_up_unknown_or_without_mail_is_not_tried)
+{
+    uint32_t i = w_message(w, "d1", true);
+
+    ck_assert_int_eq(try_now(1), E_NOTFOUND);
+    ck_assert_int_eq(watched(1, 1000), E_NOTFOUND);
+    w_wait(w, 100);
+    ck_assert_int_eq(try_now(1), E_NOTFOUND);
+    ck_assert_int_eq(watched(1, 1000), E_NOTFOUND);
+    outage(2, "d2");
+    i = w_message(w, "d2", true);
+    ck_assert_int_eq(try_now(2), OK);
+    ck_assert_int_eq(
+        w_step(w, (struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = w_id(i)}), OK);
+    ck_assert_int_eq(
+        w_step(w, (struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = w_id(i - 1)}), OK);
+    w_wait(w, 100);
+    ck_assert_int_eq(try_now(2), E_NOTFOUND);
+}
+END_TEST
+
+START_TEST(watch_does_not_keep_from_the_try_without_tls)
+{
+    uint32_t opens;
+
+    outage(1, "d1");
+    opens = w->primaries[1].opens;
+    ck_assert_int_eq(watched(1, 60000), OK);
+    w_temper(w, 1, T_UP);
+    w->primaries[1].breaks_tls = true;
+    ck_assert_int_eq(try_now(1), OK);
+    w_wait(w, 200);
+    ck_assert_uint_eq(w->primaries[1].opens, opens + 2);
+    ck_assert_uint_eq(w->delivered, 1);
+}
+END_TEST
+
+START_TEST(operator_goes_past_the_watch)
+{
+    outage(1, "d1");
+    ck_assert_int_eq(watched(1, 60000), OK);
+    w_temper(w, 1, T_UP);
+    ck_assert_int_eq(
+        w_step(w, (struct sched_event){.type = SCHED_EV_RETRY_NOW, .scope = SCHED_ALL}), OK);
+    w_wait(w, 100);
+    ck_assert_uint_eq(w->delivered, 1);
+}
+END_TEST
+
+START_TEST(destination_that_belongs_to_a_name_is_watched_and_tried_too)
+{
+    struct sched_settings tls = {.tls = SCHED_TLS_REQUIRE};
+    uint32_t opens;
+
+    ck_assert_int_eq(w_step(w, (struct sched_event){.type = SCHED_EV_DOMAIN_SET,
+                                                    .domain = STR("d1"),
+                                                    .settings = tls}),
+                     OK);
+    outage(1, "d1");
+    outage(2, "d2");
+    opens = w->primaries[1].opens;
+    ck_assert_int_eq(watched(1, 60000), OK);
+    w_wait(w, 5000);
+    ck_assert_uint_eq(w->primaries[1].opens, opens);
+    w_temper(w, 1, T_UP);
+    ck_assert_int_eq(try_now(1), OK);
+    w_wait(w, 100);
+    ck_assert_uint_eq(w->delivered, 1);
+    ck_assert_uint_eq(w->primaries[2].taken, 0);
+}
+END_TEST
+
+static uint32_t down_count(uint32_t *last)
+{
+    uint32_t at = 0, n = 0;
+    struct route_ip ip;
+    uint16_t port;
+
+    while (sched_down_next(w->s, &at, &ip, &port)) {
+        ck_assert_uint_eq(port, 25);
+        *last = w_primary_of(ip);
+        n++;
+    }
+    return n;
+}
+
+static void two_addresses(struct world *world, const char *domain, struct route *r)
+{
+    uint32_t first = (uint32_t)strtoul(domain + 1, NULL, 10);
+
+    (void)world;
+    w_route_add(r, first, 10);
+    w_route_add(r, first + 1, 20);
+}
+
+START_TEST(what_is_down_and_who_is_stuck_is_told)
+{
+    static struct sched_way way;
+    uint32_t at = 0, last = 0;
+
+    ck_assert_uint_eq(down_count(&last), 0);
+    w->route_of = two_addresses;
+    w_temper(w, 11, T_REFUSE);
+    w_temper(w, 12, T_HANG);
+    w_message(w, "d10", true); /* one of two is up */
+    w_message(w, "d11", true); /* neither is, and one is not known to be down yet */
+    w_wait(w, 2000);
+    ck_assert_uint_eq(down_count(&last), 1);
+    ck_assert_uint_eq(last, 11);
+    ck_assert(!sched_stuck_next(w->s, &at, &way));
+    w_wait(w, 15000);
+    at = 0;
+    ck_assert_uint_eq(down_count(&last), 2);
+    ck_assert(sched_stuck_next(w->s, &at, &way));
+    ck_assert(str_eq(way.domain, STR("d11")));
+    ck_assert_uint_eq(way.count, 2);
+    ck_assert_uint_eq(w_primary_of(way.addrs[0].ip), 11);
+    ck_assert_uint_eq(w_primary_of(way.addrs[1].ip), 12);
+    ck_assert(!sched_stuck_next(w->s, &at, &way));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("sched_fleet");
+    TCase *tc = tcase_create("fleet");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, watched_address_is_left_to_the_fleet_until_the_watch_ends);
+    tcase_add_test(tc, our_turn_makes_one_probe);
+    tcase_add_test(tc, what_somebody_saw_up_gets_its_mail_at_once);
+    tcase_add_test(tc, a_new_outage_is_not_watched_by_the_old_watch);
+    tcase_add_test(tc, what_is_up_unknown_or_without_mail_is_not_tried);
+    tcase_add_test(tc, watch_does_not_keep_from_the_try_without_tls);
+    tcase_add_test(tc, operator_goes_past_the_watch);
+    tcase_add_test(tc, destination_that_belongs_to_a_name_is_watched_and_tried_too);
+    tcase_add_test(tc, what_is_down_and_who_is_stuck_is_told);
+    suite_add_tcase(suite, tc);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
