@@ -315,6 +315,7 @@ void replica_tick(struct replica *r, uint64_t now)
         r->now = now;
     for (uint32_t i = 0; i < REPLICA_PEERS; i++)
         link_tick(r, &r->peers[i]);
+    op_tick(r);
     feed_tick(r);
     have_clear_tick(r);
     replica_turn(r, now);
@@ -368,6 +369,7 @@ uint64_t replica_deadline(const struct replica *r)
     if (r->undecided > 0)
         at = sooner(at, r->seal_ms);
     at = sooner(at, r->clear_ms);
+    at = sooner(at, r->again_ms);
     return at > r->now ? at : r->now + 1;
 }
 

@@ -155,6 +155,15 @@ void accept_link_up(struct replica *r, struct peer *p)
     }
 }
 
+/* What an incarnation that is gone has acknowledged went with its disk. */
+void accept_forget_peer(struct replica *r, const struct peer *p)
+{
+    uint32_t h = otree_ceil(&r->accepts, (struct mid){{0}});
+
+    for (; h != 0; h = otree_after(&r->accepts, h))
+        accept_at(r, h)->put[p->index] = PUT_IDLE;
+}
+
 /* --- deciding --- */
 
 static void count_decided(struct replica *r, struct mid id)

@@ -86,6 +86,22 @@ static void forget_stale(struct peer *p, struct mid id)
     (void)rset_remove_id(&p->stale_late, id);
 }
 
+/* Its store could not: nothing is wrong with what it was told. */
+static bool could_not(enum copy_code code)
+{
+    return code == COPY_FAILED || code == COPY_NO_ROOM || code == COPY_DAMAGED;
+}
+
+/* Settled here, and its store did not take that: told again, in a while. */
+static void owe_outcome(struct replica *r, struct peer *p, struct mid id)
+{
+    if (replica_is_settled(r, id))
+        settle_owe(
+            r, p,
+            (struct rset_span){mid_site(id), mid_epoch(id), mid_counter(id), mid_counter(id)},
+            false);
+}
+
 static enum copy_state state_by_mark(const struct copy_record *rec)
 {
     return rec->kind == COPY_ABORT ? COPY_ABORTED : COPY_COMMITTED;
@@ -99,8 +115,11 @@ void feed_mark_acked(struct replica *r, struct peer *p, const struct copy_record
 
     if (rec->kind == COPY_OUTCOME && a->code == COPY_OK)
         forget_stale(p, rec->id);
-    if (h == 0)
+    if (h == 0) {
+        if (rec->kind == COPY_OUTCOME && could_not(a->code))
+            owe_outcome(r, p, rec->id);
         return;
+    }
     e = entry_at(r, h);
     set_flying(e, p, false);
     if (rec->kind == COPY_OUTCOME && (a->code == COPY_OK || a->code == COPY_MISSING))
@@ -308,8 +327,9 @@ static bool is_due(const struct replica *r, const struct owed *l)
  * memory began is over: from us it has all it must know to be asked. */
 static void filled_step(struct replica *r, struct peer *p)
 {
-    if (p->filled || p->filled_sent || !p->got_have || !p->have_acked || p->fill_left > 0 ||
-        p->body.is_open || !rset_is_empty(&p->stale) || dot_is_open(r, p->fill_serial))
+    if (p->filled || p->filled_sent || r->now < p->filled_ms || !p->got_have ||
+        !p->have_acked || p->fill_left > 0 || p->body.is_open || !rset_is_empty(&p->stale) ||
+        dot_is_open(r, p->fill_serial))
         return;
     p->filled_sent = link_push_mark(r, p, &(struct copy_record){.kind = COPY_FILLED});
 }

@@ -180,6 +180,7 @@ struct peer {
     bool have_acked; /* it has all of ours */
     bool got_have;   /* we have all of its */
     bool filled_sent;
+    uint64_t filled_ms; /* not again before */
     uint64_t fill_left;
     uint32_t fill_serial;        /* dots up to this one may be unknown to it */
     struct rset ahead[2];        /* what it has and we have not: undecided, committed */
@@ -218,6 +219,7 @@ struct replica {
     struct rset settled, decided;
     struct rset untold;    /* outcomes of ours that no peer has acknowledged */
     struct pool store_ops; /* struct copy_op: on their way */
+    uint64_t again_ms;     /* own ops that found no room go to the store again; NEVER: none */
     struct mid changed[LIMIT_REPLICA_CHANGES]; /* ids for the next delta */
     uint32_t changed_count;
     uint64_t changed_ms;
@@ -288,6 +290,8 @@ void op_own(struct replica *r, const struct copy_record *record, struct blob *ke
             uint64_t cookie);
 void op_take(struct replica *r, struct peer *p, const struct frame *f, uint32_t from,
              uint32_t count);
+/* Our own ops that found no room. */
+void op_tick(struct replica *r);
 /* The peer has acknowledged one of our records. */
 void op_acked(struct replica *r, struct peer *p, const struct stream_item *i,
               const struct copy_answer *a, uint64_t took_ms);
@@ -319,6 +323,7 @@ void owed_clear(struct replica *r, struct peer *p);
 /* --- replica_accept.c --- */
 void accept_tick(struct replica *r);
 void accept_link_up(struct replica *r, struct peer *p);
+void accept_forget_peer(struct replica *r, const struct peer *p);
 void accept_put_acked(struct replica *r, struct peer *p, struct mid id,
                       const struct copy_answer *a);
 void accept_put_lost(struct replica *r, struct peer *p, struct mid id);

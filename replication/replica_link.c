@@ -158,6 +158,7 @@ void link_member(struct replica *r, struct peer *p, uint16_t site, uint64_t inca
     rset_clear(&p->stale);
     rset_clear(&p->stale_late);
     entry_forget_peer(r, p);
+    accept_forget_peer(r, p);
 }
 
 /* --- what came in --- */

@@ -3,10 +3,14 @@
 
 #define OPS_RESERVED 4096 /* for our own ops: peers' records wait for room before */
 #define OWN_OP       UINT64_MAX
+#define OWN_WAITS    (UINT64_MAX - 1) /* it found no room, and will be tried again */
+
+static const uint64_t AGAIN_MS = 1000;
 
 void op_init(struct replica *r)
 {
     pool_init(&r->store_ops, sizeof(struct copy_op), LIMIT_REPLICA_OPS);
+    r->again_ms = NEVER;
 }
 
 void op_fini(struct replica *r)
@@ -54,6 +58,47 @@ void op_own(struct replica *r, const struct copy_record *record, struct blob *ke
     op->cookie[0] = cookie;
     op->cookie[1] = OWN_OP;
     r->ops.store(r->ops.ctx, op);
+}
+
+/* What we decided stays decided when there is no room for it: nobody else would repeat it. A
+ * DOT is asked anew, and a mark that is not taken away harms nobody. */
+static bool must_be_stored(const struct copy_op *op)
+{
+    if (op->answer.code != COPY_NO_ROOM && op->answer.code != COPY_FAILED)
+        return false;
+    switch (op->record.kind) {
+    case COPY_ABORT:
+    case COPY_COMMIT:
+    case COPY_UPTO:
+    case COPY_FILLED:
+    case COPY_CLEAR:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void op_later(struct replica *r, struct copy_op *op)
+{
+    op->cookie[1] = OWN_WAITS;
+    if (r->again_ms == NEVER)
+        r->again_ms = r->now + AGAIN_MS;
+}
+
+void op_tick(struct replica *r)
+{
+    if (r->now < r->again_ms)
+        return;
+    r->again_ms = NEVER;
+    for (uint32_t h = 1; h <= r->store_ops.made; h++) {
+        struct copy_op *op = pool_at(&r->store_ops, h);
+
+        if (!pool_is_taken(&r->store_ops, h) || op->cookie[1] != OWN_WAITS)
+            continue;
+        op->cookie[1] = OWN_OP;
+        op->answer = (struct copy_answer){.code = COPY_OK};
+        r->ops.store(r->ops.ctx, op);
+    }
 }
 
 /* --- records that came in --- */
@@ -380,6 +425,12 @@ void replica_stored(struct replica *r, struct copy_op *op, uint64_t now)
         r->now = now;
     if (op->answer.code == COPY_DAMAGED)
         alarm_id(r, op->record.id, COPY_DAMAGED);
+    if (op->cookie[1] == OWN_OP && must_be_stored(op)) {
+        blob_release(&op->store_keep);
+        op_later(r, op);
+        replica_turn(r, now);
+        return;
+    }
     if (op->cookie[1] == OWN_OP) {
         own_stored(r, op);
     } else {
@@ -463,6 +514,10 @@ void op_acked(struct replica *r, struct peer *p, const struct stream_item *i,
         break;
     case COPY_RESOLVE:
         settle_resolve_acked(r, p, rec, a);
+        break;
+    case COPY_FILLED:
+        p->filled_sent = a->code == COPY_OK; /* else told again, in a while */
+        p->filled_ms = r->now + AGAIN_MS;
         break;
     case COPY_HAVE_END:
         p->have_acked = true;

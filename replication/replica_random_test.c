@@ -83,7 +83,7 @@ static void one_fault(struct world *w, bool wipes)
 {
     struct w_node *n = any_node(w), *m = any_node(w);
 
-    switch (prng_below(&w->rng, 12)) {
+    switch (prng_below(&w->rng, 13)) {
     case 0:
     case 1:
         if (n->up)
@@ -111,6 +111,9 @@ static void one_fault(struct world *w, bool wipes)
     case 10:
         n->store_fails = n->up && !n->store_fails;
         break;
+    case 12:
+        n->full = n->up && !n->full;
+        break;
     case 11:
         if (!wipes || !n->up || !may_wipe(w, n))
             break;
@@ -130,7 +133,7 @@ static void quiet(struct world *w)
         struct w_node *n = &w->nodes[i];
 
         memset(n->deaf, 0, sizeof n->deaf);
-        n->slow = n->store_fails = false;
+        n->slow = n->store_fails = n->full = false;
         if (!n->up)
             w_start(w, n);
     }

@@ -162,6 +162,77 @@ START_TEST(put_that_failed_here_is_aborted_everywhere)
 }
 END_TEST
 
+/* Neither the copy nor its abort finds room: the abort is written as soon as there is some. */
+START_TEST(put_that_failed_on_a_full_disk_is_aborted_later)
+{
+    struct mid id;
+
+    no_holder();
+    w_node(w, 2)->full = true;
+    id = w_mail(w, w_node(w, 2), W_SMALL);
+    w_run_long(w, 10000);
+    ck_assert_int_eq(w_msg(w, id)->answer, W_CLOSED);
+    ck_assert_int_eq(state_at(1, id), COPY_UNDECIDED);
+    w_node(w, 2)->full = false;
+    w_run_long(w, 10000);
+    for (uint16_t site = 1; site <= W_NODES; site++)
+        ck_assert_int_eq(state_at(site, id), COPY_ABORTED);
+}
+END_TEST
+
+START_TEST(commit_that_found_no_room_is_stored_later)
+{
+    struct mid id;
+
+    no_holder();
+    id = w_mail(w, w_node(w, 2), W_SMALL);
+    while (w_msg(w, id)->answer == W_WAITS)
+        w_run(w, 1);
+    ck_assert_int_eq(w_msg(w, id)->answer, W_250);
+    w_node(w, 2)->full = true;
+    isolate(2, true); /* or a peer would tell it */
+    w_run_long(w, 5000);
+    ck_assert_int_eq(state_at(2, id), COPY_UNDECIDED);
+    w_node(w, 2)->full = false;
+    w_run_long(w, 5000);
+    ck_assert_int_eq(state_at(2, id), COPY_COMMITTED);
+    isolate(2, false);
+}
+END_TEST
+
+START_TEST(outcome_that_found_no_room_is_told_again)
+{
+    struct mid id;
+
+    no_holder();
+    id = w_mail(w, w_node(w, 2), W_SMALL);
+    w_run_long(w, 2000);
+    w_node(w, 3)->full = true;
+    w_node(w, 1)->leaving = false;
+    w_run_long(w, 60000);
+    ck_assert_int_eq(state_at(1, id), COPY_SETTLED);
+    ck_assert_int_eq(state_at(2, id), COPY_SETTLED);
+    ck_assert_int_eq(state_at(3, id), COPY_COMMITTED);
+    w_node(w, 3)->full = false;
+    w_run_long(w, 10000);
+    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
+}
+END_TEST
+
+START_TEST(filled_that_found_no_room_is_told_again)
+{
+    w_crash(w, w_node(w, 3));
+    w_wipe(w, w_node(w, 3));
+    w_start(w, w_node(w, 3));
+    w_node(w, 3)->full = true;
+    w_run_long(w, 20000);
+    ck_assert(!w_node(w, 3)->disk->filled);
+    w_node(w, 3)->full = false;
+    w_run_long(w, 10000);
+    ck_assert(w_node(w, 3)->disk->filled);
+}
+END_TEST
+
 START_TEST(undecided_copies_of_a_dead_origin_are_resolved)
 {
     struct mid id;
@@ -216,6 +287,34 @@ START_TEST(node_that_was_away_catches_up)
     w_run_long(w, 6000);
     for (int i = 0; i < 300; i++)
         ck_assert_int_eq(state_at(3, ids[i]), COPY_COMMITTED);
+}
+END_TEST
+
+START_TEST(ack_of_a_lost_disk_does_not_count)
+{
+    struct mid id;
+
+    no_holder();
+    part(1, 2, true);
+    w_run_long(w, 10000);
+    w_node(w, 2)->slow = true;
+    w_run_long(w, 2000);
+    id = w_mail(w, w_node(w, 2), W_SMALL);
+    while (state_at(3, id) == COPY_NONE)
+        w_run(w, 1);
+    w_run(w, 100); /* its ack is there, the own commit is not */
+    w_crash(w, w_node(w, 3));
+    w_wipe(w, w_node(w, 3));
+    ck_assert_int_eq(state_at(2, id), COPY_NONE);
+    while (state_at(2, id) == COPY_NONE)
+        w_run(w, 1);
+    w_run_long(w, 2000);
+    ck_assert_int_eq(w_msg(w, id)->answer, W_WAITS);
+    part(1, 2, false);
+    w_node(w, 2)->slow = false;
+    w_start(w, w_node(w, 3));
+    w_run_long(w, 10000);
+    ck_assert_int_ne(w_msg(w, id)->answer, W_WAITS);
 }
 END_TEST
 
@@ -534,9 +633,14 @@ int main(void)
     tcase_add_test(tc, without_a_peer_it_is_closed_not_refused);
     tcase_add_test(tc, refused_once_a_peer_has_the_abort);
     tcase_add_test(tc, put_that_failed_here_is_aborted_everywhere);
+    tcase_add_test(tc, put_that_failed_on_a_full_disk_is_aborted_later);
+    tcase_add_test(tc, commit_that_found_no_room_is_stored_later);
+    tcase_add_test(tc, outcome_that_found_no_room_is_told_again);
+    tcase_add_test(tc, filled_that_found_no_room_is_told_again);
     tcase_add_test(tc, undecided_copies_of_a_dead_origin_are_resolved);
     tcase_add_test(tc, aborted_one_is_not_resurrected_by_resolving);
     tcase_add_test(tc, node_that_was_away_catches_up);
+    tcase_add_test(tc, ack_of_a_lost_disk_does_not_count);
     tcase_add_test(tc, wiped_node_is_no_witness_until_both_have_filled_it);
     tcase_add_test(tc, wiped_node_knows_what_is_settled_before_it_is_a_witness);
     tcase_add_test(tc, node_with_an_older_disk_stops);

@@ -107,6 +107,7 @@ struct w_node {
     struct w_op ops[W_OPS];
     uint32_t op_first, op_count;
     bool committing, store_fails;
+    bool full; /* its store takes nothing at all */
     bool open, stopped;
     struct w_dot dots[64];
     char text[8];
@@ -589,8 +590,10 @@ static void w_on_closed(struct world *w, struct w_node *n, struct copy_op *op)
 
 static void w_apply(struct world *w, struct w_node *n, struct copy_op *op)
 {
-    op->answer = (struct copy_answer){.code = COPY_OK};
+    op->answer = (struct copy_answer){.code = n->full ? COPY_NO_ROOM : COPY_OK};
     op->state = COPY_NONE;
+    if (n->full)
+        return;
     switch (op->record.kind) {
     case COPY_BODY:
         w_on_body(n, op);
@@ -639,6 +642,9 @@ static void w_apply_own(struct world *w, struct w_node *n, struct w_op *o)
 {
     struct copy_op op = {.from = n->site};
 
+    o->err = n->full ? E_FULL : OK;
+    if (n->full)
+        return;
     if (o->kind == W_OP_PUT) {
         struct copy_facts f = w_facts(w, n, o->id, &op);
         struct copy_verdict v = copies_on_put(&f, COPY_UNDECIDED);

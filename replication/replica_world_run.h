@@ -120,16 +120,27 @@ static bool w_ops_released(void *ctx, struct str domain, uint64_t slot_epoch)
 
 /* --- what is checked --- */
 
-static unsigned w_durable(struct world *w, struct mid id)
+static uint64_t w_incarnation(const struct world *w, uint32_t applied, uint16_t site)
 {
-    unsigned n = 0;
+    for (uint32_t i = applied; i-- > 0;)
+        if (w->log[i].kind == W_MEMBER && w->log[i].site == site)
+            return w->log[i].incarnation;
+    return 0;
+}
+
+/* As far as node n can know: it counts a disk until it hears that it is gone. */
+static unsigned w_durable(struct world *w, const struct w_node *n, struct mid id)
+{
+    unsigned count = 0;
 
     for (uint16_t site = 1; site <= W_NODES; site++) {
-        enum copy_state s = w_state(w_node(w, site)->disk, id);
+        const struct w_node *at = w_node(w, site);
+        enum copy_state s = w_state(at->disk, id);
 
-        n += s == COPY_UNDECIDED || s == COPY_COMMITTED || s == COPY_SETTLED;
+        count += s == COPY_UNDECIDED || s == COPY_COMMITTED || s == COPY_SETTLED ||
+                 w_incarnation(w, n->applied, site) != at->incarnation;
     }
-    return n;
+    return count;
 }
 
 static void w_answered(struct world *w, struct w_node *n, struct mid id, enum w_answer a)
@@ -142,8 +153,8 @@ static void w_answered(struct world *w, struct w_node *n, struct mid id, enum w_
     W_SAY(w, "node %u answers %s: %d", n->site, w_text(id), (int)a);
     if (a == W_250) {
         w->accepted++;
-        W_CHECK(w, w_durable(w, id) >= (w->solo ? 1 : 2), "250 for %s with %u copies", w_text(id),
-                w_durable(w, id));
+        W_CHECK(w, w_durable(w, n, id) >= (w->solo ? 1 : 2), "250 for %s with %u copies",
+                w_text(id), w_durable(w, n, id));
     } else if (a == W_451) {
         w->refused++;
         for (uint32_t k = 0; k < W_RCPTS; k++)
@@ -339,14 +350,6 @@ static void w_tell(void *ctx, const struct replica_news *news)
 
 /* --- life of a node --- */
 
-static uint64_t w_incarnation(const struct world *w, uint32_t applied, uint16_t site)
-{
-    for (uint32_t i = applied; i-- > 0;)
-        if (w->log[i].kind == W_MEMBER && w->log[i].site == site)
-            return w->log[i].incarnation;
-    return 0;
-}
-
 static void w_members(struct world *w, struct w_node *n)
 {
     for (uint16_t site = 1; site <= W_NODES; site++)
@@ -430,7 +433,7 @@ static void w_crash(struct world *w, struct w_node *n)
     n->committing = false;
     n->leaving = false;
     n->open = false;
-    n->store_fails = false;
+    n->store_fails = n->full = false;
     memset(n->dots, 0, sizeof n->dots);
     replica_free(&n->r);
     for (uint32_t i = 0; i < w->msg_count; i++)
@@ -510,6 +513,8 @@ static void w_commit(struct world *w, struct w_node *n)
 
             e->id = o->id;
             e->err = o->err;
+        } else if (o->err == E_FULL) {
+            w_push(w, 1000, W_RESULT, n)->id = o->id; /* the shell tries again */
         } else {
             struct blob *b = blob_new(W_RCPTS);
             struct w_dot *d = w_dot_of(n, o->id);
