@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "base/assert.h"
@@ -13,13 +14,26 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/snapshot.h"
+#include "base/stats.h"
+#include "node/identity.h"
+#include "node/net/plane.h"
 #include "replication/clusterclock.h"
 
 #define DEFAULT_SESSION_MS 10000
 #define IDLE_MS            60000 /* longest sleep */
 #define STATUS_MS          1000
+#define STRANGER_MS        10000 /* between two lines of the log about them */
 
-enum request_kind { R_PROPOSE, R_STOP, R_TRANSFER, R_QUIET, R_DRAIN, R_LEAVE, R_QUIET_ALL };
+enum request_kind {
+    R_PROPOSE,
+    R_STOP,
+    R_TRANSFER,
+    R_QUIET,
+    R_DRAIN,
+    R_LEAVE,
+    R_QUIET_ALL,
+    R_REKEY
+};
 
 /* A proposal, and later its answer: one object, so that an answer never needs memory. */
 struct request {
@@ -31,11 +45,20 @@ struct request {
 
 /* Asked for, and not answered. */
 struct wish {
-    struct mail mail; /* first */
-    uint64_t to;      /* TRANSFER */
-    uint32_t slot;    /* QUIET */
-    uint64_t epoch;   /* QUIET */
-    bool on;          /* DRAIN */
+    struct mail mail;                                                 /* first */
+    uint64_t to;                                                      /* TRANSFER */
+    uint32_t slot;                                                    /* QUIET */
+    uint64_t epoch;                                                   /* QUIET */
+    bool on;                                                          /* DRAIN */
+    uint8_t public_key[PLANE_KEY_BYTES], secret_key[PLANE_KEY_BYTES]; /* REKEY */
+};
+
+/* The links to the other members. */
+struct links {
+    struct plane *plane; /* NULL: a node alone */
+    struct identity identity;
+    bool stale; /* the members, or their keys or addresses, are others */
+    uint64_t strangers, strangers_ms;
 };
 
 struct shown_lease {
@@ -65,6 +88,8 @@ struct control_thread {
 
     bool stopping;
     uint64_t stop_ms; /* when a leader that nobody relieves stops all the same */
+
+    struct links links;
 
     struct shown_clock shown;
     struct snapshot *status;
@@ -153,6 +178,8 @@ static void on_changed(void *ctx, unsigned bits)
 
     if (bits & (CONTROL_CHANGED_LEAD | CONTROL_CHANGED_MEMBERS))
         t->status_stale = true;
+    if (bits & CONTROL_CHANGED_MEMBERS)
+        t->links.stale = true;
     for (unsigned i = 0; i < CONTROL_SUBSCRIBERS; i++) {
         struct notice *n = &t->notices[i];
 
@@ -185,11 +212,6 @@ static uint64_t on_now(void *ctx)
     return boot_now(ctx);
 }
 
-static void on_send(void *ctx, uint16_t site, uint64_t incarnation, struct str bytes)
-{
-    (void)ctx, (void)site, (void)incarnation, (void)bytes; /* a node alone */
-}
-
 static void status_publish(struct control_thread *t)
 {
     struct control_core_status *s;
@@ -211,6 +233,141 @@ void control_thread_status(struct control_thread *t, struct control_core_status 
 
     *out = *(const struct control_core_status *)snapshot_value(ref);
     snapshot_release(&ref);
+}
+
+/* --- links --- */
+
+static void wish(struct control_thread *t, struct wish w)
+{
+    struct wish *m = malloc(sizeof *m);
+
+    ASSERT(m != NULL); /* lost, a slot would never be given away */
+    *m = w;
+    mailbox_answer(t->box, &m->mail);
+}
+
+static void on_send(void *ctx, uint16_t site, uint64_t incarnation, struct str bytes)
+{
+    struct control_thread *t = ctx;
+
+    (void)incarnation; /* stands in the frame; one before or after it drops it */
+    if (t->links.plane != NULL)
+        plane_send(t->links.plane, site, bytes);
+}
+
+static void on_cut(void *ctx, uint16_t site)
+{
+    struct control_thread *t = ctx;
+
+    if (t->links.plane != NULL)
+        plane_cut(t->links.plane, site, LIMIT_LINK_CUT_MS);
+}
+
+static void on_frame(void *ctx, uint16_t site, uint64_t incarnation, struct str bytes)
+{
+    struct control_thread *t = ctx;
+    uint64_t now = boot_now(t);
+
+    t->now_ms = now > t->now_ms ? now : t->now_ms;
+    control_core_receive(t->core, site, incarnation, bytes, t->now_ms);
+    event_active(t->timer, EV_TIMEOUT, 0); /* what follows from it: turn() */
+}
+
+static void on_stranger(void *ctx, const char *from, uint64_t count)
+{
+    struct control_thread *t = ctx;
+    struct links *l = &t->links;
+    uint64_t now = boot_now(t);
+
+    stat_add(STAT_CONTROL_STRANGERS_TOTAL, (int64_t)count);
+    l->strangers += count;
+    if (l->strangers_ms != 0 && now < l->strangers_ms + STRANGER_MS)
+        return;
+    LOG(EV_CONTROL_STRANGER, L_CSTR("from", from), L_U64("count", l->strangers));
+    l->strangers = 0;
+    l->strangers_ms = now;
+}
+
+static void peer_of_seed(const struct identity_peer *seed, struct plane_peer *to)
+{
+    *to = (struct plane_peer){.site = seed->site, .incarnation = seed->incarnation};
+    memcpy(to->key, seed->key, sizeof to->key);
+    memcpy(to->address, seed->control, sizeof to->address);
+}
+
+static void peer_of_member(const struct member *m, struct plane_peer *to)
+{
+    *to = (struct plane_peer){
+        .site = m->site, .incarnation = m->incarnation, .has_old_key = m->has_old_key};
+    memcpy(to->key, m->key, sizeof to->key);
+    memcpy(to->old_key, m->old_key, sizeof to->old_key);
+    memcpy(to->address, m->control, sizeof to->address);
+}
+
+/* Who is a member, by the state. A node that joined takes its token's word for it until it has
+ * come to its own entry in the log: the token is no older than that, and the members of before
+ * may be gone. */
+static enum err peers_now(struct control_thread *t, struct plane_peer out[PLANE_PEERS],
+                          uint32_t *count)
+{
+    const struct store_id *own = control_core_id(t->core);
+    const struct identity *identity = &t->links.identity;
+    struct control_members m;
+    enum err e = control_members(control_core_state(t->core), &m);
+
+    *count = 0;
+    if (e != OK)
+        return e;
+    if (m.applied < own->incarnation && identity->seed_count > 0) {
+        for (uint32_t i = 0; i < identity->seed_count; i++)
+            if (identity->seeds[i].site != own->site)
+                peer_of_seed(&identity->seeds[i], &out[(*count)++]);
+        return OK;
+    }
+    for (uint32_t i = 0; i < m.count; i++)
+        if (!m.members[i].leaving && m.members[i].incarnation != own->incarnation)
+            peer_of_member(&m.members[i], &out[(*count)++]);
+    return OK;
+}
+
+static void links_update(struct control_thread *t)
+{
+    struct plane_peer peers[PLANE_PEERS];
+    uint32_t count;
+
+    if (t->links.plane == NULL || !t->links.stale)
+        return;
+    /* Fails for want of memory or descriptors: logged where it arose, tried again next turn. */
+    t->links.stale =
+        peers_now(t, peers, &count) != OK || plane_peers(t->links.plane, peers, count) != OK;
+}
+
+static enum err links_open(struct control_thread *t)
+{
+    const struct control_thread_options *o = &t->o;
+
+    if (o->bind == NULL)
+        return OK;
+    ASSERT(o->identity != NULL);
+    t->links.identity = *o->identity;
+    t->links.stale = true;
+    return plane_open(&t->links.plane,
+                      &(struct plane_options){.base = t->base,
+                                              .bind = o->bind,
+                                              .public_key = o->identity->public_key,
+                                              .secret_key = o->identity->secret_key,
+                                              .ops = {t, on_frame, on_stranger}});
+}
+
+void control_thread_rekey(struct control_thread *t, const uint8_t *public_key,
+                          const uint8_t *secret_key)
+{
+    struct wish w = {.mail.kind = R_REKEY};
+
+    memcpy(w.public_key, public_key, sizeof w.public_key);
+    memcpy(w.secret_key, secret_key, sizeof w.secret_key);
+    wish(t, w);
+    explicit_bzero(&w, sizeof w);
 }
 
 /* --- lease --- */
@@ -241,15 +398,6 @@ void control_thread_lease(struct control_thread *t, struct control_lease *out)
         out->leaving[i] = atomic_load(&t->lease.leaving[i]);
     if (!out->has_members)
         out->session = atomic_load(&t->session);
-}
-
-static void wish(struct control_thread *t, struct wish w)
-{
-    struct wish *m = malloc(sizeof *m);
-
-    ASSERT(m != NULL); /* lost, a slot would never be given away */
-    *m = w;
-    mailbox_answer(t->box, &m->mail);
 }
 
 void control_thread_quiet(struct control_thread *t, uint32_t slot, uint64_t epoch)
@@ -295,6 +443,12 @@ static void grant(struct control_thread *t, const struct wish *w)
     case R_QUIET_ALL:
         control_core_quiet_all(t->core, t->now_ms);
         return;
+    case R_REKEY:
+        if (t->links.plane != NULL &&
+            plane_rekey(t->links.plane, w->public_key, w->secret_key) != OK)
+            LOG(EV_CONTROL_FAILED, L_CSTR("store", "control"), L_CSTR("op", "rekey"),
+                L_ERR(E_IO));
+        return;
     case R_PROPOSE:
     case R_STOP:
         return;
@@ -317,6 +471,7 @@ static void take_mail(struct control_thread *t)
         } else if (m->kind != R_PROPOSE) {
             if (t->core != NULL)
                 grant(t, (struct wish *)(void *)m);
+            explicit_bzero(m, sizeof(struct wish)); /* there may be a key in it */
             free(m);
         } else if (t->core == NULL) {
             answer(r, E_IO, 0, NULL);
@@ -367,6 +522,7 @@ static void turn(struct control_thread *t)
     take_mail(t);
     control_core_flush(t->core, t->now_ms);
     control_core_tick(t->core, t->now_ms);
+    links_update(t);
     clock_publish(t);
     status_publish(t);
     lease_publish(t);
@@ -476,11 +632,14 @@ static enum err open_core(struct control_thread *t)
                                                          .answer = on_answer,
                                                          .changed = on_changed,
                                                          .fence = on_fence,
+                                                         .cut = on_cut,
                                                          .now = on_now}});
 }
 
 static enum err open_loop(struct control_thread *t)
 {
+    enum err e;
+
     t->base = event_base_new();
     if (t->base == NULL)
         return E_IO;
@@ -488,6 +647,9 @@ static enum err open_loop(struct control_thread *t)
     t->timer = event_new(t->base, -1, 0, on_event, t);
     if (t->box_event == NULL || t->timer == NULL || event_add(t->box_event, NULL) != 0)
         return E_IO;
+    e = links_open(t);
+    if (e != OK)
+        return e;
     t->running = true;
     if (pthread_create(&t->thread, NULL, thread_main, t) == 0)
         return OK;
@@ -537,6 +699,8 @@ enum err control_thread_start(struct control_thread **out,
             LOG(EV_CONTROL_FAILED, L_CSTR("store", "control"), L_CSTR("op", "thread"),
                 L_ERR(e));
     }
+    t->o.bind = NULL; /* borrowed */
+    t->o.identity = NULL;
     if (e == OK && lone)
         e = open_session(t);
     if (e != OK)
@@ -557,6 +721,9 @@ void control_thread_stop(struct control_thread **tp)
         control_core_close(&t->core);
     take_mail(t);
     mailbox_free(&t->box);
+    if (t->links.plane != NULL)
+        plane_close(&t->links.plane);
+    explicit_bzero(&t->links.identity, sizeof t->links.identity);
     if (t->box_event != NULL)
         event_free(t->box_event);
     if (t->timer != NULL)

@@ -136,6 +136,11 @@ void control_thread_drain(struct control_thread *t, bool on);
 void control_thread_leave(struct control_thread *t);
 void control_thread_quiet_all(struct control_thread *t);
 
+/* The own CURVE key (PLANE_KEY_BYTES each): all links are made anew with it. To be called when
+ * the state names the new key (MEMBER_KEY with keep_old). */
+void control_thread_rekey(struct control_thread *t, const uint8_t *public_key,
+                          const uint8_t *secret_key);
+
 /* Asks the leader, when this node is it, to hand over to a member (incarnation; 0: any). */
 void control_thread_transfer(struct control_thread *t, uint64_t to);
 

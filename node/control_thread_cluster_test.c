@@ -1,0 +1,499 @@
+/* Control threads of several members over real links on loopback: they find each other, agree,
+ * lose a leader, and hear nobody else. */
+#include "node/control_thread.h"
+
+#include <arpa/inet.h>
+#include <check.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/stats.h"
+#include "node/identity.h"
+#include "node/net/plane.h"
+
+#define NODES    4
+#define WAIT_MS  60000 /* for what must come; nothing waits so long when all is well */
+#define QUIET_MS 2500  /* for what must not come: two elections */
+
+struct node {
+    struct control_thread *t;
+    struct store_id id;
+    struct identity identity;
+    char dir[64], control[32], data[32];
+};
+
+static struct node nodes[NODES];
+
+/* A node stands still, as a stopped process does, when its thread asks what time it is. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t thawed = PTHREAD_COND_INITIALIZER;
+static bool frozen[NODES];
+
+static uint64_t boot_of(int i)
+{
+    pthread_mutex_lock(&lock);
+    while (frozen[i])
+        pthread_cond_wait(&thawed, &lock);
+    pthread_mutex_unlock(&lock);
+    return clock_boot_ms();
+}
+
+static uint64_t boot_0(void)
+{
+    return boot_of(0);
+}
+
+static uint64_t boot_1(void)
+{
+    return boot_of(1);
+}
+
+static uint64_t boot_2(void)
+{
+    return boot_of(2);
+}
+
+static uint64_t boot_3(void)
+{
+    return boot_of(3);
+}
+
+static uint64_t (*const boots[NODES])(void) = {boot_0, boot_1, boot_2, boot_3};
+
+static void freeze(int i, bool on)
+{
+    pthread_mutex_lock(&lock);
+    frozen[i] = on;
+    pthread_cond_broadcast(&thawed);
+    pthread_mutex_unlock(&lock);
+}
+
+/* --- nodes --- */
+
+static uint16_t free_port(void)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof sa;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&sa, &n), 0);
+    close(fd);
+    return ntohs(sa.sin_port);
+}
+
+static void prepare(int i)
+{
+    struct node *n = &nodes[i];
+
+    *n = (struct node){.id.site = (uint16_t)(i % 3 + 1)};
+    memcpy(n->id.cluster, "the cluster id.", 16);
+    snprintf(n->dir, sizeof n->dir, "/tmp/control_cluster.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(n->dir));
+    snprintf(n->control, sizeof n->control, "127.0.0.1:%u", free_port());
+    snprintf(n->data, sizeof n->data, "127.0.0.1:%u", free_port());
+    ck_assert_int_eq(plane_key_new(n->identity.public_key, n->identity.secret_key), OK);
+}
+
+static void open_node(int i)
+{
+    struct node *n = &nodes[i];
+
+    ck_assert_int_eq(control_thread_start(
+                         &n->t, &(struct control_thread_options){.dir = n->dir,
+                                                                 .log_map_bytes = 64 * MiB,
+                                                                 .state_map_bytes = 64 * MiB,
+                                                                 .site = n->id.site,
+                                                                 .near_sites = true,
+                                                                 .bind = n->control,
+                                                                 .identity = &n->identity,
+                                                                 .boot_ms = boots[i]}),
+                     OK);
+}
+
+static struct command member_add(int i)
+{
+    struct node *n = &nodes[i];
+    struct command c = {.kind = COMMAND_MEMBER_ADD,
+                        .member_add = {.site = n->id.site,
+                                       .incarnation = n->id.incarnation,
+                                       .control = str_of(n->control),
+                                       .data = str_of(n->data)}};
+
+    memcpy(c.member_add.key, n->identity.public_key, sizeof c.member_add.key);
+    return c;
+}
+
+static void make_first(int i)
+{
+    struct command c;
+
+    nodes[i].id.incarnation = 1;
+    c = member_add(i);
+    ck_assert_int_eq(control_core_make(&(struct control_core_make){
+                         .dir = nodes[i].dir, .id = nodes[i].id, .first = &c}),
+                     OK);
+    open_node(i);
+}
+
+/* What a token says. */
+static void seed(int i, int of)
+{
+    struct identity_peer *s = &nodes[i].identity.seeds[nodes[i].identity.seed_count++];
+
+    *s = (struct identity_peer){.site = nodes[of].id.site,
+                                .incarnation = nodes[of].id.incarnation};
+    memcpy(s->key, nodes[of].identity.public_key, sizeof s->key);
+    memcpy(s->control, nodes[of].control, sizeof nodes[of].control);
+    memcpy(s->data, nodes[of].data, sizeof nodes[of].data);
+}
+
+static void make_joiner(int i, uint64_t incarnation, unsigned seeds)
+{
+    nodes[i].id.incarnation = incarnation;
+    for (int k = 0; k < NODES; k++)
+        if (seeds & 1U << k)
+            seed(i, k);
+    ck_assert_int_eq(
+        control_core_make(&(struct control_core_make){.dir = nodes[i].dir, .id = nodes[i].id}),
+        OK);
+}
+
+static void remove_dir(const char *dir)
+{
+    char path[160];
+
+    for (const char *const *sub = (const char *const[]){"log", "state", NULL}; *sub; sub++) {
+        for (const char *const *f = (const char *const[]){"data.mdb", "lock.mdb", NULL}; *f;
+             f++) {
+            snprintf(path, sizeof path, "%s/%s/%s", dir, *sub, *f);
+            unlink(path);
+        }
+        snprintf(path, sizeof path, "%s/%s", dir, *sub);
+        rmdir(path);
+    }
+    rmdir(dir);
+}
+
+static void setup(void)
+{
+    log_set_level(LOG_ALARM);
+    for (int i = 0; i < NODES; i++)
+        prepare(i);
+}
+
+static void teardown(void)
+{
+    for (int i = 0; i < NODES; i++) {
+        freeze(i, false);
+        if (nodes[i].t != NULL)
+            control_thread_stop(&nodes[i].t);
+        remove_dir(nodes[i].dir);
+    }
+}
+
+/* --- asking --- */
+
+static void pass(void)
+{
+    poll(NULL, 0, 10);
+}
+
+#define UNTIL(condition)                                                                       \
+    for (uint64_t end_ms = clock_boot_ms() + WAIT_MS; !(condition); pass())                    \
+    ck_assert_msg(clock_boot_ms() < end_ms, "in vain: " #condition)
+
+static struct control_outcome ask(int i, struct command c)
+{
+    struct control_outcome out;
+    uint64_t end = clock_boot_ms() + WAIT_MS;
+
+    do { /* between two leaders what was asked for may be lost, or not */
+        ck_assert_uint_lt(clock_boot_ms(), end);
+        (void)!control_propose_wait(nodes[i].t, &c, &out);
+    } while (out.err == E_NOTOWNER || out.err == E_FULL || out.err == E_TIMEOUT);
+    return out;
+}
+
+static struct command domain(enum domain_put_mode mode, const char *name)
+{
+    return (struct command){
+        .kind = COMMAND_DOMAIN_PUT,
+        .domain_put = {.mode = mode, .domain = {.name = str_of(name), .route.kind = ROUTE_MX}}};
+}
+
+static bool has(int i, const char *name)
+{
+    struct arena a;
+    struct domain d;
+    enum err e;
+
+    arena_init(&a, 1 * MiB);
+    e = control_domain_get(control_thread_state(nodes[i].t), str_of(name), &a, &d);
+    arena_reset(&a);
+    return e == OK;
+}
+
+static struct control_core_status status(int i)
+{
+    struct control_core_status s;
+
+    control_thread_status(nodes[i].t, &s);
+    return s;
+}
+
+static uint32_t voters(int i)
+{
+    struct control_core_status s = status(i);
+    uint32_t count = 0;
+
+    for (uint32_t k = 0; k < s.member_count; k++)
+        count += s.members[k].role == CS_VOTER;
+    return count;
+}
+
+/* The node that leads, as node i knows; -1: it knows of none. */
+static int leader(int i)
+{
+    uint64_t id = status(i).leader;
+
+    for (int k = 0; k < NODES; k++)
+        if (id != 0 && nodes[k].t != NULL && nodes[k].id.incarnation == id)
+            return k;
+    return -1;
+}
+
+static struct control_lease lease(int i)
+{
+    struct control_lease l;
+
+    control_thread_lease(nodes[i].t, &l);
+    return l;
+}
+
+static void join(int i, unsigned seeds)
+{
+    struct control_outcome o = ask(0, member_add(i));
+
+    ck_assert_int_eq(o.err, OK);
+    make_joiner(i, o.index, seeds);
+    open_node(i);
+}
+
+static void three(void)
+{
+    make_first(0);
+    join(1, 1);
+    join(2, 3);
+    for (int i = 0; i < 3; i++)
+        UNTIL(voters(i) == 3 && leader(i) >= 0);
+}
+
+static bool all_know(const char *name)
+{
+    bool well = true;
+
+    for (int i = 0; i < 3; i++)
+        well = well && (nodes[i].t == NULL || has(i, name));
+    return well;
+}
+
+/* --- tests --- */
+
+START_TEST(three_members_find_each_other_and_agree)
+{
+    three();
+    ck_assert_int_eq(leader(1), leader(0));
+    ck_assert_int_eq(leader(2), leader(0));
+    for (int i = 0; i < 3; i++) {
+        UNTIL(lease(i).session != 0 && lease(i).valid_until_ms > clock_boot_ms());
+        ck_assert(lease(i).has_members);
+    }
+}
+END_TEST
+
+START_TEST(what_is_put_anywhere_is_seen_there_when_it_is_answered)
+{
+    three();
+    for (int i = 0; i < 3; i++) {
+        char name[32];
+
+        snprintf(name, sizeof name, "d%d.example", i);
+        ck_assert_int_eq(ask(i, domain(DOMAIN_ADD, name)).err, OK);
+        ck_assert(has(i, name));
+        ck_assert_int_eq(ask((i + 1) % 3, domain(DOMAIN_ADD, name)).err, E_EXISTS);
+        UNTIL(all_know(name));
+    }
+}
+END_TEST
+
+START_TEST(a_leader_that_stops_hands_over_and_the_others_go_on)
+{
+    int first, other;
+
+    three();
+    first = leader(0);
+    other = (first + 1) % 3;
+    control_thread_stop(&nodes[first].t);
+    UNTIL(leader(other) >= 0 && leader(other) != first);
+    ck_assert_int_eq(ask(other, domain(DOMAIN_ADD, "a.example")).err, OK);
+    open_node(first);
+    UNTIL(has(first, "a.example"));
+    ck_assert_int_eq(ask(first, domain(DOMAIN_ADD, "b.example")).err, OK);
+}
+END_TEST
+
+START_TEST(a_leader_that_stands_still_is_replaced_and_comes_back_as_a_follower)
+{
+    int first, other;
+
+    three();
+    first = leader(0);
+    other = (first + 1) % 3;
+    freeze(first, true);
+    UNTIL(leader(other) >= 0 && leader(other) != first);
+    ck_assert_int_eq(ask(other, domain(DOMAIN_ADD, "a.example")).err, OK);
+    freeze(first, false);
+    UNTIL(has(first, "a.example"));
+    UNTIL(leader(first) == leader(other));
+}
+END_TEST
+
+START_TEST(one_alone_of_three_decides_nothing)
+{
+    struct control_outcome out;
+    struct command c = domain(DOMAIN_ADD, "a.example");
+
+    three();
+    control_thread_stop(&nodes[1].t);
+    control_thread_stop(&nodes[2].t);
+    UNTIL(leader(0) < 0);
+    ck_assert_int_eq(control_propose_wait(nodes[0].t, &c, &out), E_NOTOWNER);
+    ck_assert(!has(0, "a.example"));
+    UNTIL(lease(0).valid_until_ms < clock_boot_ms());
+    open_node(2);
+    ck_assert_int_eq(ask(0, c).err, OK);
+    UNTIL(lease(0).valid_until_ms > clock_boot_ms());
+}
+END_TEST
+
+START_TEST(a_stranger_is_ignored_and_counted)
+{
+    uint64_t before, term;
+
+    three();
+    /* It knows the cluster's id, all keys and addresses, and says that it is the third. */
+    make_joiner(3, nodes[2].id.incarnation, 7);
+    term = status(0).term;
+    before = (uint64_t)stat_get(STAT_CONTROL_STRANGERS_TOTAL);
+    open_node(3);
+    UNTIL((uint64_t)stat_get(STAT_CONTROL_STRANGERS_TOTAL) > before);
+    poll(NULL, 0, QUIET_MS);
+    ck_assert_uint_eq(control_applied(control_thread_state(nodes[3].t)), 0);
+    ck_assert_uint_eq(status(0).term, term);
+    ck_assert_int_eq(ask(0, domain(DOMAIN_ADD, "a.example")).err, OK);
+    ck_assert(!has(3, "a.example"));
+}
+END_TEST
+
+START_TEST(a_removed_member_is_shut_out)
+{
+    struct command c = {.kind = COMMAND_MEMBER_REMOVE};
+    struct control_outcome out;
+
+    three();
+    c.member_remove = (struct member_remove){.site = 3, .incarnation = nodes[2].id.incarnation};
+    ck_assert_int_eq(ask(0, c).err, OK);
+    UNTIL(voters(0) == 2 && voters(1) == 2);
+    ck_assert_int_eq(ask(0, domain(DOMAIN_ADD, "a.example")).err, OK);
+    UNTIL(has(1, "a.example"));
+    c = domain(DOMAIN_ADD, "b.example");
+    ck_assert_int_ne(control_propose_wait(nodes[2].t, &c, &out), OK);
+    ck_assert(!has(2, "a.example"));
+    ck_assert(!has(0, "b.example"));
+}
+END_TEST
+
+START_TEST(a_wiped_member_is_replaced_by_one_with_another_key)
+{
+    three();
+    control_thread_stop(&nodes[0].t); /* site 1; the fourth of our nodes is of site 1, too */
+    {
+        struct control_outcome o = ask(1, member_add(3));
+
+        ck_assert_int_eq(o.err, OK);
+        make_joiner(3, o.index, 2 | 4);
+    }
+    open_node(3);
+    UNTIL(voters(3) == 3);
+    ck_assert_int_eq(ask(3, domain(DOMAIN_ADD, "a.example")).err, OK);
+    UNTIL(has(1, "a.example") && has(2, "a.example"));
+    open_node(0); /* the old one comes back after all */
+    poll(NULL, 0, QUIET_MS);
+    ck_assert(!has(0, "a.example"));
+    ck_assert_int_eq(ask(1, domain(DOMAIN_ADD, "b.example")).err, OK);
+}
+END_TEST
+
+START_TEST(a_key_is_changed_while_all_runs)
+{
+    uint8_t public_key[PLANE_KEY_BYTES], secret_key[PLANE_KEY_BYTES];
+    struct command c = {.kind = COMMAND_MEMBER_KEY};
+
+    three();
+    ck_assert_int_eq(plane_key_new(public_key, secret_key), OK);
+    c.member_key = (struct member_key){
+        .site = 2, .incarnation = nodes[1].id.incarnation, .keep_old = true};
+    memcpy(c.member_key.key, public_key, sizeof public_key);
+    ck_assert_int_eq(ask(1, c).err, OK);
+    ck_assert_int_eq(ask(1, domain(DOMAIN_ADD, "a.example")).err, OK);
+    control_thread_rekey(nodes[1].t, public_key, secret_key);
+    ck_assert_int_eq(ask(1, domain(DOMAIN_ADD, "b.example")).err, OK);
+    c.member_key.keep_old = false;
+    ck_assert_int_eq(ask(1, c).err, OK);
+    ck_assert_int_eq(ask(1, domain(DOMAIN_ADD, "c.example")).err, OK);
+    UNTIL(all_know("c.example"));
+    /* Under the old key it gets nothing any more. */
+    control_thread_rekey(nodes[1].t, nodes[1].identity.public_key,
+                         nodes[1].identity.secret_key);
+    UNTIL(leader(1) < 0);
+    control_thread_rekey(nodes[1].t, public_key, secret_key);
+    ck_assert_int_eq(ask(1, domain(DOMAIN_ADD, "d.example")).err, OK);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("control_thread_cluster");
+    TCase *tc = tcase_create("control_thread_cluster");
+    SRunner *runner;
+    int failed;
+
+    tcase_set_timeout(tc, 180);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, three_members_find_each_other_and_agree);
+    tcase_add_test(tc, what_is_put_anywhere_is_seen_there_when_it_is_answered);
+    tcase_add_test(tc, a_leader_that_stops_hands_over_and_the_others_go_on);
+    tcase_add_test(tc, a_leader_that_stands_still_is_replaced_and_comes_back_as_a_follower);
+    tcase_add_test(tc, one_alone_of_three_decides_nothing);
+    tcase_add_test(tc, a_stranger_is_ignored_and_counted);
+    tcase_add_test(tc, a_removed_member_is_shut_out);
+    tcase_add_test(tc, a_wiped_member_is_replaced_by_one_with_another_key);
+    tcase_add_test(tc, a_key_is_changed_while_all_runs);
+    suite_add_tcase(suite, tc);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
