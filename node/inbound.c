@@ -12,12 +12,15 @@
 #include "base/stats.h"
 #include "node/cluster.h"
 #include "node/net/conn.h"
+#include "node/replica_thread.h"
 #include "node/smtp/received.h"
 #include "node/smtp/smtpd.h"
 #include "node/smtp_thread.h"
 #include "proto/record.h"
 
-#define BLOCKS_RETRY_MS 20 /* the node's body memory is full: look again after */
+#define BLOCKS_RETRY_MS 20 /* body memory is full, or the peers lag: look again after */
+
+static const char NO_PEER[] = "421 4.3.2 No second copy can be made here now, try the next MX";
 
 /* What is kept of one mail transaction. */
 struct transaction {
@@ -47,7 +50,7 @@ struct inbound {
     struct smtpd smtpd;
     struct transaction tx;
     XXH3_state_t *digest; /* of the body */
-    unsigned requests;    /* with the writer */
+    unsigned requests;    /* with the writer, or with the replica thread */
     bool staging;         /* input waits for a STAGE */
     atomic_uint *bucket;
     char peer[INET6_ADDRSTRLEN];
@@ -118,6 +121,12 @@ static void end_session(struct inbound *in, bool politely)
 
 /* --- questions of smtpd --- */
 
+/* INV-6: of a member without a peer that makes copies durable. */
+static bool is_shut(const struct node *n)
+{
+    return n->replica != NULL && !replica_thread_is_open(n->replica);
+}
+
 static const char *ask_connect(struct inbound *in)
 {
     struct node *n = in->thread->node;
@@ -125,6 +134,10 @@ static const char *ask_connect(struct inbound *in)
 
     if (atomic_load(&n->fenced))
         return "421 4.3.0 Storage failed here, try the next MX";
+    if (is_shut(n)) {
+        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
+        return NO_PEER;
+    }
     if (atomic_load(in->bucket) > c->smtp.max_sessions_per_client) {
         LOG(EV_SHED, L_CSTR("limit", "smtp.max_sessions_per_client"),
             L_CSTR("client", in->peer));
@@ -142,6 +155,8 @@ static const char *ask_mail(struct inbound *in, const struct smtpd_out *out)
 {
     struct node *n = in->thread->node;
 
+    if (is_shut(n))
+        return NO_PEER;
     if (atomic_load(&n->fenced) || spool_room(n->spool) == SPOOL_FULL)
         return "452 4.3.1 No space here, try the next MX";
     tx_reset(in);
@@ -239,6 +254,8 @@ static void stage(struct inbound *in)
     }
     if (in->tx.body_number == 0)
         in->tx.body_number = spool_next_body(n->spool);
+    if (n->replica != NULL)
+        replica_thread_body(n->replica, in->tx.body_number, in->tx.staged_bytes, &in->tx.body);
     r->body_number = in->tx.body_number;
     r->offset = in->tx.staged_bytes;
     r->body = in->tx.body;
@@ -266,6 +283,23 @@ static void body_end(struct inbound *in)
     feed(in, &ev);
 }
 
+/* Large bodies are read no faster than the faster peer takes them. */
+static bool peers_lag(const struct inbound *in)
+{
+    const struct node *n = in->thread->node;
+
+    return n->replica != NULL && in->tx.body_number != 0 &&
+           replica_thread_backlog(n->replica) > LIMIT_STREAM_WINDOW_BYTES / 2;
+}
+
+static void wait_a_little(struct inbound *in)
+{
+    struct timeval tv = {0, BLOCKS_RETRY_MS * 1000};
+
+    conn_pause(in->conn, true);
+    event_add(in->retry, &tv);
+}
+
 /* False: wait (for the writer, for memory, for more input, or the session has gone on). */
 static bool body_pump(struct inbound *in)
 {
@@ -280,11 +314,8 @@ static bool body_pump(struct inbound *in)
         stage(in); /* what waits in memory goes to disk, or nobody would ever give any back */
         return false;
     }
-    if (shed) {
-        struct timeval tv = {0, BLOCKS_RETRY_MS * 1000};
-
-        conn_pause(in->conn, true);
-        event_add(in->retry, &tv);
+    if (shed || peers_lag(in)) {
+        wait_a_little(in);
         return false;
     }
     while ((span = bodyscan_next(&in->tx.scan, &rest)).n > 0) {
@@ -305,45 +336,37 @@ static bool body_pump(struct inbound *in)
 
 /* --- the commit --- */
 
-static bool envelope_fill(struct inbound *in, struct writer_request *r)
+/* All but what comes with the id; strings are copies in the arena. False: no room. */
+static bool envelope_fill(struct inbound *in, struct arena *a, struct envelope *e,
+                          struct received *rec)
 {
-    struct node *n = in->thread->node;
     const struct node_config *c = settings_of(in)->config;
-    struct envelope *e = arena_take(&r->arena, sizeof *e);
-    struct rcpt *rcpts = arena_take(&r->arena, sizeof *rcpts * in->tx.rcpt_count);
-    char trace[RECEIVED_SIZE];
-    struct received rec = {.helo = smtpd_helo(&in->smtpd),
-                           .client_addr = str_of(in->peer),
-                           .host = str_of(c->hostname),
-                           .cluster = str_of(c->cluster),
-                           .esmtp = in->smtpd.esmtp,
-                           .tls = smtpd_tls_text(&in->smtpd),
-                           .id = r->id,
-                           .rcpt = in->tx.rcpt_count == 1 ? in->tx.rcpts[0] : STR_NONE,
-                           .wall_ms = clock_wall_ms()};
+    struct rcpt *rcpts = arena_take(a, sizeof *rcpts * in->tx.rcpt_count);
 
-    if (e == NULL || rcpts == NULL)
+    if (rcpts == NULL)
         return false;
     for (uint32_t i = 0; i < in->tx.rcpt_count; i++)
-        rcpts[i].path = arena_str(&r->arena, in->tx.rcpts[i]);
-    *e = (struct envelope){.id = r->id,
-                           .domain = arena_str(&r->arena, str_of(in->tx.domain)),
+        rcpts[i].path = arena_str(a, in->tx.rcpts[i]);
+    *e = (struct envelope){.domain = arena_str(a, str_of(in->tx.domain)),
                            .domain_generation = in->tx.generation,
-                           .sender = arena_str(&r->arena, in->tx.sender),
+                           .sender = arena_str(a, in->tx.sender),
                            .rcpts = rcpts,
                            .rcpt_count = in->tx.rcpt_count,
                            .body_bytes = in->tx.scan.body_bytes,
                            .body_digest = XXH3_64bits_digest(in->digest),
                            .eight_bit = in->tx.eight_bit || in->tx.scan.eight_bit_bytes > 0,
-                           .trace_header = arena_str(&r->arena, received_format(&rec, trace)),
-                           .received_ms = control_now_ms(n->control),
-                           .received_wall_ms = rec.wall_ms,
-                           .client_addr = arena_str(&r->arena, str_of(in->peer)),
-                           .client_helo = arena_str(&r->arena, rec.helo),
-                           .tls = arena_str(&r->arena, rec.tls)};
-    e->deadline_ms = e->received_ms + in->tx.hold_ms;
-    r->env = e;
-    return e->trace_header.p != NULL && e->tls.p != NULL && rcpts[0].path.p != NULL;
+                           .client_addr = arena_str(a, str_of(in->peer)),
+                           .client_helo = arena_str(a, smtpd_helo(&in->smtpd)),
+                           .tls = arena_str(a, smtpd_tls_text(&in->smtpd))};
+    *rec = (struct received){.helo = e->client_helo,
+                             .client_addr = e->client_addr,
+                             .host = arena_str(a, str_of(c->hostname)),
+                             .cluster = arena_str(a, str_of(c->cluster)),
+                             .esmtp = in->smtpd.esmtp,
+                             .tls = e->tls,
+                             .rcpt = in->tx.rcpt_count == 1 ? rcpts[0].path : STR_NONE};
+    return rcpts[in->tx.rcpt_count - 1].path.p != NULL && rec->host.p != NULL &&
+           rec->cluster.p != NULL;
 }
 
 static void commit_failed(struct inbound *in, enum err e)
@@ -369,22 +392,28 @@ static bool domain_is_open(struct inbound *in)
     return open;
 }
 
-static void commit(struct inbound *in)
+/* --- of a node that is alone --- */
+
+static bool put_envelope(struct inbound *in, struct writer_request *r)
+{
+    struct envelope_times times = {control_now_ms(in->thread->node->control), clock_wall_ms(),
+                                   in->tx.hold_ms};
+    struct envelope *e = arena_take(&r->arena, sizeof *e);
+    struct received rec;
+
+    if (e == NULL || !envelope_fill(in, &r->arena, e, &rec) ||
+        !envelope_stamp(e, &rec, &r->arena, r->id, &times))
+        return false;
+    r->env = e;
+    return true;
+}
+
+static void put(struct inbound *in)
 {
     struct node *n = in->thread->node;
-    struct writer_request *r;
+    struct writer_request *r =
+        writer_request_new(WRITER_PUT, in->thread->box, SMTP_MAIL_STORED, in);
 
-    if (atomic_load(&n->fenced)) { /* nothing was begun: the client may go elsewhere */
-        commit_failed(in, E_TIMEOUT);
-        return;
-    }
-    if (!domain_is_open(in)) { /* removed, or another tenant's, since RCPT */
-        commit_failed(in, E_TIMEOUT);
-        return;
-    }
-    r = in->tx.stage_failed
-            ? NULL
-            : writer_request_new(WRITER_PUT, in->thread->box, SMTP_MAIL_STORED, in);
     if (r == NULL) {
         commit_failed(in, E_FULL);
         return;
@@ -394,7 +423,7 @@ static void commit(struct inbound *in)
     in->tx.body = (struct block_list){0};
     r->body_number = in->tx.body_number;
     r->staged = in->tx.body_number != 0;
-    if (!envelope_fill(in, r))
+    if (!put_envelope(in, r))
         r->env = NULL;                    /* the writer marks the id and answers E_FULL */
     if (r->staged && r->body.bytes > 0) { /* the tail joins the chunks on disk first */
         struct writer_request *tail =
@@ -414,17 +443,67 @@ static void commit(struct inbound *in)
         writer_post_always(n->writer, r); /* the id is drawn: bounded by the sessions */
 }
 
+/* --- of a member --- */
+
+/* Until the replica thread has it nothing was begun: the client may go elsewhere. */
+static void offer(struct inbound *in)
+{
+    struct node *n = in->thread->node;
+    struct intake *i = intake_new(in->thread->box, SMTP_MAIL_TAKEN, in);
+
+    if (i == NULL || !envelope_fill(in, &i->arena, &i->env, &i->received)) {
+        if (i != NULL)
+            intake_free(n, &i);
+        commit_failed(in, E_FULL);
+        return;
+    }
+    i->hold_ms = in->tx.hold_ms;
+    i->body = in->tx.body;
+    in->tx.body = (struct block_list){0};
+    i->staged = in->tx.body_number != 0;
+    i->body_number = in->tx.body_number;
+    i->staged_bytes = in->tx.staged_bytes;
+    if (replica_thread_accept(n->replica, i) != OK) {
+        intake_free(n, &i);
+        commit_failed(in, E_TIMEOUT);
+        return;
+    }
+    in->tx.body_number = 0; /* the record names it, or the replica thread removes it */
+    in->requests++;
+}
+
+static void commit(struct inbound *in)
+{
+    struct node *n = in->thread->node;
+
+    if (atomic_load(&n->fenced)) /* nothing was begun: the client may go elsewhere */
+        commit_failed(in, E_TIMEOUT);
+    else if (!domain_is_open(in)) /* removed, or another tenant's, since RCPT */
+        commit_failed(in, E_TIMEOUT);
+    else if (in->tx.stage_failed)
+        commit_failed(in, E_FULL);
+    else if (n->replica != NULL)
+        offer(in);
+    else
+        put(in);
+}
+
+static void accepted(const struct envelope *e)
+{
+    stat_add(STAT_MESSAGES_ACCEPTED_TOTAL, 1);
+    stat_add(STAT_BYTES_ACCEPTED_TOTAL, (int64_t)e->body_bytes);
+    LOG(EV_MESSAGE_ACCEPTED, L_MID(e->id), L_STR("from", e->sender), L_STR("domain", e->domain),
+        L_U64("rcpts", e->rcpt_count), L_U64("bytes", e->body_bytes),
+        L_STR("client", e->client_addr));
+}
+
 static void put_done(struct inbound *in, struct writer_request *r)
 {
     struct node *n = in->thread->node;
     struct smtpd_event ev = {.type = SMTPD_EV_COMMIT, .err = r->err, .mid = r->id};
 
     if (r->err == OK) {
-        stat_add(STAT_MESSAGES_ACCEPTED_TOTAL, 1);
-        stat_add(STAT_BYTES_ACCEPTED_TOTAL, (int64_t)r->env->body_bytes);
-        LOG(EV_MESSAGE_ACCEPTED, L_MID(r->id), L_STR("from", r->env->sender),
-            L_STR("domain", r->env->domain), L_U64("rcpts", r->env->rcpt_count),
-            L_U64("bytes", r->env->body_bytes), L_STR("client", r->env->client_addr));
+        accepted(r->env);
         cluster_message_new(n->cluster, r->env);
     } else {
         /* tx_reset() removes the chunks; after E_IO a record may name them all the same */
@@ -436,6 +515,16 @@ static void put_done(struct inbound *in, struct writer_request *r)
     }
     if (in->conn != NULL)
         feed(in, &ev);
+}
+
+/* What kept the memory is answered. */
+static void give_back(struct inbound *in)
+{
+    in->requests--;
+    if (in->conn != NULL)
+        pump(in);
+    else if (in->requests == 0)
+        inbound_free(in);
 }
 
 void inbound_stored(struct writer_request *r)
@@ -452,11 +541,39 @@ void inbound_stored(struct writer_request *r)
             conn_pause(in->conn, false);
     }
     writer_request_free(in->thread->node->writer, &r);
-    in->requests--; /* last: until here it kept the memory */
+    give_back(in);
+}
+
+static enum err taken_err(const struct intake *i)
+{
+    switch (i->verdict) {
+    case INTAKE_ACCEPTED:
+        return OK;
+    case INTAKE_REFUSED:
+        return i->no_room ? E_FULL : E_TIMEOUT;
+    case INTAKE_CLOSE:
+        break;
+    }
+    return E_IO;
+}
+
+void inbound_taken(struct smtp_thread *t, struct intake *i)
+{
+    struct inbound *in = i->ctx;
+    struct smtpd_event ev = {.type = SMTPD_EV_COMMIT, .err = taken_err(i), .mid = i->env.id};
+
+    if (ev.err == OK) {
+        accepted(&i->env);
+    } else {
+        stat_add(STAT_MESSAGES_REFUSED_TOTAL, 1);
+        LOG(ev.err == E_IO ? EV_CLIENT_CLOSED : EV_SHED,
+            L_CSTR("limit", i->no_room ? "spool" : "second copy"), L_MID(i->env.id),
+            L_CSTR("client", in->peer));
+    }
     if (in->conn != NULL)
-        pump(in);
-    else if (in->requests == 0)
-        inbound_free(in);
+        feed(in, &ev);
+    intake_free(t->node, &i);
+    give_back(in);
 }
 
 /* --- the turn --- */
@@ -515,7 +632,9 @@ static void feed(struct inbound *in, struct smtpd_event *first)
             break;
         if (refusal[0] != 0 && out.act == SMTPD_ACT_ASK_RCPT)
             stat_add(STAT_RCPTS_REFUSED_TOTAL, 1);
-        ev = (struct smtpd_event){.type = SMTPD_EV_VERDICT, .refusal = str_of(refusal)};
+        ev = (struct smtpd_event){.type = SMTPD_EV_VERDICT,
+                                  .refusal = str_of(refusal),
+                                  .refusal_closes = refusal == NO_PEER};
     }
     if (out.act == SMTPD_ACT_RESET)
         tx_reset(in);

@@ -322,11 +322,15 @@ static void post(struct replica_thread *t, const struct replica_order *order)
 }
 
 void replica_thread_body(struct replica_thread *t, uint64_t body_number, uint64_t offset,
-                         struct blob *piece)
+                         const struct block_list *piece)
 {
-    atomic_fetch_add(&t->body_posted, piece->n);
+    struct blob *b = replica_thread_blob(piece);
+
+    if (b == NULL)
+        return; /* the peers read it from here when the copy comes */
+    atomic_fetch_add(&t->body_posted, b->n);
     post(t, &(struct replica_order){
-                .mail.kind = RT_BODY, .number = body_number, .offset = offset, .bytes = piece});
+                .mail.kind = RT_BODY, .number = body_number, .offset = offset, .bytes = b});
 }
 
 void replica_thread_closed(struct replica_thread *t, struct mid id, uint64_t slot_epoch)

@@ -122,10 +122,10 @@ void intake_free(struct node *n, struct intake **i);
 /* Takes it. E_FULL, E_AGAIN (the gate is closed, the node stops): it stays the caller's and
  * nothing was begun. */
 MUST_CHECK enum err replica_thread_accept(struct replica_thread *t, struct intake *i);
-/* A piece of a large body on its way to disk; takes the blob. In order, before the intake. The
+/* A piece of a large body on its way to disk; copies it. In order, before the intake. The
  * number is of spool_next_body(). */
 void replica_thread_body(struct replica_thread *t, uint64_t body_number, uint64_t offset,
-                         struct blob *piece);
+                         const struct block_list *piece);
 /* Without locks. */
 bool replica_thread_is_open(const struct replica_thread *t); /* may take mail (INV-6) */
 /* As replica_backlog(), with what waits here: above LIMIT_STREAM_WINDOW_BYTES / 2 nothing more

@@ -83,7 +83,7 @@ static void refuse(struct replica_thread *t, struct intake *i, bool no_room)
 
 /* --- intakes: to the engine and the writer --- */
 
-static struct blob *blob_of_blocks(const struct block_list *l)
+struct blob *replica_thread_blob(const struct block_list *l)
 {
     struct blob *b = blob_new(l->bytes);
     size_t at = 0;
@@ -171,7 +171,7 @@ static bool begin(struct replica_thread *t, struct intake *i)
 
     if (envelope_stamp(&i->env, &i->received, &i->arena, id, &times)) {
         envelope = encode(&i->env);
-        body = blob_of_blocks(&i->body);
+        body = replica_thread_blob(&i->body);
     }
     if (envelope != NULL && body != NULL)
         h = otree_add(&t->intakes, id);

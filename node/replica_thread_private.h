@@ -108,6 +108,7 @@ void replica_thread_filled(
 void replica_thread_solo(struct replica_thread *t); /* what the control store says of it */
 
 /* --- replica_thread_mail.c --- */
+struct blob *replica_thread_blob(const struct block_list *l); /* NULL: out of memory */
 void replica_thread_take_intake(struct replica_thread *t, struct intake *i);
 void replica_thread_take_put(struct replica_thread *t, struct writer_request *r);
 void replica_thread_verdict(struct replica_thread *t, struct mid id,

@@ -145,8 +145,8 @@ static void dispatch(struct smtp_thread *t, struct mail *m)
     case SMTP_MAIL_DOT:
         outbound_consent(t, (struct writer_request *)m);
         break;
-    case SMTP_MAIL_TAKEN: /* of a member; nobody posts them to a node alone */
-        free(m);
+    case SMTP_MAIL_TAKEN:
+        inbound_taken(t, (struct intake *)m);
         break;
     case SMTP_MAIL_CONSENT:
         outbound_answer(t, (struct consent_ask *)m);

@@ -15,6 +15,7 @@
 #include "node/node.h"
 
 struct inbound;
+struct intake;
 struct outbound;
 
 struct smtp_thread {
@@ -58,6 +59,7 @@ void smtp_thread_free(struct smtp_thread **t);
 /* inbound.c */
 void inbound_accept(struct smtp_thread *t, int fd, const struct sockaddr *addr);
 void inbound_stored(struct writer_request *r);
+void inbound_taken(struct smtp_thread *t, struct intake *i);
 void inbound_drain(struct smtp_thread *t);
 void inbound_close_all(struct smtp_thread *t);
 
