@@ -35,7 +35,8 @@ bool cluster_holds(const struct cluster *c, struct str domain, uint64_t *epoch)
 
 /* --- the view --- */
 
-static void view_places(struct cluster *c, struct control *control)
+/* What has ended and is older than the slot's own epoch says nothing any more. */
+static void view_places(struct cluster *c, struct control *control, const struct slot *slots)
 {
     char after[LIMIT_SMTP_DOMAIN_BYTES];
     struct str name = {after, 0};
@@ -44,7 +45,9 @@ static void view_places(struct cluster *c, struct control *control)
 
     arena_init(&arena, LIMIT_COMMAND_SCRATCH);
     while (control_placement_next(control, name, &arena, &p) == OK) {
-        if (p.site != 0 && holding_place(c->holding, p.domain, p.site, p.epoch) != OK)
+        bool counts = p.site != 0 || p.epoch > slots[control_slot_of(p.domain)].epoch;
+
+        if (counts && holding_place(c->holding, p.domain, p.site, p.epoch) != OK)
             LOG(EV_SHED, L_CSTR("limit", "placements"), L_STR("domain", p.domain));
         name = str_lower(p.domain, after, sizeof after);
         arena_reset(&arena);
@@ -65,7 +68,7 @@ static bool view(struct cluster *c, const struct control_lease *lease, bool *cha
     for (uint32_t i = 0; i < CONTROL_SLOTS; i++)
         if (slots[i].site != 0)
             holding_slot(c->holding, i, slots[i].site, slots[i].epoch, is_leaving(lease, i));
-    view_places(c, control);
+    view_places(c, control, slots);
     *changed = holding_end(c->holding);
     c->some_leaving = false;
     for (uint32_t i = 0; i < CONTROL_SLOTS; i++) {

@@ -111,7 +111,7 @@ static struct held_place *get(struct holding *h, struct str domain)
 
 static bool is_placed(const struct held_place *p)
 {
-    return p != NULL && p->view != 0;
+    return p != NULL && p->view != 0 && p->site != 0;
 }
 
 /* --- the view --- */
@@ -205,9 +205,13 @@ bool holding_lease(struct holding *h, bool valid)
 
 static uint64_t epoch_here(const struct holding *h, const struct held_place *p, uint32_t slot)
 {
+    const struct held_slot *s = &h->slots[slot];
+
     if (is_placed(p))
         return p->site == h->site ? p->epoch : 0;
-    return h->slots[slot].site == h->site ? h->slots[slot].epoch : 0;
+    if (s->site != h->site)
+        return 0;
+    return p != NULL && p->view != 0 && p->epoch > s->epoch ? p->epoch : s->epoch;
 }
 
 void holding_give(struct holding *h, struct str domain, uint32_t slot)
@@ -256,6 +260,11 @@ bool holding_is_placed(const struct holding *h, struct str domain)
 bool holding_has_lease(const struct holding *h)
 {
     return h->valid;
+}
+
+uint16_t holding_home(const struct holding *h, uint32_t slot)
+{
+    return h->slots[slot].site;
 }
 
 uint64_t holding_leaving(const struct holding *h, uint32_t slot)

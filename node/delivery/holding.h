@@ -32,7 +32,8 @@ void holding_begin(struct holding *h);
 /* leaving: it is to be given away; nothing new is begun in it. */
 void holding_slot(struct holding *h, uint32_t slot, uint16_t site, uint64_t epoch,
                   bool leaving);
-/* E_FULL: out of memory; the domain counts as nobody's until the next time. */
+/* site 0: the placement has ended: the slot's holder delivers under the later epoch of the two.
+ * E_FULL: out of memory; the slot counts. */
 MUST_CHECK enum err holding_place(struct holding *h, struct str domain, uint16_t site,
                                   uint64_t epoch);
 /* True: it is another view than the one before. */
@@ -55,6 +56,7 @@ bool holding_of(const struct holding *h, struct str domain, uint32_t slot, uint6
 uint64_t holding_epoch(const struct holding *h, struct str domain, uint32_t slot);
 /* It is ours by a placement. */
 bool holding_is_placed(const struct holding *h, struct str domain);
+uint16_t holding_home(const struct holding *h, uint32_t slot); /* who holds the slot; 0 */
 bool holding_has_lease(const struct holding *h);
 /* Epoch of a slot that is ours and is being given away; 0: it is not. */
 uint64_t holding_leaving(const struct holding *h, uint32_t slot);

@@ -109,6 +109,31 @@ START_TEST(a_placement_goes_before_the_slot)
 }
 END_TEST
 
+START_TEST(a_placement_that_ended_leaves_its_epoch)
+{
+    holding_lease(h, true);
+    placed("a.example", OTHER, 70);
+    ck_assert(placed("a.example", 0, 90)); /* the slot is of 40 */
+    ck_assert(is_ours("a.example", 5));
+    ck_assert_uint_eq(epoch, 90);
+    ck_assert(!holding_is_placed(h, STR("a.example")));
+    ck_assert(is_ours("b.example", 5));
+    ck_assert_uint_eq(epoch, 40);
+    ck_assert(!is_ours("a.example", 6));
+    ck_assert(placed("a.example", 0, 30)); /* older than the slot's */
+    ck_assert(is_ours("a.example", 5));
+    ck_assert_uint_eq(epoch, 40);
+    ck_assert_uint_eq(holding_home(h, 5), OWN);
+    ck_assert_uint_eq(holding_home(h, 6), 0);
+    holding_begin(h); /* it leaves with its slot */
+    holding_slot(h, 5, OWN, 40, true);
+    ck_assert_int_eq(holding_place(h, STR("a.example"), 0, 90), OK);
+    ck_assert(holding_end(h));
+    ck_assert(!is_ours("a.example", 5));
+    ck_assert_uint_eq(holding_epoch(h, STR("a.example"), 5), 90);
+}
+END_TEST
+
 START_TEST(a_placed_domain_does_not_leave_with_its_slot)
 {
     holding_lease(h, true);
@@ -202,6 +227,7 @@ int main(void)
     tcase_add_test(tc, only_what_concerns_us_is_another_view);
     tcase_add_test(tc, nothing_new_begins_in_a_slot_that_leaves);
     tcase_add_test(tc, a_placement_goes_before_the_slot);
+    tcase_add_test(tc, a_placement_that_ended_leaves_its_epoch);
     tcase_add_test(tc, a_placed_domain_does_not_leave_with_its_slot);
     tcase_add_test(tc, a_domain_that_is_given_waits_for_its_next_epoch);
     tcase_add_test(tc, what_did_not_change_need_not_be_looked_at);
