@@ -44,7 +44,7 @@ void core_bad_frame(struct control_core *c, uint16_t site, const char *why)
     struct core_peer *p = NULL;
 
     c->bad_frames++;
-    stat_add(STAT_CONTROL_BAD_FRAMES, 1);
+    stat_add(STAT_CONTROL_BAD_FRAMES_TOTAL, 1);
     for (size_t i = 0; i < CORE_PEERS; i++)
         if (c->peers[i].id != 0 && c->peers[i].site == site)
             p = &c->peers[i];

@@ -119,15 +119,15 @@ static void on_cut(void *ctx, uint16_t site)
 static void open_node(struct node *n)
 {
     ck_assert_int_eq(
-        control_core_open(&n->core,
-                          &(struct control_core_options){
-                              .dir = n->dir,
-                              .log_map_bytes = 64 * MiB,
-                              .state_map_bytes = 64 * MiB,
-                              .site = n->id.site,
-                              .seed = prng_next(&chance),
-                              .boot_now_ms = now,
-                              .ops = {n, on_send, on_answer, on_changed, on_fence, on_cut}}),
+        control_core_open(
+            &n->core, &(struct control_core_options){.dir = n->dir,
+                                                     .log_map_bytes = 64 * MiB,
+                                                     .state_map_bytes = 64 * MiB,
+                                                     .site = n->id.site,
+                                                     .seed = prng_next(&chance),
+                                                     .boot_now_ms = now,
+                                                     .ops = {n, on_send, on_answer, on_changed,
+                                                             on_fence, on_cut, NULL}}),
         OK);
 }
 
