@@ -79,9 +79,9 @@ static enum err write_mark(const char *data_dir, const char *path)
 static enum err begin(struct spool *s, uint64_t incarnation, bool is_first)
 {
     struct spool_txn *t = spool_begin(s);
-    /* No session of this incarnation can be older than the entry that made it. The first member
-     * of all has nobody to be filled from. */
-    enum err e = spool_member_begin(t, incarnation, incarnation, is_first);
+    /* No session of this incarnation can be older than the entry that made it. That of the
+     * first member of all is no log index, and it has nobody to be filled from. */
+    enum err e = spool_member_begin(t, incarnation, is_first ? 1 : incarnation, is_first);
 
     if (e == OK)
         return spool_commit(&t);
