@@ -137,7 +137,7 @@ uint64_t control_core_session(const struct control_core *c); /* epoch of the liv
 uint64_t
 control_core_valid_until(const struct control_core *c); /* boot ms; 0: it does not count */
 bool control_core_is_leaving(const struct control_core *c, uint32_t slot);
-/* No dot of that epoch is open, and none will be. */
+/* No dot of that epoch is open, and none will be. Of effect at control_core_flush(). */
 void control_core_quiet(struct control_core *c, uint32_t slot, uint64_t epoch, uint64_t now);
 void control_core_drain(struct control_core *c, bool on, uint64_t now);
 /* The node is to stop: gives everything away; then all is quiet; then its session is over. */

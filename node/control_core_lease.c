@@ -113,8 +113,8 @@ bool control_core_is_over(const struct control_core *c)
 void control_core_quiet(struct control_core *c, uint32_t slot, uint64_t epoch, uint64_t now)
 {
     lease_quiet(c->lease, slot, epoch);
-    c->lease_stale = true;
-    control_core_flush(c, now);
+    c->lease_stale = true; /* many slots get quiet in one turn: one command for all */
+    c->now_ms = now > c->now_ms ? now : c->now_ms;
 }
 
 void control_core_drain(struct control_core *c, bool on, uint64_t now)

@@ -117,26 +117,30 @@ static void on_term(evutil_socket_t sig, short what, void *arg)
         return;
     sd_notify(0, "STOPPING=1");
     d->stop_at_ms = clock_boot_ms() + STOP_MS;
-    cluster_drain(d->node->cluster);
-    if (d->node->replica != NULL) { /* what it holds is given away, at once */
+    if (d->node->replica != NULL) {             /* what it holds is given away, at once */
+        control_thread_leave(d->node->control); /* before anybody says that all is quiet */
         replica_thread_drain(d->node->replica);
-        control_thread_leave(d->node->control);
     }
+    cluster_drain(d->node->cluster);
     for (size_t i = 0; i < d->node->smtp_count; i++)
         smtp_thread_drain(d->node->smtp[i]);
     event_add(d->stop_poll, &tv);
 }
 
-/* A member has nothing under way, and the others know that it has ended. */
+/* A member has nothing under way, and the others know that it has ended. Where nobody leads the
+ * log there is nobody to tell: its session ends by itself. */
 static bool has_left(struct daemon *d)
 {
+    struct control_core_status status;
     struct control_lease lease;
 
     if (d->node->replica == NULL)
         return true;
     control_thread_lease(d->node->control, &lease);
+    control_thread_status(d->node->control, &status);
     return replica_thread_pending(d->node->replica) == 0 &&
-           (lease.is_over || lease.session == 0);
+           (lease.is_over || lease.session == 0 ||
+            (status.leader == 0 && clock_boot_ms() + STOP_MS >= d->stop_at_ms + STOP_HURRY_MS));
 }
 
 static void on_stop_poll(evutil_socket_t fd, short what, void *arg)
