@@ -156,6 +156,7 @@
 #define LIMIT_FRAME_REFUSALS 1024        /* refusals kept for one ACK */
 #define LIMIT_FRAME_REACH    256         /* addresses of primaries in one NOTE */
 #define LIMIT_REACH_ADDRS    65536       /* addresses of primaries that are watched */
+#define LIMIT_PLACINGS       256         /* domains on their way to another site */
 #define LIMIT_BODY_PIECE_BYTES                                                                 \
     (64 * KiB) /* of a body in one record; larger bodies go in pieces */
 #define LIMIT_STREAM_WINDOW_BYTES                                                              \

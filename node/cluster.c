@@ -131,15 +131,18 @@ static void perform(struct cluster *c, const struct sched_action *a)
         cluster_expire(c, a->id);
         break;
     case SCHED_ACT_PROBE_RESULT:
-        cluster_probed(c, a);
+        if (!cluster_reach_probed(c, a))
+            cluster_probed(c, a);
         break;
     case SCHED_ACT_PRIMARY_DOWN:
         LOG(EV_PRIMARY_DOWN, L_CSTR("addr", ip_text(a->ip, ip)), L_U64("port", a->port),
             L_STR("host", a->host), L_CSTR("why", sched_failure_text(a->failure)));
+        cluster_reach_down(c, a->ip, a->port);
         break;
     case SCHED_ACT_PRIMARY_UP:
         LOG(EV_PRIMARY_UP, L_CSTR("addr", ip_text(a->ip, ip)), L_U64("port", a->port),
             L_STR("host", a->host), L_U64("down_ms", a->down_ms));
+        cluster_reach_up(c, a->ip, a->port);
         break;
     case SCHED_ACT_ROUTE_FAILED:
         LOG(EV_ROUTE_FAILED, L_STR("domain", a->domain),
@@ -195,6 +198,10 @@ void cluster_message_new(struct cluster *c, const struct envelope *e)
 
 static void conn_event(struct cluster *c, struct conn_report *r, enum sched_event_type type)
 {
+    if (cluster_reach_conn(c, r)) {
+        free(r);
+        return;
+    }
     cluster_tell(c, &(struct sched_event){.type = type,
                                           .conn = r->conn,
                                           .failure = r->failure,
@@ -254,6 +261,7 @@ static void dispatch(struct cluster *c, struct mail *m)
     case CLUSTER_MAIL_ANSWER: {
         struct control_answer *a = (struct control_answer *)m;
 
+        cluster_reach_answer(c, a);
         control_answer_free(&a);
         break;
     }
@@ -303,6 +311,7 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     cluster_hold_beat(c);
+    cluster_reach_beat(c);
     pull(c);
 }
 
@@ -413,6 +422,7 @@ enum err cluster_run(struct cluster *c)
     ASSERT(c->box_event != NULL && c->wake != NULL && c->retry != NULL);
     event_add(c->box_event, NULL);
     cluster_hold_begin(c);
+    cluster_reach_begin(c);
     beat(c);
     cluster_domains_changed(c);
     e = cluster_scan(c);
@@ -468,6 +478,7 @@ void cluster_end(struct cluster *c)
         cluster_parked_free(c);
         cluster_routes_free(c);
         cluster_orders_free(c);
+        cluster_reach_end(c);
         cluster_hold_end(c);
         sched_free(&c->sched);
     }

@@ -80,8 +80,8 @@ static bool view(struct cluster *c, const struct control_lease *lease, bool *cha
     return true;
 }
 
-/* Jobs that wait in the queues of connections come back from what is no longer ours. */
-static void recall(struct cluster *c)
+/* They wait in the queues of connections; one that has begun stays there. */
+void cluster_recall(struct cluster *c)
 {
     for (struct delivery_job *j = c->jobs; j != NULL; j = j->all_next) {
         struct conn_order *o;
@@ -97,6 +97,18 @@ static void recall(struct cluster *c)
     }
 }
 
+static void say_holding(struct cluster *c)
+{
+    uint32_t slots = 0, leaving = 0;
+
+    for (uint32_t i = 0; i < HOLDING_SLOTS; i++) {
+        slots += holding_home(c->holding, i) == c->node->site;
+        leaving += holding_leaving(c->holding, i) != 0;
+    }
+    LOG(EV_HOLDING, L_U64("slots", holding_has_lease(c->holding) ? slots : 0),
+        L_U64("leaving", leaving), L_U64("lease", holding_has_lease(c->holding)));
+}
+
 void cluster_hold_look(struct cluster *c)
 {
     struct control_lease lease;
@@ -108,11 +120,13 @@ void cluster_hold_look(struct cluster *c)
     if (!view(c, &lease, &changed))
         return;
     changed |= holding_lease(c->holding, lease_counts(&lease));
+    cluster_reach_view(c);
     if (!changed)
         return;
+    say_holding(c);
     cluster_domains_held(c);
     cluster_dsn_walk(c);
-    recall(c);
+    cluster_recall(c);
 }
 
 /* --- giving away --- */

@@ -125,6 +125,12 @@ void cluster_news(struct cluster *c, const struct replica_event *ev)
     case REPLICA_GONE:
         gone(c, ev->id);
         break;
+    case REPLICA_LINK:
+        cluster_reach_link(c, ev->site, ev->open);
+        break;
+    case REPLICA_REACH:
+        cluster_reach_heard(c, ev);
+        break;
     default:
         break;
     }

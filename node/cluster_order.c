@@ -55,6 +55,17 @@ static void tell_domain(struct cluster *c, const struct domain *d)
                                               .generation = d->generation});
 }
 
+void cluster_domain_look(struct cluster *c, struct str name)
+{
+    struct arena arena;
+    struct domain d;
+
+    arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    if (control_domain_get(control_thread_state(c->node->control), name, &arena, &d) == OK)
+        tell_domain(c, &d);
+    arena_reset(&arena);
+}
+
 void cluster_domains_held(struct cluster *c)
 {
     struct control *control = control_thread_state(c->node->control);

@@ -13,7 +13,11 @@
 /* In a member a notification belongs to who holds the domain of the message it is about, not to
  * who holds the domain it goes to: that one is known to the scheduler by another generation. */
 #define CLUSTER_DSN_GENERATION (UINT64_C(1) << 63)
+/* And where a placed domain goes is looked up under one that no mail has. */
+#define CLUSTER_LOOK_GENERATION (UINT64_C(1) << 62)
+#define CLUSTER_GENERATION(g)   ((g) & ~(CLUSTER_DSN_GENERATION | CLUSTER_LOOK_GENERATION))
 
+struct cluster_reach;
 struct route_job;
 struct order;
 
@@ -51,6 +55,7 @@ struct cluster {
     bool some_leaving, draining, all_quiet_said;
     struct spool_cursor dsn_walk; /* notifications of domains that came or went */
     bool dsn_walking;
+    struct cluster_reach *reach;
 };
 
 /* This node is one of a cluster: what ends messages needs a peer's consent. */
@@ -103,6 +108,22 @@ void cluster_hold_end(struct cluster *c);
  * alone delivers all. */
 bool cluster_holds(const struct cluster *c, struct str domain, uint64_t *epoch);
 
+void cluster_recall(struct cluster *c); /* jobs of what is no longer ours */
+
+/* cluster_reach.c: which site reaches which primary. Without effect in a node alone */
+void cluster_reach_begin(struct cluster *c);
+void cluster_reach_end(struct cluster *c);
+void cluster_reach_view(struct cluster *c); /* the control state has changed */
+void cluster_reach_beat(struct cluster *c);
+void cluster_reach_down(struct cluster *c, struct route_ip ip, uint16_t port);
+void cluster_reach_up(struct cluster *c, struct route_ip ip, uint16_t port);
+/* Of any connection. True: it is none of the scheduler's. */
+bool cluster_reach_conn(struct cluster *c, const struct conn_report *r);
+bool cluster_reach_probed(struct cluster *c, const struct sched_action *a); /* true: ours */
+void cluster_reach_heard(struct cluster *c, const struct replica_event *ev);
+void cluster_reach_link(struct cluster *c, uint16_t site, bool open);
+void cluster_reach_answer(struct cluster *c, const struct control_answer *a);
+
 /* cluster_member.c: consent, outcomes and news, of a member */
 void cluster_job_begin(struct cluster *c, struct delivery_job *j); /* known from now on */
 void cluster_consented(struct cluster *c, struct consent_ask *a);
@@ -120,6 +141,7 @@ void cluster_dsn_step(struct cluster *c);
 
 /* cluster_order.c: the control store's changes and operators' orders */
 void cluster_domains_changed(struct cluster *c);
+void cluster_domain_look(struct cluster *c, struct str name); /* one of them */
 void cluster_domains_held(struct cluster *c); /* what came or went with the last view */
 void cluster_set_domain(struct cluster *c, const struct domain *d, uint64_t generation);
 void cluster_operations(struct cluster *c);

@@ -253,7 +253,7 @@ static bool add_static(struct route_job *j)
     if (j->generation != 0) {
         is_static = true; /* without its record: no hosts, never somebody else's MX */
         if (control_domain_get(control, str_of(j->domain), &arena, &d) == OK &&
-            d.generation == (j->generation & ~CLUSTER_DSN_GENERATION)) {
+            d.generation == CLUSTER_GENERATION(j->generation)) {
             is_static = d.route.kind == ROUTE_STATIC;
             for (uint32_t i = 0; i < d.route.host_count; i++)
                 add_host(j, d.route.hosts[i].host, d.route.hosts[i].preference,

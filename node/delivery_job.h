@@ -33,6 +33,8 @@ struct conn_order {
 struct conn_report {
     struct mail mail;
     uint64_t conn;
+    struct route_ip ip;
+    uint16_t port;
     enum sched_failure failure; /* NONE with READY and CLOSED */
     uint64_t latency_ms;
     bool odd;       /* the primary broke the protocol */

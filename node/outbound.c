@@ -26,6 +26,8 @@ struct outbound {
     struct snapshot_ref *settings;
     struct conn *conn;
     uint64_t id;
+    struct route_ip ip;
+    uint16_t port;
     char host[LIMIT_SMTP_DOMAIN_BYTES + 1];
     enum smtpc_tls tls;
     bool was_ready, in_job, closing;
@@ -52,12 +54,14 @@ static void body_pump(struct outbound *o);
 
 /* --- reports to the cluster thread --- */
 
-static struct conn_report *report_new(uint64_t conn)
+static struct conn_report *report_new(uint64_t conn, struct route_ip ip, uint16_t port)
 {
     struct conn_report *r = calloc(1, sizeof *r);
 
     ASSERT(r != NULL);
     r->conn = conn;
+    r->ip = ip;
+    r->port = port;
     return r;
 }
 
@@ -109,7 +113,7 @@ static void outbound_free(struct outbound *o)
  * their marks back before the scheduler gives them to another connection. */
 static void finish(struct outbound *o, enum sched_failure failure, const struct smtpc_closed *c)
 {
-    struct conn_report *r = report_new(o->id);
+    struct conn_report *r = report_new(o->id, o->ip, o->port);
 
     while (o->first != NULL)
         return_job(o);
@@ -259,7 +263,7 @@ static void take_result(struct outbound *o, const struct smtpc_result *result)
 
 static void first_ready(struct outbound *o)
 {
-    struct conn_report *r = report_new(o->id);
+    struct conn_report *r = report_new(o->id, o->ip, o->port);
 
     o->was_ready = true;
     o->open_deadline_ms = 0;
@@ -482,6 +486,8 @@ static struct outbound *outbound_new(struct smtp_thread *t, const struct conn_or
         return NULL;
     o->thread = t;
     o->id = r->conn;
+    o->ip = r->ip;
+    o->port = r->port;
     o->tls = r->tls;
     o->last = &o->first;
     o->opened_us = clock_boot_us();
@@ -508,7 +514,7 @@ void outbound_open(struct smtp_thread *t, struct conn_order *r)
     enum err e;
 
     if (o == NULL) {
-        struct conn_report *failed = report_new(r->conn);
+        struct conn_report *failed = report_new(r->conn, r->ip, r->port);
 
         failed->failure = SCHED_FAIL_LOCAL;
         report(t, failed, CLUSTER_MAIL_FAILED);
