@@ -47,8 +47,8 @@ static bool cat_begin(struct admin_call *c, struct cat_state *s)
     s->begun = true;
     s->headers_only = admin_flag(c, "headers");
     s->matched = 2; /* an empty line may come first: a body without header fields */
-    e = spool_get(a->reader, id, &s->arena, &s->env);
-    if (e == E_NOTFOUND)
+    e = admin_queued(a, id, &s->arena, &s->env);
+    if (e == E_NOTFOUND || e == E_AGAIN)
         (void)admin_fail(c, ADMIN_EXIT_NEGATIVE, "no such message is queued", "id",
                          "of settled mail only the trace is kept: trispool queue trace ID");
     else if (e != OK)

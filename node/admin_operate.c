@@ -80,6 +80,7 @@ static bool read_args(struct admin_call *c, struct operate_state *s)
     if (s->cutoff_ms == 0 || s->cutoff_ms > now_ms)
         return usage(c, "a cut-off must not lie in the future", "cutoff_ms");
     s->wait_ms = admin_count(c, "wait_ms", WAIT_MS);
+    s->cursor.committed_only = true;
     if (domain &&
         !admin_domain_arg(c, "domain", s->domain_text, sizeof s->domain_text, &s->domain))
         return false;
@@ -131,11 +132,11 @@ static enum err count_ids(struct admin *a, struct operate_state *s)
         struct mid id = s->ids[s->looked_at++];
         struct envelope env;
 
-        e = spool_get(a->reader, id, &arena, &env);
+        e = admin_queued(a, id, &arena, &env);
         if (e == OK && env.received_ms <= s->cutoff_ms) {
             s->ids[s->found++] = id;
             (void)count_one(s, &env, false);
-        } else if (e == OK || e == E_NOTFOUND || e == E_CORRUPT) {
+        } else if (e == OK || e == E_NOTFOUND || e == E_AGAIN || e == E_CORRUPT) {
             add_missing(s, id);
         } else {
             break;

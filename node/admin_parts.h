@@ -6,6 +6,7 @@
 #include "node/admin/call.h"
 #include "node/admin/server.h"
 #include "node/cluster.h"
+#include "node/replica_thread.h"
 
 #define ADMIN_COMMANDS_MAX 64
 #define ADMIN_ROWS_A_STEP  64 /* rows emitted while a snapshot of the spool is open */
@@ -81,6 +82,13 @@ bool admin_domain_arg(struct admin_call *c, const char *name, char buf[], size_t
 /* The argument `id`. False: it was answered. */
 bool admin_id_arg(struct admin_call *c, struct mid *out);
 
+/* --- admin_queue.c --- */
+
+/* A live message, as spool_get(). E_AGAIN: a copy that is neither committed nor aborted yet, so
+ * nobody's mail. */
+MUST_CHECK enum err admin_queued(struct admin *a, struct mid id, struct arena *arena,
+                                 struct envelope *out);
+
 /* --- admin_cluster.c: members and leases --- */
 
 /* False: it was answered; this node is alone. */
@@ -92,6 +100,27 @@ json_t *admin_row_member(struct admin *a, const struct member *m,
 /* Who holds a domain: site null when nobody does. */
 json_t *admin_row_lease(struct control *state, struct str domain);
 void admin_set_key(json_t *row, const char *name, const uint8_t key[MEMBER_KEY_BYTES]);
+
+/* --- admin_fleet.c: the cluster as a whole --- */
+
+struct admin_fleet {
+    bool is_member; /* false: a node alone, and the rest is zero */
+    uint16_t site;
+    uint64_t incarnation, session;
+    uint32_t others; /* present members besides this node */
+    bool is_open;    /* this node may take mail */
+    bool may_deliver;
+    struct control_cluster view;
+    struct control_core_status log;
+    struct replica_thread_view data;
+};
+MUST_CHECK enum err admin_fleet_read(struct admin *a, struct admin_fleet *f);
+/* The rest for members only. */
+uint32_t admin_fleet_slots(const struct admin_fleet *f, uint16_t site);
+/* "open", or why not. */
+const char *admin_fleet_gate_text(const struct admin_fleet *f);
+void admin_fleet_set(json_t *row, const struct admin_fleet *f);
+void admin_fleet_metrics(const struct admin_fleet *f);
 
 /* --- the commands, each file its rows; static storage, ctx not set --- */
 
@@ -105,5 +134,6 @@ struct admin_table admin_plan_table(void);
 struct admin_table admin_config_table(void);
 struct admin_table admin_cluster_table(void);
 struct admin_table admin_cluster_set_table(void);
+struct admin_table admin_fleet_table(void);
 
 #define ADMIN_TABLE(rows) ((struct admin_table){(rows), sizeof(rows) / sizeof *(rows), NULL})

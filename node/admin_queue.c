@@ -28,6 +28,7 @@ static bool list_begin(struct admin_call *c, struct list_state *s)
 {
     s->begun = true;
     s->call = c;
+    s->cursor.committed_only = true;
     s->older_s = admin_count(c, "older_s", 0);
     s->limit = admin_count(c, "limit", UINT64_MAX);
     s->sender = admin_text(c, "sender");
@@ -89,6 +90,26 @@ static enum admin_next list_step(struct admin_call *c, void *state)
 
 /* --- show and trace --- */
 
+enum err admin_queued(struct admin *a, struct mid id, struct arena *arena, struct envelope *out)
+{
+    struct spool_state state;
+    enum err e = spool_get(a->reader, id, arena, out);
+
+    if (e != OK)
+        return e;
+    e = spool_state_of(a->reader, id, &state);
+    if (e != OK)
+        return e;
+    return state.state == COPY_UNDECIDED ? E_AGAIN : OK;
+}
+
+static enum admin_next undecided(struct admin_call *c)
+{
+    return admin_fail(c, ADMIN_EXIT_TEMPORARY,
+                      "the message is neither accepted nor refused yet", "id",
+                      "ask again in a few seconds");
+}
+
 struct show_state {
     struct admin_asked asked; /* first */
     struct mid id;
@@ -126,13 +147,15 @@ static enum admin_next show_row(struct admin_call *c, struct show_state *s)
     enum err e;
 
     arena_init(&arena, ENVELOPE_ARENA);
-    e = spool_get(a->reader, s->id, &arena, &env);
+    e = admin_queued(a, s->id, &arena, &env);
     if (e == OK)
         row = admin_row_envelope(&env, &t);
     arena_reset(&arena);
     if (e == E_NOTFOUND)
         return admin_fail(c, ADMIN_EXIT_NEGATIVE, "no such message is queued", "id",
                           "trispool queue trace ID finds mail that is settled");
+    if (e == E_AGAIN)
+        return undecided(c);
     if (e != OK)
         return admin_fail_err(c, e, "id");
     if (row != NULL)
@@ -194,9 +217,13 @@ static enum admin_next trace_step(struct admin_call *c, void *state)
         return ADMIN_END;
     arena_init(&arena, ENVELOPE_ARENA);
     e = spool_trace(a->reader, id, &arena, &env, &live);
+    if (e == OK && live)
+        e = admin_queued(a, id, &arena, &env);
     if (e == OK)
         row = admin_row_envelope(&env, &t);
     arena_reset(&arena);
+    if (e == E_AGAIN)
+        return undecided(c);
     if (e == E_NOTFOUND)
         return trace_gone(c, id);
     if (e != OK)
@@ -311,6 +338,7 @@ static enum admin_next summary_scan(struct admin_call *c, struct summary_state *
         arena_init(&s->names, LIMIT_ADMIN_SUMMARY_BYTES);
         map_init(&s->index, LIMIT_QUEUE_DOMAINS, clock_boot_us());
         s->t = admin_times_now(a);
+        s->cursor.committed_only = true;
         s->begun = true;
     }
     e = spool_scan(a->reader, &s->cursor, LIMIT_ADMIN_BATCH, sum_one, s);

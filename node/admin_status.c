@@ -30,6 +30,8 @@ struct facts {
     uint64_t oldest_received_ms, oldest_deadline_ms;
     bool fenced, stopping, full;
     uint64_t corrupt, alarms;
+    uint64_t messages; /* live and committed */
+    struct admin_fleet fleet;
 };
 
 static bool take_oldest(void *user, const struct envelope *e, bool dot_open)
@@ -37,15 +39,17 @@ static bool take_oldest(void *user, const struct envelope *e, bool dot_open)
     struct facts *f = user;
 
     (void)dot_open;
+    if (!f->has_oldest || e->received_ms < f->oldest_received_ms) {
+        f->oldest_received_ms = e->received_ms;
+        f->oldest_deadline_ms = e->deadline_ms;
+    }
     f->has_oldest = true;
-    f->oldest_received_ms = e->received_ms;
-    f->oldest_deadline_ms = e->deadline_ms;
     return false;
 }
 
 static enum err gather(struct admin *a, struct facts *f)
 {
-    struct spool_cursor cursor = {0};
+    struct spool_cursor cursor;
     struct node *n = a->node;
     enum err e;
 
@@ -57,9 +61,18 @@ static enum err gather(struct admin *a, struct facts *f)
         .full = spool_room(n->spool) == SPOOL_FULL,
         .corrupt = stat_get(STAT_SPOOL_CORRUPT_TOTAL),
     };
-    f->alarms = f->corrupt + stat_get(STAT_PRIMARY_ALARMS_TOTAL) + (f->fenced ? 1 : 0);
+    e = admin_fleet_read(a, &f->fleet);
+    f->messages = f->totals.messages;
+    f->messages -= f->messages < f->fleet.data.status.undecided
+                       ? f->messages
+                       : f->fleet.data.status.undecided;
+    f->alarms = f->corrupt + stat_get(STAT_PRIMARY_ALARMS_TOTAL) + (f->fenced ? 1 : 0) +
+                f->fleet.data.conflicts + f->fleet.data.damaged;
     /* Ids stand in the order of their arrival: of one site, the first is the oldest. */
-    e = spool_scan(a->reader, &cursor, ADMIN_ROWS_A_STEP, take_oldest, f);
+    for (uint16_t site = 1; e == OK && site <= LIMIT_CLUSTER_MEMBERS; site++) {
+        cursor = (struct spool_cursor){.committed_only = true, .next = mid_make(site, 0, 0)};
+        e = spool_scan(a->reader, &cursor, ADMIN_ROWS_A_STEP, take_oldest, f);
+    }
     return e;
 }
 
@@ -83,7 +96,8 @@ static void set_node(json_t *row, struct admin *a, const struct facts *f)
     admin_set_u64(row, "uptime_s", up_ms / 1000);
     admin_set(row, "tls_in", json_boolean(s->server_tls != NULL));
     snapshot_release(&ref);
-    admin_set_u64(row, "session_epoch", a->node->session_epoch);
+    admin_set_u64(row, "session_epoch",
+                  f->fleet.is_member ? f->fleet.session : a->node->session_epoch);
     admin_set_u64(row, "cluster_clock_ms", f->t.cluster_ms);
     admin_set_u64(row, "control_applied",
                   control_applied(control_thread_state(a->node->control)));
@@ -94,7 +108,7 @@ static void set_queue(json_t *row, struct admin *a, const struct facts *f)
 {
     const struct spool *s = a->node->spool;
 
-    admin_set_u64(row, "queue_messages", f->totals.messages);
+    admin_set_u64(row, "queue_messages", f->messages);
     admin_set_u64(row, "queue_bytes", f->totals.bytes);
     admin_set_time(row, "oldest",
                    f->has_oldest ? admin_wall_of(&f->t, f->oldest_received_ms) : 0);
@@ -104,7 +118,9 @@ static void set_queue(json_t *row, struct admin *a, const struct facts *f)
                   : json_null());
     admin_set_u64(row, "spool_used_bytes", spool_used_bytes(s));
     admin_set_u64(row, "spool_capacity_bytes", spool_capacity_bytes(s));
-    admin_set(row, "takes_mail", json_boolean(!f->full && !f->fenced && !f->stopping));
+    admin_set(row, "takes_mail",
+              json_boolean(!f->full && !f->fenced && !f->stopping &&
+                           (!f->fleet.is_member || f->fleet.is_open)));
     admin_set_u64(row, "possible_duplicates", stat_get(STAT_POSSIBLE_DUPLICATES_TOTAL));
     admin_set_u64(row, "corrupt_records", f->corrupt);
     admin_set(row, "spool_full", json_boolean(f->full));
@@ -154,6 +170,8 @@ static enum admin_next status_step(struct admin_call *c, void *state)
     admin_set(row, "scheduler_answers", json_boolean(s->asked.cluster != NULL));
     if (s->asked.cluster != NULL)
         set_counts(row, s->asked.cluster);
+    if (f.fleet.is_member)
+        admin_fleet_set(row, &f.fleet);
     admin_emit(c, row);
     return admin_done(c, ADMIN_EXIT_OK, NULL);
 }
@@ -194,6 +212,41 @@ static void judge_age(struct finding *out, const struct facts *f)
              (unsigned long long)(age_ms / 86400000));
 }
 
+static void judge_peer(struct finding *out, const struct replica_peer_status *p)
+{
+    if (p->is_member && !p->link_up)
+        find(out, HEALTH_WARNING, "site %u is not reached", p->site);
+    else if (p->is_member && !p->filled)
+        find(out, HEALTH_WARNING, "site %u is not filled yet: %llu copies to go", p->site,
+             (unsigned long long)p->lacks);
+}
+
+static void judge_fleet(struct finding *out, const struct admin_fleet *f)
+{
+    const struct replica_status *s = &f->data.status;
+
+    if (!f->is_member)
+        return;
+    if (!f->is_open)
+        find(out, HEALTH_CRITICAL, "takes no mail: %s", admin_fleet_gate_text(f));
+    if (f->log.leader == 0)
+        find(out, HEALTH_CRITICAL,
+             "nobody leads the control log: leases run out, and nothing is delivered then");
+    if (f->data.solo)
+        find(out, HEALTH_WARNING,
+             "solo: by an operator's order each message is on this disk alone");
+    else if (s->single > 0)
+        find(out, HEALTH_WARNING, "%llu messages without a second copy that is known",
+             (unsigned long long)s->single);
+    for (uint32_t i = 0; i < REPLICA_PEERS; i++)
+        judge_peer(out, &s->peers[i]);
+    if (f->data.begun && !s->filled)
+        find(out, HEALTH_WARNING, "this node is not filled by the others yet");
+    if (f->data.conflicts + f->data.damaged > 0)
+        find(out, HEALTH_WARNING, "%llu copies were damaged or contradicted a peer's",
+             (unsigned long long)(f->data.conflicts + f->data.damaged));
+}
+
 static void judge(struct finding *out, const struct facts *f, bool scheduler_answers)
 {
     if (f->fenced)
@@ -202,6 +255,7 @@ static void judge(struct finding *out, const struct facts *f, bool scheduler_ans
         find(out, HEALTH_CRITICAL, "the spool is full: mail is answered 4xx");
     if (!scheduler_answers)
         find(out, HEALTH_CRITICAL, "the delivery scheduler does not answer");
+    judge_fleet(out, &f->fleet);
     if (f->stopping)
         find(out, HEALTH_WARNING, "stopping");
     if (f->corrupt > 0)
@@ -209,7 +263,7 @@ static void judge(struct finding *out, const struct facts *f, bool scheduler_ans
              (unsigned long long)f->corrupt);
     judge_age(out, f);
     if (out->level == HEALTH_OK)
-        find(out, HEALTH_OK, "%llu messages queued", (unsigned long long)f->totals.messages);
+        find(out, HEALTH_OK, "%llu messages queued", (unsigned long long)f->messages);
 }
 
 static enum admin_next health_step(struct admin_call *c, void *state)
@@ -235,7 +289,7 @@ static enum admin_next health_step(struct admin_call *c, void *state)
     admin_set_u64(row, "level", found.level);
     admin_set_z(row, "text", found.text);
     admin_set_u64(row, "copies", settings->config->copies);
-    admin_set_u64(row, "queue_messages", f.totals.messages);
+    admin_set_u64(row, "queue_messages", f.messages);
     admin_set_u64(row, "queue_bytes", f.totals.bytes);
     snapshot_release(&ref);
     admin_emit(c, row);
@@ -284,6 +338,8 @@ static enum admin_next metrics_step(struct admin_call *c, void *state)
         return ask_counts(c, s);
     if (gather(a, &f) != OK)
         return admin_fail_err(c, E_IO, "spool");
+    if (f.fleet.is_member)
+        admin_fleet_metrics(&f.fleet);
     text = malloc(METRICS_BYTES);
     if (text == NULL)
         return admin_fail_err(c, E_FULL, "memory");

@@ -69,6 +69,21 @@ static const struct cli_option globals[] = {
 
 /* --- status --- */
 
+static const struct cli_column node_columns[] = {
+    {"SITE", "site", CLI_F_COUNT, NULL, 0},
+    {"STATE", "state", CLI_F_STATE, NULL, 0},
+    {"LINK", "link", CLI_F_STATE, NULL, 0},
+    {"LEADER", "leader", CLI_F_BOOL, NULL, 0},
+    {"SLOTS", "slots", CLI_F_COUNT, NULL, 0},
+    {"FILLED", "filled", CLI_F_BOOL, NULL, 0},
+    {"DRAINING", "draining", CLI_F_BOOL, NULL, 0},
+    {"TAKES MAIL", "takes_mail", CLI_F_BOOL, NULL, 0},
+    {"LAG", "echo_ms", CLI_F_MS, NULL, 0},
+    {"LAST ACK", "ack_age_ms", CLI_F_MS, NULL, 0},
+    {"LACKS", "lacks", CLI_F_COUNT, NULL, 0},
+    {"WAITING", "queued_bytes", CLI_F_BYTES, NULL, 0},
+};
+
 static const struct cli_column status_columns[] = {
     {"version", "version", CLI_F_TEXT, NULL, 0},
     {"cluster", "cluster", CLI_F_TEXT, NULL, 0},
@@ -76,7 +91,20 @@ static const struct cli_column status_columns[] = {
     {"host name", "hostname", CLI_F_TEXT, NULL, 0},
     {"copies of a message", "copies", CLI_F_COUNT, NULL, 0},
     {"one-copy mode", "one_copy_mode", CLI_F_BOOL, NULL, 0},
+    {"solo, one copy", "solo", CLI_F_BOOL, NULL, 0},
     {"takes mail", "takes_mail", CLI_F_BOOL, NULL, 0},
+    {"gate", "gate", CLI_F_TEXT, NULL, 0},
+    {"quorum", "quorum", CLI_F_BOOL, NULL, 0},
+    {"leader", "leader", CLI_F_COUNT, NULL, 0},
+    {"filled", "filled", CLI_F_BOOL, NULL, 0},
+    {"may deliver", "may_deliver", CLI_F_BOOL, NULL, 0},
+    {"slots held", "slots", CLI_F_COUNT, NULL, 0},
+    {"fewer than two copies", "single_copies", CLI_F_COUNT, NULL, 0},
+    {"undecided", "undecided", CLI_F_COUNT, NULL, 0},
+    {"intakes waiting", "intakes_waiting", CLI_F_COUNT, NULL, 0},
+    {"dots waiting", "dots_waiting", CLI_F_COUNT, NULL, 0},
+    {"copy alarms", "copy_alarms", CLI_F_COUNT, NULL, 0},
+    {"strangers", "strangers", CLI_F_COUNT, NULL, 0},
     {"fenced", "fenced", CLI_F_BOOL, NULL, 0},
     {"alarms", "alarms", CLI_F_COUNT, NULL, 0},
     {"up", "uptime_s", CLI_F_AGE, NULL, 0},
@@ -104,6 +132,7 @@ static const struct cli_column status_columns[] = {
     {"domains", "domains", CLI_F_COUNT, NULL, 0},
     {"orders pending", "orders_pending", CLI_F_COUNT, NULL, 0},
     {"scheduler answers", "scheduler_answers", CLI_F_BOOL, NULL, 0},
+    {"nodes", "nodes", CLI_F_ROWS, node_columns, COUNT(node_columns)},
 };
 
 static const struct cli_column health_columns[] = {
@@ -433,6 +462,24 @@ static const struct cli_column lease_columns[] = {
     {"WANTED BY", "wanted", CLI_F_COUNT, NULL, 0},
 };
 
+static const struct cli_column problem_columns[] = {
+    {"SITE", "site", CLI_F_COUNT, NULL, 0},
+    {"PROBLEM", "problem", CLI_F_TEXT, NULL, 0},
+    {"MESSAGES", "messages", CLI_F_COUNT, NULL, 0},
+};
+
+static const struct cli_column verify_columns[] = {
+    {"verified", "verified", CLI_F_BOOL, NULL, 0},
+    {"messages", "messages", CLI_F_COUNT, NULL, 0},
+    {"members", "members", CLI_F_COUNT, NULL, 0},
+    {"what is missing", "problems", CLI_F_ROWS, problem_columns, COUNT(problem_columns)},
+};
+
+static const struct cli_option verify_options[] = {
+    {"wait", 'w', "TIME", CLI_SPAN, "wait_s", NULL, 60,
+     "How long what is under way may take to settle (default: 3s)"},
+};
+
 static const struct cli_column move_columns[] = {
     {"domain", "domain", CLI_F_TEXT, NULL, 0}, {"moved", "moved", CLI_F_BOOL, NULL, 0},
     {"site", "site", CLI_F_COUNT, NULL, 0},    {"slot", "slot", CLI_F_COUNT, NULL, 0},
@@ -464,11 +511,16 @@ static const struct cli_column reload_columns[] = {
 
 static const struct cli_command commands[] = {
     {NULL, "status", "The node at a glance",
-     "A node that says *one-copy mode: yes* keeps every message on its own disk alone.", NULL,
-     NONE, NULL, 0, "status", NULL, false, CLI_RECORD, status_columns, COUNT(status_columns)},
+     "A node that says *one-copy mode: yes*, or *solo*, keeps every message on its own disk "
+     "alone. Of a member it shows the cluster too, as this node sees it.",
+     NULL, NONE, NULL, 0, "status", NULL, false, CLI_RECORD, status_columns,
+     COUNT(status_columns)},
     {NULL, "health", "Is the node well? Exit status 0 or 1",
-     "Critical: fenced after a disk error, spool full, scheduler silent, no daemon. Warning: "
-     "stopping, damaged records, a message near the end of its hold time.",
+     "Critical: fenced after a disk error, spool full, scheduler silent, no daemon; of a "
+     "member: "
+     "it takes no mail, or nobody leads the control log. Warning: stopping, damaged records or "
+     "copies, a message near the end of its hold time; a member that is not reached or not "
+     "filled, a message without a second copy, solo.",
      NULL, NONE, health_options, COUNT(health_options), "health", NULL, false, CLI_RECORD,
      health_columns, COUNT(health_columns)},
     {NULL, "metrics", "Counters and gauges in the text format of Prometheus", NULL, NULL, NONE,
@@ -612,6 +664,11 @@ static const struct cli_command commands[] = {
      drain_columns, COUNT(drain_columns)},
     {"cluster", "undrain", "End a drain", NULL, NULL, NONE, drain_options, COUNT(drain_options),
      "cluster.undrain", NULL, false, CLI_RECORD, drain_columns, COUNT(drain_columns)},
+    {"cluster", "verify", "Has every live message the copies it should have?",
+     "As the node that is asked knows it: all members are reached and filled, none lacks "
+     "anything, and no message is undecided. Exit status 1, and what is missing, if not.",
+     NULL, NONE, verify_options, COUNT(verify_options), "cluster.verify", NULL, false,
+     CLI_RECORD, verify_columns, COUNT(verify_columns)},
     {"cluster",
      "remove",
      "Forget a member for good",
