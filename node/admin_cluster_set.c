@@ -140,7 +140,7 @@ static enum admin_next add_step(struct admin_call *c, void *state)
 {
     struct add_state *s = state;
     struct admin *a = c->ctx;
-    struct member old;
+    struct member old = {0};
 
     if (s->was_proposed) {
         if (c->timed_out)
