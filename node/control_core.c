@@ -282,11 +282,8 @@ static enum err open_stores(struct control_core *c)
     return OK;
 }
 
-/* Applies what an earlier run decided. */
-static enum err replay(struct control_core *c)
+enum err core_engine_start(struct control_core *c)
 {
-    uint64_t applied = control_applied(c->state);
-    struct control_counts counts;
     enum err e;
 
     c->cs = cs_new(&(struct cs_config){
@@ -295,7 +292,7 @@ static enum err replay(struct control_core *c)
         .seed = c->o.seed,
         .election_ms = c->o.near_sites ? CS_NEAR_ELECTION_MS : CS_ELECTION_MS,
         .heartbeat_ms = c->o.near_sites ? CS_NEAR_HEARTBEAT_MS : CS_HEARTBEAT_MS,
-        .applied = applied,
+        .applied = control_applied(c->state),
         .boot_now_ms = c->now_ms});
     if (c->cs == NULL)
         return complain("engine", E_FULL);
@@ -303,8 +300,18 @@ static enum err replay(struct control_core *c)
     if (e != OK)
         return complain("read_clock", e);
     core_run(c, (struct cs_event){.type = CS_EV_START});
-    if (c->failed != OK || c->blocked)
-        return c->blocked ? E_FULL : c->failed;
+    return c->blocked ? E_FULL : c->failed;
+}
+
+/* Applies what an earlier run decided. */
+static enum err replay(struct control_core *c)
+{
+    uint64_t applied = control_applied(c->state);
+    struct control_counts counts;
+    enum err e = core_engine_start(c);
+
+    if (e != OK)
+        return e;
     LOG(EV_CONTROL_OPENED, L_U64("applied", control_applied(c->state)),
         L_U64("replayed", control_applied(c->state) - applied),
         L_U64("log_first", ctllog_first(c->log)), L_U64("term", ctllog_term(c->log)));
@@ -347,6 +354,7 @@ void control_core_close(struct control_core **cp)
     struct control_core *c = *cp;
 
     core_requests_fail(c, E_IO);
+    core_solo_end(c, E_IO, "the node stops");
     core_transfers_end(c);
     core_arrival_end(c);
     cs_free(&c->cs);
@@ -449,6 +457,8 @@ void control_core_tick(struct control_core *c, uint64_t now)
         core_members_tend(c);
     if (c->failed == OK)
         maybe_compact(c);
+    if (c->failed == OK)
+        core_solo_tick(c);
     core_requests_tick(c);
 }
 
@@ -465,6 +475,8 @@ uint64_t control_core_deadline(const struct control_core *c)
     due = lease < due ? lease : due;
     if (c->blocked && c->retry_ms < due)
         due = c->retry_ms;
+    if (c->solo_ms != 0 && c->solo_ms + CORE_SOLO_MS < due)
+        due = c->solo_ms + CORE_SOLO_MS;
     if (cs_leads(c->cs) && !control_core_is_lone(c) && c->tend_ms < due)
         due = c->tend_ms;
     for (size_t i = 0; i < CORE_PEERS; i++) {
@@ -492,6 +504,7 @@ void control_core_stop(struct control_core *c, uint64_t now)
     if (c->failed == OK && first)
         core_run(c, (struct cs_event){.type = CS_EV_STOP});
     core_requests_fail(c, E_IO);
+    core_solo_end(c, E_IO, "the node stops");
 }
 
 /* --- what it knows --- */

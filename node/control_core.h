@@ -34,6 +34,11 @@
 
 #define CORE_LEADERLESS_MS 10000
 #define CORE_PEERS         8
+#define CORE_SOLO_MS       5000 /* two elections, and a link that is made anew */
+
+/* A setting that control_core_solo() makes: as long as this node has no other member, one copy
+ * is enough. Whoever looks after copies takes it back when there is one again. */
+#define CONTROL_SOLO_SETTING "cluster.solo"
 
 struct control_core;
 
@@ -74,6 +79,10 @@ struct control_core_ops {
     /* CLOCK_BOOTTIME in ms, now: leases count from when an entry was applied, not from when the
      * turn began. NULL: the `now` of the turn. */
     uint64_t (*now)(void *ctx);
+    /* What became of control_core_solo(). OK; E_CONFLICT: a majority of the voters is there, or
+     * it is under way; E_EXISTS: it is the only voter; E_NOTFOUND: it is no member; E_FULL: no
+     * room; E_IO: failed or stopping. why: for people, static; NULL when OK. */
+    void (*solo)(void *ctx, enum err e, const char *why);
 };
 
 struct control_core_options {
@@ -125,6 +134,17 @@ uint64_t control_core_deadline(const struct control_core *c);
 /* Hands leadership to a member (incarnation; 0: any). Nothing happens when it does not lead or
  * has nobody to hand it to. */
 void control_core_transfer(struct control_core *c, uint64_t to, uint64_t now);
+
+/* All other voters but a minority are lost for good, by an operator's word: this node becomes
+ * the only voter and the only member. It listens for CORE_SOLO_MS first and refuses when a
+ * majority is there; then, in one write behind its log, under a term of its own: members of the
+ * log, this node alone; MEMBER_REMOVE of all others; CONTROL_SOLO_SETTING. A crash leaves all
+ * of it or nothing. ops.solo tells how it ended, once; what was proposed meanwhile is answered
+ * E_TIMEOUT.
+ * Price: what the others decided and this node had not got is gone. When a majority of them
+ * comes back after all, they are another cluster with the same id: their keys are shut out
+ * here, and they must be wiped and join anew. */
+void control_core_solo(struct control_core *c, uint64_t now);
 
 /* Answers all that waits: what is not decided E_IO. Nothing is proposed or sent any more. */
 void control_core_stop(struct control_core *c, uint64_t now);

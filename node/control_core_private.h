@@ -1,7 +1,8 @@
 /* control_core_private: what the parts of control_core share: control_core.c (stores, events),
  * control_core_apply.c (decided entries), control_core_request.c (proposals, here and
  * forwarded), control_core_net.c (frames), control_core_snapshot.c (the state of a member that
- * is behind), control_core_member.c (members of the log). */
+ * is behind), control_core_member.c (members of the log), control_core_solo.c (the others are
+ * lost for good). */
 #pragma once
 
 #include "base/assert.h"
@@ -138,6 +139,8 @@ struct control_core {
     uint64_t session;
     bool over;
 
+    uint64_t solo_ms; /* when it was asked for; 0: it was not */
+
     uint8_t frame[LIMIT_FRAME_BYTES];
     uint8_t piece[RAFTWIRE_PIECE_BYTES];
 };
@@ -146,6 +149,8 @@ struct control_core {
 void core_follow_up(struct control_core *c, struct cs_event ev);
 void core_fail(struct control_core *c, const char *op, enum err e);
 void core_set_full(struct control_core *c, bool full);
+/* The consensus begins with what is on disk. */
+MUST_CHECK enum err core_engine_start(struct control_core *c);
 /* One event, and all that follows from it. */
 void core_run(struct control_core *c, struct cs_event ev);
 
@@ -198,6 +203,10 @@ void core_arrival_piece(struct control_core *c, struct core_peer *p,
                         const struct raftwire_frame *f);
 void core_arrival_end(struct control_core *c);
 void core_install(struct control_core *c); /* what the update says */
+
+/* control_core_solo.c */
+void core_solo_tick(struct control_core *c);
+void core_solo_end(struct control_core *c, enum err e, const char *why);
 
 /* control_core_member.c */
 void core_members_tend(struct control_core *c);

@@ -32,7 +32,8 @@ enum request_kind {
     R_DRAIN,
     R_LEAVE,
     R_QUIET_ALL,
-    R_REKEY
+    R_REKEY,
+    R_SOLO
 };
 
 /* A proposal, and later its answer: one object, so that an answer never needs memory. */
@@ -90,6 +91,7 @@ struct control_thread {
     uint64_t stop_ms; /* when a leader that nobody relieves stops all the same */
 
     struct links links;
+    struct request *solo; /* under way; NULL: none */
 
     struct shown_clock shown;
     struct snapshot *status;
@@ -210,6 +212,15 @@ static void on_fence(void *ctx, enum err why)
 static uint64_t on_now(void *ctx)
 {
     return boot_now(ctx);
+}
+
+static void on_solo(void *ctx, enum err e, const char *why)
+{
+    struct control_thread *t = ctx;
+    struct request *r = t->solo;
+
+    t->solo = NULL;
+    answer(r, e, 0, why);
 }
 
 static void status_publish(struct control_thread *t)
@@ -451,11 +462,31 @@ static void grant(struct control_thread *t, const struct wish *w)
         return;
     case R_PROPOSE:
     case R_STOP:
+    case R_SOLO:
         return;
     }
 }
 
 /* --- the loop --- */
+
+static void take_request(struct control_thread *t, struct request *r)
+{
+    enum err e;
+
+    if (t->core == NULL) {
+        answer(r, E_IO, 0, NULL);
+    } else if (r->answer.mail.kind == R_PROPOSE) {
+        e = control_core_propose(t->core, (uint64_t)(uintptr_t)r,
+                                 (struct str){(const char *)r->bytes, r->n}, t->now_ms);
+        if (e != OK)
+            answer(r, e, 0, NULL);
+    } else if (t->solo != NULL) {
+        answer(r, E_CONFLICT, 0, "it is under way");
+    } else {
+        t->solo = r;
+        control_core_solo(t->core, t->now_ms);
+    }
+}
 
 static void take_mail(struct control_thread *t)
 {
@@ -468,20 +499,13 @@ static void take_mail(struct control_thread *t)
         m->next = NULL;
         if (m == &t->stop) {
             t->stopping = true;
-        } else if (m->kind != R_PROPOSE) {
+        } else if (m->kind == R_PROPOSE || m->kind == R_SOLO) {
+            take_request(t, r);
+        } else {
             if (t->core != NULL)
                 grant(t, (struct wish *)(void *)m);
             explicit_bzero(m, sizeof(struct wish)); /* there may be a key in it */
             free(m);
-        } else if (t->core == NULL) {
-            answer(r, E_IO, 0, NULL);
-        } else {
-            enum err e =
-                control_core_propose(t->core, (uint64_t)(uintptr_t)r,
-                                     (struct str){(const char *)r->bytes, r->n}, t->now_ms);
-
-            if (e != OK)
-                answer(r, e, 0, NULL);
         }
     }
 }
@@ -579,6 +603,21 @@ enum err control_propose(struct control_thread *t, const struct command *cmd,
     return e;
 }
 
+enum err control_thread_solo(struct control_thread *t, const struct control_propose_to *to)
+{
+    struct request *r = calloc(1, sizeof *r);
+    enum err e;
+
+    if (r == NULL)
+        return E_FULL;
+    r->answer = (struct control_answer){.mail.kind = R_SOLO, .tag = to->tag, .ctx = to->ctx};
+    r->to = *to;
+    e = mailbox_post(t->box, &r->answer.mail);
+    if (e != OK)
+        free(r);
+    return e;
+}
+
 enum err control_propose_wait(struct control_thread *t, const struct command *cmd,
                               struct control_outcome *out)
 {
@@ -633,6 +672,7 @@ static enum err open_core(struct control_thread *t)
                                                          .changed = on_changed,
                                                          .fence = on_fence,
                                                          .cut = on_cut,
+                                                         .solo = on_solo,
                                                          .now = on_now}});
 }
 

@@ -136,6 +136,13 @@ void control_thread_drain(struct control_thread *t, bool on);
 void control_thread_leave(struct control_thread *t);
 void control_thread_quiet_all(struct control_thread *t);
 
+/* `cluster solo`: the other sites are lost for good, by an operator's word; this node becomes
+ * the only member, and one copy is enough. control_core_solo() says how, and what it costs.
+ * The answer comes within CORE_SOLO_MS and a bit: OK, or err and `refused`, for people. E_FULL:
+ * too much waits, no answer comes. */
+MUST_CHECK enum err control_thread_solo(struct control_thread *t,
+                                        const struct control_propose_to *to);
+
 /* The own CURVE key (PLANE_KEY_BYTES each): all links are made anew with it. To be called when
  * the state names the new key (MEMBER_KEY with keep_old). */
 void control_thread_rekey(struct control_thread *t, const uint8_t *public_key,

@@ -31,6 +31,7 @@
 #include "base/block.h"
 #include "base/err.h"
 #include "base/mailbox.h"
+#include "node/control_core.h"
 #include "node/identity.h"
 #include "node/smtp/received.h"
 #include "proto/envelope.h"
@@ -41,8 +42,9 @@ struct node;
 struct replica_thread;
 
 /* A setting of the control store. Any value: as long as this node has no other member, one copy
- * is enough. Set behind the removal of the others; taken back here when there is one again. */
-#define REPLICA_SOLO_SETTING "cluster.solo"
+ * is enough. Set behind the removal of the others (control_core_solo()); taken back here when
+ * there is one again. */
+#define REPLICA_SOLO_SETTING CONTROL_SOLO_SETTING
 
 struct replica_thread_options {
     const char *bind;                /* data plane: "host:port" */
