@@ -322,17 +322,10 @@ static bool ways_are_same(const struct plane_peer *a, const struct plane_peer *b
            (!a->has_old_key || memcmp(a->old_key, b->old_key, sizeof a->old_key) == 0);
 }
 
-static bool keys_are_among(struct plane *p, const struct plane_peer *was)
-{
-    return plane_member_of(p, was->key) != NULL &&
-           (!was->has_old_key || plane_member_of(p, was->old_key) != NULL);
-}
-
 enum err plane_peers(struct plane *p, const struct plane_peer *peers, uint32_t count)
 {
     struct plane_member old[PLANE_PEERS];
     uint32_t old_count = p->member_count;
-    bool is_shut_out = false;
 
     if (count > PLANE_PEERS)
         return E_FULL;
@@ -356,11 +349,12 @@ enum err plane_peers(struct plane *p, const struct plane_peer *peers, uint32_t c
         }
         ways_open(p, m);
     }
-    for (uint32_t k = 0; k < old_count; k++) {
+    for (uint32_t k = 0; k < old_count; k++)
         ways_close(&old[k]);
-        is_shut_out = is_shut_out || !keys_are_among(p, &old[k].is);
-    }
-    return is_shut_out ? router_reopen(p) : OK;
+    /* A connection of a key that is shut out stays open and unheard: to end it, the ROUTER
+     * would have to be made anew, and all the others would be cut for the second that closes
+     * the gate (INV-6). */
+    return OK;
 }
 
 enum err plane_rekey(struct plane *p, const uint8_t *public_key, const uint8_t *secret_key)

@@ -60,9 +60,10 @@ struct plane_peer {
     bool has_old_key;
 };
 
-/* The other members, all of them: keys that are not among these are shut out, at once, open
- * connections too (all of the plane are made anew then, which takes some 100 ms). Cheap when
- * nothing has changed. E_FULL: too many. E_CONFLICT: a site twice. */
+/* The other members, all of them: keys that are not among these are shut out, at once: a
+ * handshake is refused, what comes on an open connection is dropped unseen. The ways to those
+ * that stay are not touched. Cheap when nothing has changed. E_FULL: too many. E_CONFLICT: a
+ * site twice. */
 MUST_CHECK enum err plane_peers(struct plane *p, const struct plane_peer *peers,
                                 uint32_t count);
 /* The own keys are changed: all connections are made anew. E_IO: it hears nothing any more. */
