@@ -36,7 +36,6 @@ struct daemon {
     struct admin *admin;
     struct scrub *scrub;
     struct identity identity; /* of a member */
-    struct copy_store copies; /* the writer's */
     atomic_int why;           /* enum err: of the fence */
     uint64_t stop_at_ms;
     bool hurried;
@@ -321,13 +320,13 @@ static enum err start_threads(struct daemon *d, const struct node_config *c)
     struct node *n = d->node;
     struct writer_options w = {.spool = n->spool,
                                .blocks = &n->blocks,
-                               .copies = n->replica != NULL ? &d->copies : NULL,
+                               .copies =
+                                   n->replica != NULL ? replica_thread_store(n->replica) : NULL,
                                .cluster_ms = cluster_ms,
                                .fence = fence,
                                .ctx = d};
     enum err e;
 
-    daemon_member_copies(&d->copies, n);
     e = writer_start(&n->writer, &w);
     if (e == OK && n->replica != NULL)
         e = replica_thread_run(n->replica);
@@ -369,6 +368,8 @@ static void stop_all(struct daemon *d)
         replica_thread_join(n->replica);
     if (n->writer != NULL)
         writer_join(n->writer);
+    if (n->replica != NULL)
+        replica_thread_end(n->replica);
     for (size_t i = 0; i < n->smtp_count; i++)
         smtp_thread_free(&n->smtp[i]);
     cluster_end(n->cluster);

@@ -1,6 +1,5 @@
 /*
- * daemon_member: what a daemon that is a member of a cluster checks before it starts, and what
- * its writer asks the control state.
+ * daemon_member: what a daemon that is a member of a cluster checks before it starts.
  *
  * A member never starts over a spool that is not the one of its incarnation: an emptied one
  * would acknowledge what it does not have, an older one would have forgotten what it promised.
@@ -10,15 +9,11 @@
 #pragma once
 
 #include "base/err.h"
-#include "node/copy_store.h"
 #include "node/identity.h"
-#include "node/node.h"
+#include "spool/spool.h"
 
 /* Who this node is. Not OK: printed to stderr, with what to do. */
 MUST_CHECK enum err daemon_member_load(const char *data_dir, struct identity *out);
 /* The spool is open, no thread runs. Not OK: printed to stderr, with what to do. */
 MUST_CHECK enum err daemon_member_spool(const char *data_dir, const struct identity *id,
                                         struct spool *s);
-
-/* For the writer thread; n->control is read when it is called. */
-void daemon_member_copies(struct copy_store *out, struct node *n);

@@ -174,10 +174,10 @@ static void notice(struct replica_thread *t)
 
     replica_thread_session(t);
     replica_thread_turn(t);
-    if (t->engine == NULL)
-        return;
     if ((changed & CONTROL_CHANGED_MEMBERS) != 0)
         replica_thread_members(t);
+    if (t->engine == NULL)
+        return;
     if ((changed & (CONTROL_CHANGED_MEMBERS | CONTROL_CHANGED_SETTINGS)) != 0)
         replica_thread_solo(t);
     replica_control(t->engine, t->now_ms);
@@ -418,6 +418,7 @@ enum err replica_thread_new(struct replica_thread **out, struct node *n,
     ASSERT(t != NULL && v != NULL);
     *out = NULL;
     t->node = n;
+    t->identity = *o->identity;
     t->news = o->news;
     t->news_kind = o->news_kind;
     t->fence = o->fence;
@@ -454,6 +455,7 @@ static void *replica_main(void *arg)
 
     event_add(t->box_event, NULL);
     event_add(t->second, &tv);
+    replica_thread_members(t);
     replica_thread_session(t);
     event_base_loop(t->base, EVLOOP_NO_EXIT_ON_EMPTY);
     return NULL;

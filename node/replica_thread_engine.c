@@ -450,24 +450,33 @@ static void tell_members(struct replica_thread *t, const struct control_members 
     }
 }
 
+static void add_peer(struct plane_peer *p, const struct member *m)
+{
+    *p = (struct plane_peer){
+        .site = m->site, .incarnation = m->incarnation, .has_old_key = m->has_old_key};
+    memcpy(p->address, m->data, sizeof p->address);
+    memcpy(p->key, m->key, sizeof p->key);
+    memcpy(p->old_key, m->old_key, sizeof p->old_key);
+}
+
+static void add_seed(struct plane_peer *p, const struct identity_peer *seed)
+{
+    *p = (struct plane_peer){.site = seed->site, .incarnation = seed->incarnation};
+    memcpy(p->address, seed->data, sizeof p->address);
+    memcpy(p->key, seed->key, sizeof p->key);
+}
+
+/* Also before the engine begins: the ways are there when it does. */
 static void plane_members(struct replica_thread *t, const struct control_members *all)
 {
     struct plane_peer peers[LIMIT_MEMBER_RECORDS];
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < all->count; i++) {
-        const struct member *m = &all->members[i];
-        struct plane_peer *p = &peers[count];
-
-        if (!is_peer(t, m))
-            continue;
-        *p = (struct plane_peer){
-            .site = m->site, .incarnation = m->incarnation, .has_old_key = m->has_old_key};
-        memcpy(p->address, m->data, sizeof p->address);
-        memcpy(p->key, m->key, sizeof p->key);
-        memcpy(p->old_key, m->old_key, sizeof p->old_key);
-        count++;
-    }
+    for (uint32_t i = 0; i < all->count; i++)
+        if (is_peer(t, &all->members[i]))
+            add_peer(&peers[count++], &all->members[i]);
+    for (uint32_t i = 0; all->count == 0 && i < t->identity.seed_count; i++)
+        add_seed(&peers[count++], &t->identity.seeds[i]);
     if (plane_peers(t->plane, peers, count) != OK)
         LOG(EV_INTERNAL, L_CSTR("call", "plane_peers"), L_U64("members", count));
 }
@@ -476,11 +485,11 @@ void replica_thread_members(struct replica_thread *t)
 {
     struct control_members all;
 
-    if (t->engine == NULL ||
-        control_members(control_thread_state(t->node->control), &all) != OK)
+    if (control_members(control_thread_state(t->node->control), &all) != OK)
         return;
     plane_members(t, &all);
-    tell_members(t, &all);
+    if (t->engine != NULL)
+        tell_members(t, &all);
 }
 
 /* --- proposals --- */

@@ -65,6 +65,7 @@ struct replica_thread {
     struct mailbox *box;
     struct event_base *base;
     struct event *box_event, *timer, *turn, *second;
+    struct identity identity;
     struct plane *plane;
     struct spool_reader *reader;
     struct copy_store store;
