@@ -303,7 +303,7 @@ static enum err scan_batch(struct spool_reader *r, MDB_cursor *cursor, struct sp
 
     for (size_t n = 0; rc == 0 && n < max && more; n++) {
         struct envelope envelope;
-        bool open;
+        bool open = false;
         enum err e =
             scan_one(r, c->committed_only, str_of_val(&k), str_of_val(&v), &envelope, &open);
 

@@ -55,8 +55,8 @@ static const char *const wrong[] = {
     "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID0",
     "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hI ",
     "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{h\"D",
-    "\xc3\xa4"
-    "e@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID",
+    ("\xc3\xa4" /* in a piece of its own: else the e belongs to the escape */
+     "e@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"),
     "#####w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID",
 };
 
