@@ -312,6 +312,7 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
     (void)what;
     cluster_hold_beat(c);
     cluster_reach_beat(c);
+    cluster_operate_beat(c);
     pull(c);
 }
 
@@ -478,6 +479,7 @@ void cluster_end(struct cluster *c)
         cluster_parked_free(c);
         cluster_routes_free(c);
         cluster_orders_free(c);
+        cluster_operate_end(c);
         cluster_reach_end(c);
         cluster_hold_end(c);
         sched_free(&c->sched);

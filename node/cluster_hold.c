@@ -123,9 +123,11 @@ void cluster_hold_look(struct cluster *c)
     cluster_reach_view(c);
     if (!changed)
         return;
+    c->views++;
     say_holding(c);
     cluster_domains_held(c);
     cluster_dsn_walk(c);
+    cluster_operate_look(c);
     cluster_recall(c);
 }
 

@@ -180,6 +180,14 @@ static bool needs_consent(const struct outcome *o)
 
 static void store(struct cluster *c, struct delivery_job *j);
 
+/* Nothing is written of it: what asked for it asks again. */
+static void drop(struct cluster *c, struct delivery_job *j)
+{
+    if (j->operation != 0)
+        cluster_order_written(c, j->operation);
+    cluster_job_free(&j);
+}
+
 static void ask(struct cluster *c, struct delivery_job *j)
 {
     uint64_t epoch;
@@ -188,7 +196,7 @@ static void ask(struct cluster *c, struct delivery_job *j)
         struct mid id = j->env.id;
 
         closed(c, j);
-        cluster_job_free(&j);
+        drop(c, j);
         offer_later(c, id, NOT_OURS_MS);
         return;
     }
@@ -231,7 +239,7 @@ void cluster_consented(struct cluster *c, struct consent_ask *a)
 
         if (a->ask.retry_ms == 0)
             cluster_hold_look(c);
-        cluster_job_free(&j);
+        drop(c, j);
         offer_later(c, id, a->ask.retry_ms > 0 ? a->ask.retry_ms : UNTRIED_MS);
         cluster_order_try(c, id);
     }

@@ -165,7 +165,7 @@ struct progress {
     uint64_t left;      /* changes, and one while they are being given out */
 };
 
-static bool is_busy(struct cluster *c, struct mid id)
+bool cluster_is_busy(struct cluster *c, struct mid id)
 {
     struct sched_message_view v;
 
@@ -194,6 +194,10 @@ void cluster_order_written(struct cluster *c, uint64_t operation)
     struct command cmd = {.kind = COMMAND_OPERATE_DONE, .operate_done = {operation}};
     struct progress **at = &c->progress, *p;
 
+    if (cluster_is_member(c)) {
+        cluster_operate_written(c, operation);
+        return;
+    }
     while ((p = *at) != NULL && p->operation != operation)
         at = &p->next;
     if (p == NULL || --p->left > 0)
@@ -207,8 +211,11 @@ void cluster_order_written(struct cluster *c, uint64_t operation)
 /* HOLD works at once, RELEASE when it is written: else a try could begin on the old record. */
 static void set_held(struct cluster *c, struct delivery_job *j, bool held, uint64_t operation)
 {
-    j->outcome = (struct outcome){
-        .env = j->env, .write = j->env.held == held ? OUTCOME_NOTHING : OUTCOME_UPDATE};
+    bool is_new =
+        j->env.held != held || (cluster_is_member(c) && j->env.held_index < operation);
+
+    j->outcome =
+        (struct outcome){.env = j->env, .write = is_new ? OUTCOME_UPDATE : OUTCOME_NOTHING};
     j->outcome.env.held = held;
     j->outcome.env.held_index = operation; /* between two nodes the later order counts */
     if (held || j->outcome.write == OUTCOME_NOTHING)
@@ -216,51 +223,53 @@ static void set_held(struct cluster *c, struct delivery_job *j, bool held, uint6
                                               .id = j->env.id});
 }
 
-/* The change of one message; the write has the last word. */
-static void act(struct cluster *c, const struct order *o)
+bool cluster_change(struct cluster *c, struct mid id, enum operate_op op, uint64_t operation)
 {
     uint64_t now_ms = control_now_ms(c->node->control);
     enum err e;
-    struct delivery_job *j = cluster_load(c, o->id, &e);
+    struct delivery_job *j = cluster_load(c, id, &e);
 
-    if (j == NULL) { /* gone meanwhile */
-        cluster_order_written(c, o->operation);
-        return;
-    }
-    switch (o->op) {
+    if (j == NULL) /* gone meanwhile */
+        return false;
+    switch (op) {
     case OPERATE_HOLD:
     case OPERATE_RELEASE:
-        set_held(c, j, o->op == OPERATE_HOLD, o->operation);
+        set_held(c, j, op == OPERATE_HOLD, operation);
         break;
     case OPERATE_RETRY:
         cluster_tell(c, &(struct sched_event){
-                            .type = SCHED_EV_RETRY_NOW, .scope = SCHED_MESSAGE, .id = o->id});
+                            .type = SCHED_EV_RETRY_NOW, .scope = SCHED_MESSAGE, .id = id});
         j->outcome.write = OUTCOME_NOTHING;
         break;
     case OPERATE_DELETE:
     case OPERATE_BOUNCE: /* held until it is written: no try may begin meanwhile */
-        cluster_tell(c, &(struct sched_event){.type = SCHED_EV_HOLD, .id = o->id});
-        e = outcome_of_operator(&j->env,
-                                o->op == OPERATE_DELETE ? OUTCOME_PURGE : OUTCOME_BOUNCE, NULL,
-                                now_ms, &j->arena, &j->outcome);
+        cluster_tell(c, &(struct sched_event){.type = SCHED_EV_HOLD, .id = id});
+        e = outcome_of_operator(&j->env, op == OPERATE_DELETE ? OUTCOME_PURGE : OUTCOME_BOUNCE,
+                                NULL, now_ms, &j->arena, &j->outcome);
         break;
     }
     if (e == OK && j->outcome.write != OUTCOME_NOTHING) {
-        j->operation = o->operation;
+        j->operation = operation;
         cluster_write(c, j, false);
-        return;
+        return true;
     }
-    if (!j->env.held && (o->op == OPERATE_DELETE || o->op == OPERATE_BOUNCE))
-        cluster_tell(c, &(struct sched_event){.type = SCHED_EV_RELEASE, .id = o->id});
+    if (!j->env.held && (op == OPERATE_DELETE || op == OPERATE_BOUNCE))
+        cluster_tell(c, &(struct sched_event){.type = SCHED_EV_RELEASE, .id = id});
     cluster_job_free(&j);
-    cluster_order_written(c, o->operation);
+    return false;
+}
+
+static void act(struct cluster *c, const struct order *o)
+{
+    if (!cluster_change(c, o->id, o->op, o->operation))
+        cluster_order_written(c, o->operation);
 }
 
 void cluster_order_try(struct cluster *c, struct mid id)
 {
     struct order **at = &c->orders, *o;
 
-    if (c->orders == NULL || c->ended || is_busy(c, id))
+    if (c->orders == NULL || c->ended || cluster_is_busy(c, id))
         return;
     while ((o = *at) != NULL && mid_cmp(o->id, id) != 0)
         at = &o->next;
@@ -279,7 +288,7 @@ static void order(struct cluster *c, const struct operation *op, struct mid id)
     ASSERT(o != NULL);
     *o = (struct order){NULL, id, op->operate.op, op->index};
     expect(c, op->index);
-    if (is_busy(c, id)) { /* after what is under way, and after older orders */
+    if (cluster_is_busy(c, id)) { /* after what is under way, and after older orders */
         while (*at != NULL)
             at = &(*at)->next;
         *at = o;
@@ -346,6 +355,10 @@ void cluster_operations(struct cluster *c)
     struct arena arena;
     struct operation op;
 
+    if (cluster_is_member(c)) {
+        cluster_operations_new(c);
+        return;
+    }
     arena_init(&arena, LIMIT_COMMAND_SCRATCH);
     while (control_operation_next(control, c->operations_seen, &arena, &op) == OK) {
         operate(c, &op);

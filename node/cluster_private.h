@@ -18,6 +18,7 @@
 #define CLUSTER_GENERATION(g)   ((g) & ~(CLUSTER_DSN_GENERATION | CLUSTER_LOOK_GENERATION))
 
 struct cluster_reach;
+struct order_run;
 struct route_job;
 struct order;
 
@@ -56,6 +57,8 @@ struct cluster {
     struct spool_cursor dsn_walk; /* notifications of domains that came or went */
     bool dsn_walking;
     struct cluster_reach *reach;
+    struct order_run *runs; /* orders that are not done */
+    uint64_t views;         /* of what is held, so far */
 };
 
 /* This node is one of a cluster: what ends messages needs a peer's consent. */
@@ -150,6 +153,19 @@ void cluster_order_written(struct cluster *c, uint64_t operation); /* its change
 bool cluster_is_writing(const struct cluster *c, struct mid id);
 void cluster_orders_free(struct cluster *c);
 void cluster_drop_closed(struct cluster *c);
+
+/* True: a message under way, at a connection or the writer. */
+bool cluster_is_busy(struct cluster *c, struct mid id);
+/* The change of one message; the write has the last word. False: nothing is to be written, or
+ * the message is gone; else cluster_order_written() follows. */
+bool cluster_change(struct cluster *c, struct mid id, enum operate_op op, uint64_t operation);
+
+/* cluster_operate.c: orders in a member */
+void cluster_operations_new(struct cluster *c);
+void cluster_operate_beat(struct cluster *c);
+void cluster_operate_written(struct cluster *c, uint64_t operation);
+void cluster_operate_look(struct cluster *c); /* the holder of something is another one */
+void cluster_operate_end(struct cluster *c);
 
 /* cluster_ask.c */
 void cluster_answer(struct cluster *c, struct cluster_ask *a);
