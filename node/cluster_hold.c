@@ -117,6 +117,7 @@ void cluster_hold_look(struct cluster *c)
     if (!cluster_is_member(c))
         return;
     control_thread_lease(c->node->control, &lease);
+    memcpy(c->leaving, lease.leaving, sizeof c->leaving);
     if (!view(c, &lease, &changed))
         return;
     changed |= holding_lease(c->holding, lease_counts(&lease));
@@ -171,8 +172,9 @@ void cluster_hold_beat(struct cluster *c)
     if (!cluster_is_member(c) || c->ended)
         return;
     control_thread_lease(c->node->control, &lease);
-    if (lease_counts(&lease) != holding_has_lease(c->holding))
-        cluster_hold_look(c);
+    if (lease_counts(&lease) != holding_has_lease(c->holding) ||
+        memcmp(c->leaving, lease.leaving, sizeof c->leaving) != 0)
+        cluster_hold_look(c); /* the notice may come before what it is about can be seen */
     say_quiet(c);
     say_all_quiet(c);
     cluster_dsn_step(c);

@@ -51,6 +51,7 @@ struct cluster {
     /* of a member */
     struct event *beat;                 /* ten times a second */
     struct holding *holding;            /* NULL: a node alone */
+    uint64_t leaving[4];                /* of the lease, as last looked at */
     uint64_t ask_serial;                /* of questions before dots */
     uint64_t quiet_said[HOLDING_SLOTS]; /* slot epochs given to the control thread */
     bool some_leaving, draining, all_quiet_said;
