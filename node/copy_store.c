@@ -103,11 +103,32 @@ static void learn_mark(struct run *x, struct mid id)
     enum err e = spool_mark_get(x->t, id, &m);
 
     if (e == E_CORRUPT)
-        m = (struct spool_mark){NOBODY_SLOT_EPOCH, NOBODY_SITE, 0};
+        m = (struct spool_mark){.slot_epoch = NOBODY_SLOT_EPOCH, .site = NOBODY_SITE};
     x->f.has_dot = e == OK || e == E_CORRUPT;
     x->f.dot_site = m.site;
     x->f.dot_session = m.session;
     x->f.dot_epoch = m.slot_epoch;
+    x->f.dot_over = m.over;
+    x->f.dot_doubt = m.doubt;
+}
+
+/* What a verdict says of the mark. */
+static void store_mark(struct run *x, const struct copy_verdict *v)
+{
+    struct spool_mark m = {.slot_epoch = x->r->slot_epoch,
+                           .site = x->r->site,
+                           .session = x->r->epoch,
+                           .over = v->dot_over,
+                           .doubt = v->dot_doubt};
+
+    if (!v->store_dot)
+        return;
+    if (v->keep_holder) {
+        m.slot_epoch = x->f.dot_epoch;
+        m.site = x->f.dot_site;
+        m.session = x->f.dot_session;
+    }
+    fine(x, spool_mark(x->t, x->r->id, &m));
 }
 
 static bool is_live(enum copy_state s)
@@ -442,12 +463,10 @@ static void on_dot(struct run *x)
     x->f.has_slot = view->slot(view->ctx, x->r->domain, &x->f.newest_site, &x->f.newest_epoch);
     learn_mark(x, x->r->id);
     if (x->f.has_dot && view->released(view->ctx, x->r->domain, x->f.dot_epoch))
-        x->f.has_dot = false;
+        x->f.dot_over = true;
     v = copies_on_dot(&x->f, x->r);
     x->op->answer = v.answer;
-    if (v.store_dot)
-        fine(x, spool_mark(x->t, x->r->id,
-                           &(struct spool_mark){x->r->slot_epoch, x->r->site, x->r->epoch}));
+    store_mark(x, &v);
 }
 
 static void close_mark(struct run *x, struct mid id)
@@ -458,6 +477,15 @@ static void close_mark(struct run *x, struct mid id)
         fine(x, e);
 }
 
+/* The doubt is in the copy's own record by now. */
+static bool is_flagged(struct run *x)
+{
+    struct envelope e;
+
+    return is_live(x->f.state) && spool_look(x->t, x->r->id, &x->arena, &e) == OK &&
+           e.possible_duplicates > 0;
+}
+
 static void on_closed(struct run *x)
 {
     struct copy_verdict v;
@@ -465,10 +493,24 @@ static void on_closed(struct run *x)
     if (!learn(x, x->r->id))
         return;
     learn_mark(x, x->r->id);
+    x->f.flagged = x->f.dot_doubt && is_flagged(x);
     v = copies_on_closed(&x->f, x->r);
     x->op->answer = v.answer;
+    store_mark(x, &v);
     if (v.drop_dot)
         close_mark(x, x->r->id);
+}
+
+static void on_mark(struct run *x)
+{
+    struct copy_verdict v;
+
+    if (!learn(x, x->r->id))
+        return;
+    learn_mark(x, x->r->id);
+    v = copies_on_mark(&x->f, x->r);
+    x->op->answer = v.answer;
+    store_mark(x, &v);
 }
 
 /* --- Outcomes --- */
@@ -670,6 +712,9 @@ static void apply(struct run *x)
         return;
     case COPY_CLEAR:
         on_clear(x);
+        return;
+    case COPY_MARK:
+        on_mark(x);
         return;
     case COPY_BODY:
         on_body(x);

@@ -248,7 +248,7 @@ END_TEST
 START_TEST(a_damaged_mark_stands_in_the_way_until_it_is_closed)
 {
     static const char slot_epoch[] = {1, 35, 69, 103, 9, 10, 11, 12};
-    struct spool_mark m = {get_u64(slot_epoch), ORIGIN, 44};
+    struct spool_mark m = {.slot_epoch = get_u64(slot_epoch), .site = ORIGIN, .session = 44};
 
     fill();
     view.has_slot = true;

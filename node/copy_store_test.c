@@ -218,27 +218,41 @@ static void d_aborted(void)
 }
 static void d_foreign(void)
 {
-    struct spool_mark m = {3, ORIGIN, 44};
+    struct spool_mark m = {.slot_epoch = 3, .site = ORIGIN, .session = 44};
 
     ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
 }
 static void d_earlier_process(void)
 {
-    struct spool_mark m = {4, OTHER, 44};
+    struct spool_mark m = {.slot_epoch = 4, .site = OTHER, .session = 44};
 
     ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
 }
 static void d_released(void)
 {
-    struct spool_mark m = {5, ORIGIN, 44};
+    struct spool_mark m = {.slot_epoch = 5, .site = ORIGIN, .session = 44};
 
     view.released = true;
     ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
 }
 static void d_own_again(void)
 {
-    struct spool_mark m = {4, OTHER, 55};
+    struct spool_mark m = {.slot_epoch = 4, .site = OTHER, .session = 55};
 
+    ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
+}
+static void d_doubt(void)
+{
+    struct spool_mark m = {
+        .slot_epoch = 3, .site = ORIGIN, .session = 44, .over = true, .doubt = true};
+
+    ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
+}
+static void d_released_in_doubt(void)
+{
+    struct spool_mark m = {.slot_epoch = 5, .site = ORIGIN, .session = 44, .doubt = true};
+
+    view.released = true;
     ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
 }
 static void d_a_copy(void)
@@ -257,6 +271,8 @@ static const struct {
     {d_a_copy, COPY_OK, 0, 0, 0},
     {d_own_again, COPY_OK, 0, 0, 0},
     {d_released, COPY_OK, 0, 0, 0},
+    {d_doubt, COPY_DOUBT, 0, 0, 0},
+    {d_released_in_doubt, COPY_DOUBT, 0, 0, 0},
     {d_not_filled, COPY_NOT_WITNESS, 0, 0, 0},
     {d_no_slot, COPY_LAG, 0, 0, 0},
     {d_lag, COPY_LAG, 0, 0, 0},
@@ -284,12 +300,13 @@ START_TEST(a_dot_is_consented_to_only_under_the_newest_epoch_and_to_one_holder)
     ck_assert_uint_eq(last.answer.site, dots[_i].site);
     ck_assert_uint_eq(last.answer.session, dots[_i].session);
     again();
-    if (dots[_i].expect == COPY_OK) {
+    if (dots[_i].expect == COPY_OK || dots[_i].expect == COPY_DOUBT) {
         ck_assert_int_eq(spool_mark_get(txn, id_of(1), &m), OK);
+        ck_assert(!m.over && m.doubt == (dots[_i].expect == COPY_DOUBT));
         ck_assert_uint_eq(m.slot_epoch, 5);
         ck_assert_uint_eq(m.site, OTHER);
         ck_assert_uint_eq(m.session, 55);
-        ck_assert_int_eq(dot(OTHER, 55, 5), COPY_OK);
+        ck_assert_int_eq(dot(OTHER, 55, 5), dots[_i].expect);
     } else {
         ck_assert_int_eq(spool_mark_get(txn, id_of(1), &m), had);
         ck_assert_mem_eq(&m, &before, sizeof m);
@@ -331,7 +348,7 @@ END_TEST
 
 START_TEST(closed_takes_away_exactly_that_mark)
 {
-    struct spool_mark m = {5, ORIGIN, 44};
+    struct spool_mark m = {.slot_epoch = 5, .site = ORIGIN, .session = 44};
 
     ck_assert_int_eq(closed(ORIGIN, 5), COPY_MISSING);
     ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
@@ -339,6 +356,54 @@ START_TEST(closed_takes_away_exactly_that_mark)
     ck_assert_int_eq(closed(OTHER, 5), COPY_MISSING);
     ck_assert_int_eq(spool_mark_get(txn, id_of(1), &m), OK);
     ck_assert_int_eq(closed(ORIGIN, 5), COPY_OK);
+    ck_assert_int_eq(spool_mark_get(txn, id_of(1), &m), E_NOTFOUND);
+}
+END_TEST
+
+START_TEST(doubt_stays_until_the_copy_tells_of_it)
+{
+    struct spool_mark m = {.slot_epoch = 5, .site = ORIGIN, .session = 44, .doubt = true};
+    struct made x;
+    struct envelope *e = make(&x, 1, 100);
+    struct copy_record r = {.kind = COPY_OUTCOME, .id = id_of(1)};
+
+    ck_assert_int_eq(put(ORIGIN, 1, COPY_COMMITTED, 100), COPY_OK);
+    ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
+    ck_assert_int_eq(closed(ORIGIN, 5), COPY_OK);
+    ck_assert_int_eq(spool_mark_get(txn, id_of(1), &m), OK);
+    ck_assert(m.over && m.doubt && m.site == ORIGIN && m.session == 44);
+    e->possible_duplicates = 1;
+    r.envelope = encode(e);
+    ck_assert_int_eq(apply(ORIGIN, &r), COPY_OK);
+    ck_assert_int_eq(closed(ORIGIN, 5), COPY_OK);
+    ck_assert_int_eq(spool_mark_get(txn, id_of(1), &m), E_NOTFOUND);
+}
+END_TEST
+
+START_TEST(mark_of_a_peer_is_kept_beside_what_is_known)
+{
+    struct copy_record r = {.kind = COPY_MARK,
+                            .id = id_of(1),
+                            .slot_epoch = 5,
+                            .site = ORIGIN,
+                            .epoch = 44,
+                            .counter = COPY_MARK_OVER};
+    struct spool_mark m;
+
+    ck_assert_int_eq(apply(OTHER, &r), COPY_OK); /* over, and no doubt */
+    ck_assert_int_eq(spool_mark_get(txn, id_of(1), &m), E_NOTFOUND);
+    r.counter = COPY_MARK_OVER | COPY_MARK_DOUBT;
+    ck_assert_int_eq(apply(OTHER, &r), COPY_OK);
+    ck_assert_int_eq(spool_mark_get(txn, id_of(1), &m), OK);
+    ck_assert(m.over && m.doubt && m.site == ORIGIN && m.session == 44 && m.slot_epoch == 5);
+    m = (struct spool_mark){.slot_epoch = 9, .site = OTHER, .session = 55};
+    ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
+    r.counter = 0; /* another one, which may be under way */
+    ck_assert_int_eq(apply(OTHER, &r), COPY_OK);
+    ck_assert_int_eq(spool_mark_get(txn, id_of(1), &m), OK);
+    ck_assert(!m.over && m.doubt && m.site == OTHER && m.slot_epoch == 9);
+    ck_assert_int_eq(delivered(1), COPY_OK);
+    ck_assert_int_eq(apply(OTHER, &r), COPY_OK);
     ck_assert_int_eq(spool_mark_get(txn, id_of(1), &m), E_NOTFOUND);
 }
 END_TEST
@@ -387,7 +452,7 @@ END_TEST
 
 START_TEST(the_mark_stays_until_all_is_final_or_it_is_closed)
 {
-    struct spool_mark m = {5, OTHER, 44};
+    struct spool_mark m = {.slot_epoch = 5, .site = OTHER, .session = 44};
 
     ck_assert_int_eq(put(ORIGIN, 1, COPY_COMMITTED, 100), COPY_OK);
     ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
@@ -536,6 +601,8 @@ static void add_decisions(Suite *suite)
     tcase_add_test(tc, an_own_dot_needs_a_committed_copy);
     tcase_add_test(tc, nobody_asks_in_another_s_name);
     tcase_add_test(tc, closed_takes_away_exactly_that_mark);
+    tcase_add_test(tc, doubt_stays_until_the_copy_tells_of_it);
+    tcase_add_test(tc, mark_of_a_peer_is_kept_beside_what_is_known);
     tcase_add_test(tc, outcomes_merge_and_settle_when_all_is_final);
     tcase_add_test(tc, an_outcome_for_an_id_that_never_came_is_kept_for_the_next_who_asks);
     tcase_add_test(tc, the_mark_stays_until_all_is_final_or_it_is_closed);

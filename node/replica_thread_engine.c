@@ -154,6 +154,16 @@ static enum err on_read_trace(void *ctx, struct mid id, struct str *envelope)
     return rc == OK ? encode(t, &e, envelope) : rc;
 }
 
+static enum err on_read_mark(void *ctx, struct mid id, struct copy_mark *out)
+{
+    struct replica_thread *t = ctx;
+    struct spool_mark m;
+    enum err e = spool_mark_of(t->reader, id, &m);
+
+    *out = (struct copy_mark){m.slot_epoch, m.session, m.site, m.over, m.doubt};
+    return e;
+}
+
 /* --- what it tells --- */
 
 static void tell_cluster(struct replica_thread *t, const struct replica_news *news)
@@ -353,8 +363,8 @@ static void options_of(struct replica_thread *t, const struct spool_member *m,
                                   .filled = m->filled,
                                   .copies = 2,
                                   .ops = {t, on_send, on_store, on_tell, on_read_envelope,
-                                          on_read_body, on_read_trace, on_sealed_cached,
-                                          on_released}};
+                                          on_read_body, on_read_trace, on_read_mark,
+                                          on_sealed_cached, on_released}};
     memcpy(o->cluster, id->cluster, sizeof o->cluster);
     if (getrandom(&o->seed, sizeof o->seed, 0) != (ssize_t)sizeof o->seed)
         o->seed = clock_boot_us();

@@ -42,6 +42,7 @@ static const struct kind kinds[] = {
     [COPY_FILLED] = {"filled", 0, 0},
     [COPY_WANT] = {"want", ID, 0},
     [COPY_CLEAR] = {"clear", SITE | EPOCH, 0},
+    [COPY_MARK] = {"mark", ID | SLOT_EPOCH | SITE, EPOCH | COUNTER},
     [COPY_BODY] = {"body", BODY_NUMBER | BODY, OFFSET},
     [COPY_PUT] = {"put", ID | STATE | ENVELOPE, BODY | BODY_NUMBER}};
 
@@ -133,6 +134,8 @@ const char *copyrec_check(const struct copy_record *r)
         return "a field of another kind";
     if (r->kind == COPY_PUT && (fields & (BODY | BODY_NUMBER)) == (BODY | BODY_NUMBER))
         return "a body twice";
+    if (r->kind == COPY_MARK && (r->counter & ~(uint64_t)(COPY_MARK_DOUBT | COPY_MARK_OVER)))
+        return "a mark that is something else";
     why = sizes_check(r);
     if (why == NULL && (fields & ID) != 0)
         why = id_check(r->id);
@@ -163,7 +166,8 @@ const char *copy_code_text(enum copy_code c)
                                         [COPY_DAMAGED] = "damaged",
                                         [COPY_MISSING] = "missing",
                                         [COPY_MALFORMED] = "malformed",
-                                        [COPY_FAILED] = "failed"};
+                                        [COPY_FAILED] = "failed",
+                                        [COPY_DOUBT] = "doubt"};
 
     return (int)c >= 0 && (size_t)c < sizeof texts / sizeof *texts ? texts[c] : "unknown";
 }

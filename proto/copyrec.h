@@ -43,9 +43,17 @@ enum copy_kind {
     COPY_WANT = 13,   /* id: send me the copy and its marks again                            */
     COPY_CLEAR = 14,  /* site epoch: at the sender all sessions of the site below epoch are
                          sealed, resolved and settled                                        */
+    COPY_MARK = 15,   /* id slot_epoch site epoch counter: a mark that stands at the sender, of
+                         a dot whose end it does not know; counter: enum copy_mark_is        */
     /* copies */
     COPY_BODY = 32, /* body_number (of the sender) offset body                                */
     COPY_PUT = 33   /* id state envelope, and body, or body_number of BODY records before it  */
+};
+
+/* Of a mark: what it says besides whose it is; bits. */
+enum copy_mark_is {
+    COPY_MARK_DOUBT = 1, /* it stands for an earlier dot of unknown end, too            */
+    COPY_MARK_OVER = 2   /* its own dot is over: nobody waits for it, the doubt stays   */
 };
 
 /* How a store answers. OK or why not. Sent in ACKs. */
@@ -64,7 +72,8 @@ enum copy_code {
     COPY_MISSING =
         11, /* PUT: its BODY records are not all here; CLOSED and such: nothing to do */
     COPY_MALFORMED = 12,
-    COPY_FAILED = 13 /* the store failed: nothing was done                            */
+    COPY_FAILED = 13, /* the store failed: nothing was done                            */
+    COPY_DOUBT = 14   /* DOT: yes, but an earlier dot may have arrived: flag it        */
 };
 
 struct copy_answer {

@@ -51,7 +51,7 @@ static bool refusals_sound(const struct frame *f)
         const struct frame_refusal *r = &f->refusals[i];
 
         if (r->seq <= before || r->seq > f->upto || (int)r->answer.code <= COPY_OK ||
-            r->answer.code > COPY_FAILED)
+            r->answer.code > COPY_DOUBT)
             return false;
         before = r->seq;
     }

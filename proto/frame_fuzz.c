@@ -151,9 +151,9 @@ static void build_ranges(struct str *in, struct copy_record *r, struct copy_rang
 static void build_record(struct str *in, bool is_copy, struct copy_record *r,
                          struct copy_range *ranges)
 {
-    static const enum copy_kind with_id[] = {COPY_ABORT,   COPY_COMMIT, COPY_DOT, COPY_CLOSED,
-                                             COPY_OUTCOME, COPY_WANT,   COPY_PUT};
-    int kind = is_copy ? COPY_BODY + byte(in) % 2 : COPY_ECHO + byte(in) % 15;
+    static const enum copy_kind with_id[] = {COPY_ABORT, COPY_COMMIT,  COPY_DOT,  COPY_CLOSED,
+                                             COPY_MARK,  COPY_OUTCOME, COPY_WANT, COPY_PUT};
+    int kind = is_copy ? COPY_BODY + byte(in) % 2 : COPY_ECHO + byte(in) % 16;
     bool odd = byte(in) == 255, has_id = odd;
 
     *r = (struct copy_record){.kind = (enum copy_kind)kind};
@@ -162,13 +162,15 @@ static void build_record(struct str *in, bool is_copy, struct copy_record *r,
     if (has_id)
         r->id = mid_make((uint16_t)number(in), number(in) % (UINT64_C(1) << 48), number(in));
     if (odd || kind == COPY_UPTO || kind == COPY_DOT || kind == COPY_CLOSED ||
-        (kind >= COPY_RESOLVE && kind <= COPY_HAVE) || kind == COPY_CLEAR)
+        (kind >= COPY_RESOLVE && kind <= COPY_HAVE) || kind == COPY_CLEAR || kind == COPY_MARK)
         r->site = (uint16_t)number(in);
     if (odd || (r->site != 0 && kind != COPY_CLOSED))
         r->epoch = number(in);
     if (odd || kind == COPY_UPTO || (kind == COPY_DOT && byte(in) % 2 != 0))
         r->counter = number(in);
-    if (odd || kind == COPY_DOT || kind == COPY_CLOSED)
+    if (kind == COPY_MARK)
+        r->counter = byte(in) % 5;
+    if (odd || kind == COPY_DOT || kind == COPY_CLOSED || kind == COPY_MARK)
         r->slot_epoch = number(in);
     if (odd || kind == COPY_DOT)
         r->domain = text(in, LIMIT_SMTP_DOMAIN_BYTES);

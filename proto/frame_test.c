@@ -52,6 +52,8 @@ static const struct copy_record marks[] = {
     {.kind = COPY_FILLED},
     {COPY_WANT, ID},
     {COPY_CLEAR, .site = 2, .epoch = 77},
+    {COPY_MARK, ID, .slot_epoch = 5, .site = 3, .epoch = 9, .counter = 3},
+    {COPY_MARK, ID, .slot_epoch = UINT64_MAX, .site = UINT16_MAX},
 };
 
 static const struct copy_record copies[] = {
@@ -230,7 +232,7 @@ END_TEST
 
 static const struct copy_record bad_records[] = {
     {0},
-    {.kind = (enum copy_kind)15},
+    {.kind = (enum copy_kind)16},
     {.kind = (enum copy_kind)34},
     {.kind = (enum copy_kind) - 1},
     {COPY_ECHO, .counter = 1},
@@ -243,6 +245,8 @@ static const struct copy_record bad_records[] = {
     {COPY_UPTO, .site = 1, .epoch = UINT64_C(1) << 48, .counter = 1},
     {COPY_DOT, ID, .slot_epoch = 5, .site = 1, .epoch = 9},
     {COPY_CLOSED, ID, .slot_epoch = 5, .site = 1, .epoch = 9},
+    {COPY_MARK, ID, .slot_epoch = 5, .site = 1, .epoch = 9, .counter = 4},
+    {COPY_MARK, ID, .site = 1, .epoch = 9},
     {COPY_OUTCOME, ID},
     {COPY_HAVE, COPY_SETTLED, .site = 1, .epoch = 2},
     {COPY_HAVE, .site = 1, .epoch = 2, .ranges = ranges, .range_count = 1},
@@ -314,7 +318,7 @@ static const struct frame_refusal bad_refusals[][2] = {
     {{1, {COPY_LAG, 0, 0, 0}}, {1, {COPY_LAG, 0, 0, 0}}},
     {{1, {COPY_LAG, 0, 0, 0}}, {10, {COPY_LAG, 0, 0, 0}}},
     {{1, {COPY_OK, 0, 0, 0}}, {2, {COPY_LAG, 0, 0, 0}}},
-    {{1, {(enum copy_code)14, 0, 0, 0}}, {2, {COPY_LAG, 0, 0, 0}}},
+    {{1, {(enum copy_code)15, 0, 0, 0}}, {2, {COPY_LAG, 0, 0, 0}}},
 };
 
 static const struct frame bad[] = {
@@ -523,15 +527,15 @@ END_TEST
 
 START_TEST(kinds_and_codes_have_texts)
 {
-    for (int k = COPY_ECHO; k <= COPY_CLEAR; k++)
+    for (int k = COPY_ECHO; k <= COPY_MARK; k++)
         ck_assert_str_ne(copy_kind_text((enum copy_kind)k), "unknown");
     ck_assert_str_eq(copy_kind_text(COPY_PUT), "put");
-    ck_assert_str_eq(copy_kind_text((enum copy_kind)15), "unknown");
+    ck_assert_str_eq(copy_kind_text((enum copy_kind)16), "unknown");
     ck_assert_str_eq(copy_kind_text((enum copy_kind) - 1), "unknown");
-    for (int c = COPY_OK; c <= COPY_FAILED; c++)
+    for (int c = COPY_OK; c <= COPY_DOUBT; c++)
         ck_assert_str_ne(copy_code_text((enum copy_code)c), "unknown");
     ck_assert_str_eq(copy_code_text(COPY_FOREIGN_DOT), "foreign_dot");
-    ck_assert_str_eq(copy_code_text((enum copy_code)14), "unknown");
+    ck_assert_str_eq(copy_code_text((enum copy_code)15), "unknown");
 }
 END_TEST
 

@@ -119,13 +119,23 @@ static bool dot_is_foreign(const struct copy_facts *f, const struct copy_record 
 {
     if (FAULT(DOT_NOT_FOREIGN))
         return false;
-    return f->has_dot && (f->dot_site != r->site || f->dot_session != r->epoch);
+    return f->has_dot && !f->dot_over && (f->dot_site != r->site || f->dot_session != r->epoch);
 }
 
 static bool dot_is_this(const struct copy_facts *f, const struct copy_record *r)
 {
     return f->has_dot && f->dot_site == r->site && f->dot_session == r->epoch &&
            f->dot_epoch == r->slot_epoch;
+}
+
+/* The mark of this question takes the place of what is there, and its doubt. */
+static void consent(const struct copy_facts *f, const struct copy_record *r,
+                    struct copy_verdict *v)
+{
+    v->dot_doubt = f->has_dot && (f->dot_doubt || dot_is_foreign(f, r));
+    v->store_dot = !dot_is_this(f, r) || f->dot_over;
+    if (v->dot_doubt)
+        v->answer.code = COPY_DOUBT;
 }
 
 struct copy_verdict copies_on_dot(const struct copy_facts *f, const struct copy_record *r)
@@ -152,17 +162,35 @@ struct copy_verdict copies_on_dot(const struct copy_facts *f, const struct copy_
     }
     if (f->own_dot && f->state != COPY_COMMITTED)
         return keep(f, COPY_MISSING); /* only committed copies are delivered */
-    v.store_dot = !dot_is_this(f, r);
+    consent(f, r, &v);
     return v;
 }
 
 struct copy_verdict copies_on_closed(const struct copy_facts *f, const struct copy_record *r)
 {
+    bool is_it = f->has_dot && f->dot_site == r->site && f->dot_epoch == r->slot_epoch;
+    struct copy_verdict v = keep(f, is_it ? COPY_OK : COPY_MISSING);
+
+    v.drop_dot = is_it && (!f->dot_doubt || f->flagged);
+    v.store_dot = v.keep_holder = is_it && !v.drop_dot && !f->dot_over;
+    v.dot_over = v.dot_doubt = v.store_dot;
+    return v;
+}
+
+/* Of two marks one is kept, and the doubt about the other. */
+struct copy_verdict copies_on_mark(const struct copy_facts *f, const struct copy_record *r)
+{
+    bool over = (r->counter & COPY_MARK_OVER) != 0, doubt = (r->counter & COPY_MARK_DOUBT) != 0;
+    bool same = f->has_dot && f->dot_site == r->site && f->dot_session == r->epoch &&
+                f->dot_epoch == r->slot_epoch;
     struct copy_verdict v = keep(f, COPY_OK);
 
-    v.drop_dot = f->has_dot && f->dot_site == r->site && f->dot_epoch == r->slot_epoch;
-    if (!v.drop_dot)
-        v.answer.code = COPY_MISSING;
+    if (f->state == COPY_SETTLED)
+        return v;
+    v.dot_over = f->has_dot ? f->dot_over : over;
+    v.dot_doubt = doubt || (f->has_dot && (f->dot_doubt || (!same && !over)));
+    v.keep_holder = f->has_dot;
+    v.store_dot = f->has_dot ? v.dot_doubt != f->dot_doubt : doubt || !over;
     return v;
 }
 

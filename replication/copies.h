@@ -24,15 +24,20 @@ struct copy_facts {
     bool has_slot;         /* some epoch is applied here for its domain */
     uint64_t newest_epoch; /* of the domain's slot or placement */
     uint16_t newest_site;
-    bool has_dot; /* a mark is stored, not closed or released: */
+    bool has_dot; /* a mark is stored: */
     uint16_t dot_site;
     uint64_t dot_session, dot_epoch;
+    bool dot_over;  /* it is closed, or its slot epoch was released: nobody waits for it */
+    bool dot_doubt; /* it stands for an earlier dot, too, whose end nobody learnt */
+    bool flagged;   /* CLOSED: the copy here counts a possible duplicate, durably */
 };
 
 struct copy_verdict {
     struct copy_answer answer;
-    enum copy_state state; /* the new one; the same: nothing to store */
-    bool store_dot;        /* DOT: the mark is to be written */
+    enum copy_state state;    /* the new one; the same: nothing to store */
+    bool store_dot;           /* DOT, MARK: the mark is to be written, */
+    bool keep_holder;         /* MARK: of the holder that is named here already, */
+    bool dot_over, dot_doubt; /* with these */
     bool drop_dot;
 };
 
@@ -48,13 +53,18 @@ struct copy_verdict copies_on_abort(const struct copy_facts *f);
 struct copy_verdict copies_on_commit(const struct copy_facts *f);
 
 /* r: site and epoch of the asking holder, slot_epoch. A mark of another site, or of another
- * session of the same site, is FOREIGN_DOT, whoever asks. When the asker has waited long enough
- * (or need not), it names that mark's slot epoch in `counter` and asks again: its own mark then
- * takes the other's place in one step, so that there is always one that tells of a doubt. */
+ * session of the same site, that is not over is FOREIGN_DOT, whoever asks. When the asker has
+ * waited long enough (or need not), it names that mark's slot epoch in `counter` and asks
+ * again: its own mark then takes the other's place in one step. The waiting ends there, the
+ * doubt does not: it goes over to the new mark, and the answer is DOUBT instead of OK. */
 struct copy_verdict copies_on_dot(const struct copy_facts *f, const struct copy_record *r);
 
-/* Takes away the mark of exactly that site and slot epoch. MISSING: there is none. */
+/* The mark of exactly that site and slot epoch goes; or is over, and stays for its doubt, until
+ * the copy itself says that it may be a duplicate. MISSING: there is none. */
 struct copy_verdict copies_on_closed(const struct copy_facts *f, const struct copy_record *r);
+
+/* What a peer knows of dots, for a node that lost its memory. */
+struct copy_verdict copies_on_mark(const struct copy_facts *f, const struct copy_record *r);
 
 /* all_final: after the merge no recipient is pending and no notification is owed. OK: what it
  * says is durable here. The mark goes when all is final, and only then: the holder of a try

@@ -21,8 +21,9 @@ struct row {
     const char *rule;
     unsigned states;
     enum need same_digest, sealed, from_origin, witness, upto_covers;
-    enum need lag, stale, foreign, own_dot, mark, mark_matches;
-    int arg; /* PUT: state sent; OUTCOME: all_final; DOT: waited for the mark; -1: any */
+    enum need lag, stale, foreign, own_dot, mark, mark_matches, same, over, doubt, flagged;
+    /* PUT: state sent; OUTCOME: all_final; DOT: waited for the mark; MARK: counter; -1: any */
+    int arg;
     enum copy_code code;
     int state; /* -1: as it was */
     int store, drop;
@@ -33,7 +34,8 @@ struct row {
 #define ANYTHING                                                                               \
     .same_digest = ANY, .sealed = ANY, .from_origin = ANY, .witness = ANY, .upto_covers = ANY, \
     .lag = ANY, .stale = ANY, .foreign = ANY, .own_dot = ANY, .mark = ANY,                     \
-    .mark_matches = ANY, .arg = -1, .state = -1
+    .mark_matches = ANY, .same = ANY, .over = ANY, .doubt = ANY, .flagged = ANY, .arg = -1,    \
+    .state = -1
 #define ROW(text, on, code_) .rule = (text), .states = (on), ANYTHING, .code = (code_)
 
 /* The later designator of a field counts; that is what rows are made of. */
@@ -93,15 +95,34 @@ static const struct row dot_rows[] = {
      .arg = 0},
     {ROW("the holder delivers only what is committed", S(NONE) | S(UNDECIDED), COPY_MISSING),
      .own_dot = YES},
-    {ROW("its mark was waited for, ours takes its place", ALL, COPY_OK), .foreign = YES,
+    {ROW("its mark was waited for, ours takes its place, and its doubt", ALL, COPY_DOUBT),
+     .foreign = YES, .store = 1},
+    {ROW("asked before, and in doubt", ALL, COPY_DOUBT), .same = YES, .over = NO, .doubt = YES},
+    {ROW("asked before", ALL, COPY_OK), .same = YES, .over = NO},
+    {ROW("the dot is over, the doubt is not", ALL, COPY_DOUBT), .mark = YES, .doubt = YES,
      .store = 1},
-    {ROW("asked before", ALL, COPY_OK), .mark = YES, .mark_matches = YES},
     {ROW("consent", ALL, COPY_OK), .store = 1},
 };
 
 static const struct row closed_rows[] = {
-    {ROW("that dot is over", ALL, COPY_OK), .mark_matches = YES, .drop = 1},
+    {ROW("that dot is over", ALL, COPY_OK), .mark_matches = YES, .doubt = NO, .drop = 1},
+    {ROW("the copy itself tells of the doubt", ALL, COPY_OK), .mark_matches = YES,
+     .flagged = YES, .drop = 1},
+    {ROW("over before", ALL, COPY_OK), .mark_matches = YES, .over = YES},
+    {ROW("over, and the doubt stays", ALL, COPY_OK), .mark_matches = YES, .store = 1},
     {ROW("no such dot", ALL, COPY_MISSING)},
+};
+
+static const struct row mark_rows[] = {
+    {ROW("settled: no dot", S(SETTLED), COPY_OK)},
+    {ROW("over, and no doubt", ALL, COPY_OK), .mark = NO, .arg = COPY_MARK_OVER},
+    {ROW("none is here", ALL, COPY_OK), .mark = NO, .store = 1},
+    {ROW("the doubt is known", ALL, COPY_OK), .doubt = YES},
+    {ROW("a doubt", ALL, COPY_OK), .arg = COPY_MARK_DOUBT, .store = 1},
+    {ROW("a doubt", ALL, COPY_OK), .arg = COPY_MARK_DOUBT | COPY_MARK_OVER, .store = 1},
+    {ROW("the same", ALL, COPY_OK), .same = YES},
+    {ROW("another that is over", ALL, COPY_OK), .arg = COPY_MARK_OVER},
+    {ROW("another that may be under way: a doubt", ALL, COPY_OK), .store = 1},
 };
 
 static const struct row outcome_rows[] = {
@@ -143,14 +164,18 @@ static bool matches(const struct row *r, const struct copy_facts *f, int arg)
 {
     bool lag = !f->has_slot || f->newest_epoch < ASKED;
     bool stale = !lag && (f->newest_epoch > ASKED || f->newest_site != SITE);
-    bool foreign = f->has_dot && (f->dot_site != SITE || f->dot_session != SESSION);
+    bool ours = f->dot_site == SITE && f->dot_session == SESSION;
+    bool foreign = f->has_dot && !f->dot_over && !ours;
+    bool same = f->has_dot && ours && f->dot_epoch == ASKED;
 
     return (r->states >> f->state & 1) != 0 && is(r->same_digest, f->same_digest) &&
            is(r->sealed, f->sealed) && is(r->from_origin, f->from_origin) &&
            is(r->witness, f->witness) && is(r->upto_covers, f->upto_covers) &&
            is(r->lag, lag) && is(r->stale, stale) && is(r->foreign, foreign) &&
-           is(r->own_dot, f->own_dot) && is(r->mark, f->has_dot) &&
-           is(r->mark_matches, mark_matches(f)) && (r->arg == -1 || r->arg == arg);
+           is(r->own_dot, f->own_dot) && is(r->mark, f->has_dot) && is(r->same, same) &&
+           is(r->over, f->dot_over) && is(r->doubt, f->dot_doubt) &&
+           is(r->flagged, f->flagged) && is(r->mark_matches, mark_matches(f)) &&
+           (r->arg == -1 || r->arg == arg);
 }
 
 /* One kind of record: its table, its function, and the range of its argument. */
@@ -194,6 +219,14 @@ static struct copy_verdict ask_closed(const struct copy_facts *f, int arg)
     return copies_on_closed(f, &asked);
 }
 
+static struct copy_verdict ask_mark(const struct copy_facts *f, int arg)
+{
+    struct copy_record r = asked;
+
+    r.counter = (uint64_t)arg;
+    return copies_on_mark(f, &r);
+}
+
 static struct copy_verdict ask_outcome(const struct copy_facts *f, int arg)
 {
     return copies_on_outcome(f, arg != 0);
@@ -216,9 +249,9 @@ static struct copy_verdict ask_resolved(const struct copy_facts *f, int arg)
 #x, x##_rows, sizeof x##_rows / sizeof *x##_rows, args, ask_##x                        \
     }
 
-static const struct kind kinds[] = {KIND(put, 5),     KIND(abort, 1),   KIND(commit, 1),
-                                    KIND(dot, 2),     KIND(closed, 1),  KIND(outcome, 2),
-                                    KIND(resolve, 1), KIND(resolved, 1)};
+static const struct kind kinds[] = {KIND(put, 5),     KIND(abort, 1),    KIND(commit, 1),
+                                    KIND(dot, 2),     KIND(closed, 1),   KIND(outcome, 2),
+                                    KIND(resolve, 1), KIND(resolved, 1), KIND(mark, 4)};
 
 /* Millions of facts: only a failure is worth a message of Check's. */
 static void want(bool ok, const char *rule, const char *what)
@@ -237,6 +270,7 @@ static void check_answer(const struct row *r, const struct copy_facts *f,
     want(v->state >= f->state, r->rule, "downwards");
     want(v->store_dot == (r->store != 0), r->rule, "mark stored or not");
     want(v->drop_dot == (r->drop != 0), r->rule, "mark dropped or not");
+    want(!v->store_dot || v->dot_doubt || r->code != COPY_DOUBT, r->rule, "doubt lost");
     want(r->code != COPY_EPOCH || v->answer.detail == f->newest_epoch, r->rule, "detail");
     want(r->code != COPY_FOREIGN_DOT ||
              (v->answer.detail == f->dot_epoch && v->answer.site == f->dot_site &&
@@ -285,6 +319,11 @@ static bool facts_of(unsigned n, struct copy_facts *f)
     f->dot_site = (uint16_t)(SITE + digit(&n, 2));
     f->dot_session = SESSION - digit(&n, 2);
     f->dot_epoch = NEWER - digit(&n, 3);
+    f->dot_over = digit(&n, 2) != 0;
+    f->dot_doubt = digit(&n, 2) != 0;
+    f->flagged = digit(&n, 2) != 0;
+    if (!f->has_dot)
+        f->dot_over = f->dot_doubt = false;
     return n == 0;
 }
 
@@ -299,7 +338,7 @@ START_TEST(each_combination_of_facts_has_its_answer_and_each_rule_its_case)
         check_facts(k, &f, &reached);
         n++;
     }
-    ck_assert_uint_eq(n, 5u * 256 * 3 * 2 * 2 * 2 * 2 * 3);
+    ck_assert_uint_eq(n, 5u * 256 * 3 * 2 * 2 * 2 * 2 * 3 * 8);
     for (size_t i = 0; i < k->count; i++)
         ck_assert_msg((reached >> i & 1) != 0, "%s: never: %s", k->name, k->rows[i].rule);
 }
@@ -313,6 +352,10 @@ static void carry_out(struct copy_facts *f, const struct copy_verdict *v)
         f->has_dot = false;
     if (v->store_dot) {
         f->has_dot = true;
+        f->dot_over = v->dot_over;
+        f->dot_doubt = v->dot_doubt;
+    }
+    if (v->store_dot && !v->keep_holder) {
         f->dot_site = SITE;
         f->dot_session = SESSION;
         f->dot_epoch = ASKED;
@@ -360,12 +403,35 @@ START_TEST(a_mark_that_was_waited_for_gives_way_in_one_step)
     ck_assert_int_eq(v.answer.code, COPY_FOREIGN_DOT);
     again.counter = v.answer.detail;
     v = copies_on_dot(&f, &again);
-    ck_assert(v.answer.code == COPY_OK && v.store_dot && !v.drop_dot);
+    ck_assert(v.answer.code == COPY_DOUBT && v.store_dot && v.dot_doubt && !v.drop_dot);
     f.dot_epoch = 3; /* it is another one by now */
     ck_assert_int_eq(copies_on_dot(&f, &again).answer.code, COPY_FOREIGN_DOT);
     f.has_dot = false; /* no mark, and a question that names none */
     f.dot_epoch = 0;
     ck_assert_int_eq(copies_on_dot(&f, &asked).answer.code, COPY_OK);
+}
+END_TEST
+
+/* Whatever comes before the outcome or the flag in the copy, the doubt does not go. */
+START_TEST(a_doubt_outlives_its_marks)
+{
+    struct copy_facts f;
+
+    for (unsigned n = 0; facts_of(n, &f); n++) {
+        struct copy_facts after = f;
+        struct copy_verdict v;
+
+        if (!f.has_dot || !f.dot_doubt || f.flagged || f.state == COPY_SETTLED)
+            continue;
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+            for (int arg = 0; arg < kinds[i].args; arg++) {
+                v = kinds[i].ask(&f, arg);
+                after = f;
+                carry_out(&after, &v);
+                want(after.state == COPY_SETTLED || (after.has_dot && after.dot_doubt),
+                     kinds[i].name, "the doubt is gone");
+            }
+    }
 }
 END_TEST
 
@@ -382,6 +448,7 @@ int main(void)
     tcase_add_loop_test(tc, the_same_record_again_changes_nothing, 0,
                         (int)(sizeof kinds / sizeof *kinds));
     tcase_add_test(tc, a_mark_that_was_waited_for_gives_way_in_one_step);
+    tcase_add_test(tc, a_doubt_outlives_its_marks);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

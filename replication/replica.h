@@ -62,6 +62,13 @@ enum replica_news_kind {
 
 struct frame_reach;
 
+/* A mark as it is stored: whose dot of a message is, or was, under way. */
+struct copy_mark {
+    uint64_t slot_epoch, session;
+    uint16_t site;
+    bool over, doubt; /* as in replication/copies.h */
+};
+
 struct replica_news {
     enum replica_news_kind kind;
     struct mid id;
@@ -91,6 +98,9 @@ struct replica_ops {
                           size_t *got);
     /* The last envelope of a settled message, while it is kept. E_NOTFOUND: aged out. */
     enum err (*read_trace)(void *ctx, struct mid id, struct str *envelope);
+    /* The mark of a final dot that stands here. E_NOTFOUND: none. E_CORRUPT: one that cannot be
+     * read. */
+    enum err (*read_mark)(void *ctx, struct mid id, struct copy_mark *out);
     /* True: this node's control state has applied the end of that session. */
     bool (*sealed)(void *ctx, uint16_t site, uint64_t epoch);
     /* True: the slot epoch was released by its holder, so all its dots are closed. */

@@ -128,7 +128,6 @@ void replica_dot(struct replica *r, struct mid id, struct str domain, uint64_t s
     d->tag = tag;
     d->start_ms = r->now;
     d->serial = ++r->dot_serial;
-    d->possible_duplicate = false;
     memset(d->side, 0, sizeof d->side);
     for (uint32_t i = 0; i < SIDES; i++)
         ask(r, d, i);
@@ -197,48 +196,31 @@ static uint64_t foreign_wait(struct replica *r, const struct dot *d,
     return since + LIMIT_FOREIGN_DOT_MS - r->now;
 }
 
-/* From now on our mark stands for that dot, too: until we deliver, flagged, it is not taken
- * away, or who comes next would know of no doubt. */
-static void foreign_overruled(struct replica *r, struct mid id, uint32_t side)
-{
-    struct foreign *f = foreign_find(r, id);
-
-    if (f != NULL)
-        f->overruled |= (uint8_t)(1U << side);
-}
-
-static bool is_overruled(const struct replica *r, struct mid id, uint32_t side)
-{
-    const struct foreign *f = foreign_find(r, id);
-
-    return f != NULL && (f->overruled >> side & 1) != 0;
-}
-
-/* Its mark gives way to ours in one step, so that whoever comes next sees one or the other. */
+/* Its mark gives way to ours in one step, and the doubt goes over to it: so whoever comes next
+ * knows of that dot, by one mark or the other. */
 static void overrule(struct replica *r, struct dot *d, uint32_t side)
 {
-    const struct copy_answer *a = &d->side[side].answer;
-
-    /* of a slot epoch that was released all dots are closed: nothing was in flight */
-    if (!r->ops.released(r->ops.ctx, blob_str(d->domain), a->detail)) {
-        d->possible_duplicate = true;
-        foreign_overruled(r, d->n.key, side);
-    }
-    d->side[side].over = a->detail;
+    d->side[side].over = d->side[side].answer.detail;
     ask(r, d, side);
+}
+
+static bool is_doubtful(const struct dot *d)
+{
+    for (uint32_t i = 0; i < SIDES; i++)
+        if (d->side[i].state == ASK_YES && d->side[i].answer.code == COPY_DOUBT)
+            return true;
+    return false;
 }
 
 /* --- deciding --- */
 
 static void begin_closing(struct replica *r, struct dot *d)
 {
-    bool was_asking = d->phase == DOT_ASKING;
-
     d->phase = DOT_CLOSING;
     d->start_ms = r->now;
     d->serial = ++r->dot_serial;
     for (uint32_t i = 0; i < SIDES; i++)
-        d->side[i].state = was_asking && is_overruled(r, d->n.key, i) ? ASK_YES : ASK_IDLE;
+        d->side[i].state = ASK_IDLE;
     look_at(r, r->now);
 }
 
@@ -250,13 +232,11 @@ static void refuse(struct replica *r, struct dot *d, enum copy_code why, uint64_
 
 static void consent(struct replica *r, struct dot *d)
 {
-    const struct foreign *f = foreign_find(r, d->n.key);
     struct replica_news n = {.kind = REPLICA_CONSENT,
                              .id = d->n.key,
                              .tag = d->tag,
                              .slot_epoch = d->slot_epoch,
-                             .possible_duplicate =
-                                 d->possible_duplicate || (f != NULL && f->overruled != 0)};
+                             .possible_duplicate = is_doubtful(d)};
 
     foreign_drop(r, d->n.key);
     d->phase = DOT_OPEN;
@@ -406,7 +386,7 @@ void dot_answered(struct replica *r, uint32_t side, const struct copy_record *re
     if (d == NULL || d->phase != DOT_ASKING || d->serial != (uint32_t)cookie)
         return;
     d->side[side].answer = *a;
-    d->side[side].state = a->code == COPY_OK ? ASK_YES : ASK_NO;
+    d->side[side].state = a->code == COPY_OK || a->code == COPY_DOUBT ? ASK_YES : ASK_NO;
     look_at(r, r->now);
 }
 

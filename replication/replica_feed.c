@@ -51,26 +51,52 @@ void feed_news_now(struct replica *r, struct peer *p, uint32_t h)
     entry_touch(r, h);
 }
 
+/* The mark of a dot that stands here, to a peer that has lost its own. True: it is out; or
+ * *none. */
+static bool push_dot_mark(struct replica *r, struct peer *p, struct mid id, bool *none)
+{
+    struct copy_mark m = {0};
+    enum err e = r->ops.read_mark(r->ops.ctx, id, &m);
+
+    *none = e == E_NOTFOUND;
+    if (e == E_CORRUPT) /* as good as one of a holder that nobody knows */
+        m = (struct copy_mark){.slot_epoch = UINT64_MAX, .site = UINT16_MAX};
+    if (e != OK && e != E_CORRUPT)
+        return false;
+    return link_push_mark(r, p,
+                          &(struct copy_record){.kind = COPY_MARK,
+                                                .id = id,
+                                                .slot_epoch = m.slot_epoch,
+                                                .site = m.site,
+                                                .epoch = m.session,
+                                                .counter = (m.doubt ? COPY_MARK_DOUBT : 0u) |
+                                                           (m.over ? COPY_MARK_OVER : 0u)});
+}
+
+static bool push_mark(struct replica *r, struct peer *p, const struct entry *e)
+{
+    struct copy_record rec = {.id = e->n.key};
+
+    if (e->state != COPY_ABORTED && e->has[p->index] != COPY_UNDECIDED)
+        return push_news(r, p, e->n.key);
+    rec.kind = e->state == COPY_ABORTED ? COPY_ABORT : COPY_COMMIT;
+    return link_push_mark(r, p, &rec);
+}
+
 static void feed_mark(struct replica *r, struct peer *p, uint32_t h)
 {
     struct entry *e = entry_at(r, h);
-    struct copy_record rec = {.id = e->n.key};
-    bool ok;
+    bool none = false;
+    bool ok =
+        entry_owes_dot(r, e, p) ? push_dot_mark(r, p, e->n.key, &none) : push_mark(r, p, e);
 
-    if (e->state == COPY_ABORTED) {
-        rec.kind = COPY_ABORT;
-        ok = link_push_mark(r, p, &rec);
-    } else if (e->has[p->index] == COPY_UNDECIDED) {
-        rec.kind = COPY_COMMIT;
-        ok = link_push_mark(r, p, &rec);
-    } else {
-        ok = push_news(r, p, e->n.key);
-    }
-    if (!ok) {
+    if (none)
+        bit_set(&e->tell, p, false);
+    if (!ok && !none) {
         entry_later(r, h);
         return;
     }
-    set_flying(e, p, true);
+    set_flying(e, p, ok);
     entry_touch(r, h);
 }
 
@@ -122,6 +148,11 @@ void feed_mark_acked(struct replica *r, struct peer *p, const struct copy_record
     }
     e = entry_at(r, h);
     set_flying(e, p, false);
+    if (rec->kind == COPY_MARK) {
+        bit_set(&e->tell, p, could_not(a->code));
+        entry_later(r, h);
+        return;
+    }
     if (rec->kind == COPY_OUTCOME && (a->code == COPY_OK || a->code == COPY_MISSING))
         bit_set(&e->news, p, false);
     switch (a->code) {
@@ -395,6 +426,7 @@ void feed_link_down(struct replica *r, struct peer *p)
 
             bit_set(&e->flying, p, false);
             bit_set(&e->fill, p, false);
+            bit_set(&e->tell, p, false);
         }
     p->fill_left = 0;
 }

@@ -166,6 +166,7 @@ static void forget_seen(struct replica *r, const struct peer *p)
             bit_set(&e->seen, p, false);
             bit_set(&e->flying, p, false);
             bit_set(&e->fill, p, false);
+            bit_set(&e->tell, p, false);
         }
 }
 
@@ -463,6 +464,7 @@ void have_end(struct replica *r, struct peer *p)
         if (!bit_get(e->seen, p))
             e->has[p->index] = COPY_NONE;
         e->since_ms = 0;
+        bit_set(&e->tell, p, !p->filled);
         entry_touch(r, h);
         if (e->list[p->index] != OWED_NONE && !bit_get(e->fill, p)) {
             bit_set(&e->fill, p, true);

@@ -116,12 +116,10 @@ static enum owed_list undecided_owed(struct replica *r, const struct entry *e,
     return session_of(r, e)->sealed ? OWED_NONE : OWED_COPIES;
 }
 
-static enum owed_list owed_of(struct replica *r, const struct entry *e, const struct peer *p)
+static enum owed_list copy_owed(struct replica *r, const struct entry *e, const struct peer *p)
 {
     enum copy_state has = e->has[p->index];
 
-    if (!p->up || !p->got_have || bit_get(e->flying, p))
-        return OWED_NONE;
     if (bit_get(e->again, p) && e->state != COPY_ABORTED && !e->is_damaged)
         return OWED_SINGLE;
     switch (e->state) {
@@ -142,6 +140,18 @@ static enum owed_list owed_of(struct replica *r, const struct entry *e, const st
     if (has == COPY_UNDECIDED || bit_get(e->news, p))
         return has == COPY_SETTLED ? OWED_NONE : OWED_MARKS;
     return OWED_NONE;
+}
+
+bool entry_owes_dot(struct replica *r, const struct entry *e, const struct peer *p)
+{
+    return bit_get(e->tell, p) && copy_owed(r, e, p) == OWED_NONE;
+}
+
+static enum owed_list owed_of(struct replica *r, const struct entry *e, const struct peer *p)
+{
+    if (!p->up || !p->got_have || bit_get(e->flying, p))
+        return OWED_NONE;
+    return entry_owes_dot(r, e, p) ? OWED_MARKS : copy_owed(r, e, p);
 }
 
 static void fill_step(struct entry *e, struct peer *p)
@@ -408,6 +418,7 @@ void entry_forget_peer(struct replica *r, struct peer *p)
         e->has[p->index] = COPY_NONE;
         bit_set(&e->seen, p, false);
         bit_set(&e->again, p, false);
+        bit_set(&e->tell, p, false);
         entry_touch(r, h);
     }
 }

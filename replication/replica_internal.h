@@ -71,6 +71,7 @@ struct entry {
     uint8_t fill;   /* it lacked this at its summary */
     uint8_t news;   /* fates that it may not know */
     uint8_t again;  /* it lost the body's pieces: send all */
+    uint8_t tell;   /* it lost its memory: the mark that stands here, if any, is told */
     bool is_single;
     bool is_damaged;
 };
@@ -121,8 +122,7 @@ struct dot {
     enum dot_phase phase;
     struct blob *domain;
     uint64_t slot_epoch, tag, start_ms;
-    uint32_t serial; /* of this asking; older answers do not count */
-    bool possible_duplicate;
+    uint32_t serial;             /* of this asking; older answers do not count */
     struct dot_side side[SIDES]; /* peers, and last the own store */
 };
 #define OWN_SIDE REPLICA_PEERS
@@ -131,7 +131,6 @@ struct dot {
 struct foreign {
     struct otree_node n; /* key: id */
     uint16_t site;
-    uint8_t overruled; /* a bit per side: our mark took its place */
     uint64_t session, slot_epoch, since_ms, used_ms;
 };
 
@@ -310,6 +309,8 @@ void entry_touch(struct replica *r, uint32_t h); /* what is owed, anew */
 void entry_later(struct replica *r, uint32_t h); /* owed from now on */
 void entry_now(struct replica *r, uint32_t h);   /* owed before all others */
 void entry_drop(struct replica *r, uint32_t h);
+/* Nothing but the mark of a dot is owed to the peer, if there is one. */
+bool entry_owes_dot(struct replica *r, const struct entry *e, const struct peer *p);
 /* The undecided entries of a session from..to become committed. */
 void entry_commit_range(struct replica *r, uint16_t site, uint64_t epoch, uint64_t from,
                         uint64_t to, struct peer *by);

@@ -153,6 +153,7 @@ static bool route(struct replica *r, struct peer *p, const struct copy_record *r
     case COPY_OUTCOME:
     case COPY_RESOLVE:
     case COPY_FILLED:
+    case COPY_MARK:
     case COPY_BODY:
         return true;
     case COPY_PUT:
@@ -459,9 +460,10 @@ static bool is_durable(const struct copy_record *rec, const struct copy_answer *
     case COPY_OUTCOME:
     case COPY_PUT:
     case COPY_BODY:
-    case COPY_DOT:
     case COPY_CLOSED:
         return a->code == COPY_OK;
+    case COPY_DOT:
+        return a->code == COPY_OK || a->code == COPY_DOUBT;
     default:
         return false;
     }
@@ -501,6 +503,7 @@ void op_acked(struct replica *r, struct peer *p, const struct stream_item *i,
         feed_mark_acked(r, p, rec, a);
         break;
     case COPY_COMMIT:
+    case COPY_MARK:
     case COPY_OUTCOME:
         if (rec->kind == COPY_OUTCOME && a->code == COPY_OK)
             settle_told(r, rec->id);

@@ -128,7 +128,7 @@ static void quiet(struct world *w)
 {
     uint32_t slot;
 
-    w->loss = w->dup = w->reorder = w->fail_4xx = 0;
+    w->loss = w->dup = w->reorder = w->fail_4xx = w->unsent = 0;
     for (int i = 0; i < W_NODES; i++) {
         struct w_node *n = &w->nodes[i];
 
@@ -185,6 +185,7 @@ static void run_seed(uint64_t seed)
     w->dup = (uint32_t)prng_below(&w->rng, 100);
     w->reorder = (uint32_t)(prng_below(&w->rng, 2) == 0 ? 0 : prng_below(&w->rng, 50));
     w->fail_4xx = (uint32_t)prng_below(&w->rng, 300);
+    w->unsent = (uint32_t)prng_below(&w->rng, 300);
     for (int step = 0; step < 120; step++) {
         struct w_node *n = any_node(w);
 

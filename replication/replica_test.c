@@ -483,6 +483,100 @@ START_TEST(dot_of_a_holder_that_restarted_is_not_waited_for)
 }
 END_TEST
 
+/* Site 1 sends a dot that the primary takes, and dies before it knows; then it is back, and the
+ * next dot for the message must be flagged, whatever happens in between: w_dot_checks(). */
+static struct mid dot_of_unknown_end(void)
+{
+    struct mid id = w_mail(w, w_node(w, 2), W_SMALL);
+
+    while (w->consents == 0)
+        w_run_long(w, 10);
+    ck_assert_uint_gt(w_msg(w, id)->taken[0] + w_msg(w, id)->taken[1], 0);
+    w_crash(w, w_node(w, 1));
+    return id;
+}
+
+static void is_sent_again_and_flagged(struct mid id)
+{
+    w_run_long(w, LIMIT_FOREIGN_DOT_MS + 60000);
+    ck_assert_uint_ge(w->consents, 2);
+    ck_assert(w_msg(w, id)->flagged);
+    for (uint16_t site = 1; site <= W_NODES; site++)
+        ck_assert_int_eq(state_at(site, id), COPY_SETTLED);
+}
+
+START_TEST(doubt_outlives_a_question_without_an_answer)
+{
+    struct mid id;
+
+    part(1, 3, true); /* site 2 alone has consented */
+    w_run_long(w, 10000);
+    id = dot_of_unknown_end();
+    w_start(w, w_node(w, 1));
+    isolate(1, true);
+    w_append(w, (struct w_entry){.kind = W_SLOT, .site = 1});
+    w_run_long(w, 40000); /* asks itself alone, again and again, and takes it back */
+    ck_assert_uint_eq(w->consents, 1);
+    isolate(1, false);
+    w_crash(w, w_node(w, 2)); /* and is away when sites 1 and 3 decide */
+    w_run_long(w, 60000);
+    w_start(w, w_node(w, 2));
+    is_sent_again_and_flagged(id);
+}
+END_TEST
+
+START_TEST(doubt_outlives_a_dot_that_was_not_sent)
+{
+    struct mid id = dot_of_unknown_end();
+
+    w->unsent = 1000;
+    w_start(w, w_node(w, 1));
+    w_append(w, (struct w_entry){.kind = W_SLOT, .site = 1});
+    while (w->consents < 4)
+        w_run_long(w, 100);
+    ck_assert(!w_msg(w, id)->flagged);
+    w->unsent = 0;
+    is_sent_again_and_flagged(id);
+}
+END_TEST
+
+START_TEST(doubt_outlives_the_release_of_a_slot)
+{
+    struct mid id = dot_of_unknown_end();
+
+    w->unsent = 1000;
+    w_start(w, w_node(w, 1));
+    w_append(w, (struct w_entry){.kind = W_SLOT, .site = 1});
+    while (w->consents < 2)
+        w_run(w, 10);
+    w_node(w, 1)->leaving = true;
+    w_run_long(w, 30000);
+    w_append(w, (struct w_entry){.kind = W_SLOT, .site = 3, .released = true});
+    w->unsent = 0;
+    is_sent_again_and_flagged(id);
+}
+END_TEST
+
+START_TEST(doubt_outlives_the_disk_of_the_holder)
+{
+    struct mid id;
+
+    part(1, 3, true); /* site 2 alone has consented */
+    w_run_long(w, 10000);
+    id = dot_of_unknown_end();
+    w_wipe(w, w_node(w, 1));
+    part(1, 3, false);
+    w_start(w, w_node(w, 1));
+    w_run_long(w, 20000);
+    ck_assert(w_node(w, 1)->disk->filled);
+    w_crash(w, w_node(w, 2)); /* and is away when sites 1 and 3 decide */
+    w_append(w, (struct w_entry){.kind = W_SLOT, .site = 3});
+    w_run_long(w, LIMIT_FOREIGN_DOT_MS + 60000);
+    w_start(w, w_node(w, 2));
+    is_sent_again_and_flagged(id);
+}
+END_TEST
+
 START_TEST(sessions_that_are_over_shrink_to_a_number)
 {
     struct mid id = w_mail(w, w_node(w, 2), W_SMALL);
@@ -650,6 +744,10 @@ int main(void)
     tcase_add_test(tc, no_dot_without_a_peer);
     tcase_add_test(tc, dot_of_a_dead_holder_is_waited_for_and_then_flagged);
     tcase_add_test(tc, dot_of_a_holder_that_restarted_is_not_waited_for);
+    tcase_add_test(tc, doubt_outlives_a_question_without_an_answer);
+    tcase_add_test(tc, doubt_outlives_a_dot_that_was_not_sent);
+    tcase_add_test(tc, doubt_outlives_the_release_of_a_slot);
+    tcase_add_test(tc, doubt_outlives_the_disk_of_the_holder);
     tcase_add_test(tc, sessions_that_are_over_shrink_to_a_number);
     tcase_add_test(tc, own_seal_closes_clients_and_the_next_session_goes_on);
     tcase_add_test(tc, frames_that_cannot_be_read_are_dropped_and_told);

@@ -36,7 +36,7 @@ struct w_copy {
     char fates[W_RCPTS];
     uint32_t bytes;
     bool damaged;
-    bool has_dot;
+    bool has_dot, dot_over, dot_doubt;
     uint16_t dot_site;
     uint64_t dot_session, dot_epoch;
     char trace[W_RCPTS]; /* SETTLED */
@@ -164,7 +164,7 @@ struct world {
     bool verbose;
     bool solo; /* one copy is enough */
     uint64_t delivered, duplicates, accepted, refused, closed, consents, crashes, wipes;
-    uint32_t fail_4xx; /* in 1000 dots */
+    uint32_t fail_4xx, unsent; /* in 1000 dots */
     uint64_t next_incarnation;
 };
 
@@ -365,8 +365,11 @@ static struct copy_facts w_facts(struct world *w, struct w_node *n, struct mid i
         f.newest_epoch = slot;
         f.newest_site = w->log[slot - 1].site;
     }
-    if (c != NULL && c->has_dot && !w_released(w, n->applied, c->dot_epoch)) {
+    if (c != NULL && c->has_dot) {
         f.has_dot = true;
+        f.dot_over = c->dot_over ||
+                     (op->record.kind == COPY_DOT && w_released(w, n->applied, c->dot_epoch));
+        f.dot_doubt = c->dot_doubt;
         f.dot_site = c->dot_site;
         f.dot_session = c->dot_session;
         f.dot_epoch = c->dot_epoch;
@@ -449,17 +452,26 @@ static void w_on_put(struct world *w, struct w_node *n, struct copy_op *op)
     op->state = v.state;
 }
 
-static void w_on_dot(struct world *w, struct w_node *n, struct copy_op *op)
+/* DOT, MARK, CLOSED. */
+static void w_on_mark(struct world *w, struct w_node *n, struct copy_op *op)
 {
     struct copy_facts f = w_facts(w, n, op->record.id, op);
-    struct copy_verdict v = copies_on_dot(&f, &op->record);
+    struct copy_verdict v = op->record.kind == COPY_DOT    ? copies_on_dot(&f, &op->record)
+                            : op->record.kind == COPY_MARK ? copies_on_mark(&f, &op->record)
+                                                           : copies_on_closed(&f, &op->record);
     struct w_copy *c;
 
     op->answer = v.answer;
+    if (v.drop_dot)
+        w_copy_get(w, n->disk, op->record.id)->has_dot = false;
     if (!v.store_dot)
         return;
     c = w_copy_get(w, n->disk, op->record.id);
     c->has_dot = true;
+    c->dot_over = v.dot_over;
+    c->dot_doubt = v.dot_doubt;
+    if (v.keep_holder)
+        return;
     c->dot_site = op->record.site;
     c->dot_session = op->record.epoch;
     c->dot_epoch = op->record.slot_epoch;
@@ -578,16 +590,6 @@ static void w_on_decision(struct world *w, struct w_node *n, struct copy_op *op)
     op->state = v.state;
 }
 
-static void w_on_closed(struct world *w, struct w_node *n, struct copy_op *op)
-{
-    struct copy_facts f = w_facts(w, n, op->record.id, op);
-    struct copy_verdict v = copies_on_closed(&f, &op->record);
-
-    op->answer = v.answer;
-    if (v.drop_dot)
-        w_copy_get(w, n->disk, op->record.id)->has_dot = false;
-}
-
 static void w_apply(struct world *w, struct w_node *n, struct copy_op *op)
 {
     op->answer = (struct copy_answer){.code = n->full ? COPY_NO_ROOM : COPY_OK};
@@ -606,10 +608,9 @@ static void w_apply(struct world *w, struct w_node *n, struct copy_op *op)
         w_on_decision(w, n, op);
         break;
     case COPY_DOT:
-        w_on_dot(w, n, op);
-        break;
+    case COPY_MARK:
     case COPY_CLOSED:
-        w_on_closed(w, n, op);
+        w_on_mark(w, n, op);
         break;
     case COPY_OUTCOME:
         w_on_outcome(w, n, op);
@@ -660,7 +661,6 @@ static void w_apply_own(struct world *w, struct w_node *n, struct w_op *o)
         struct w_copy *c = w_copy(n->disk, o->id);
 
         o->is_final = w_merge(c->fates, (struct str){o->fates, W_RCPTS});
-        c->has_dot = false;
         memcpy(o->fates, c->fates, W_RCPTS);
         if (o->is_final)
             w_settle(w, n, o->id);

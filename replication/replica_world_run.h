@@ -103,6 +103,21 @@ static enum err w_read_trace(void *ctx, struct mid id, struct str *envelope)
     return OK;
 }
 
+static enum err w_read_mark(void *ctx, struct mid id, struct copy_mark *out)
+{
+    struct w_shell *s = ctx;
+    const struct w_copy *c = w_copy(s->n->disk, id);
+
+    if (c == NULL || !c->has_dot)
+        return E_NOTFOUND;
+    *out = (struct copy_mark){.slot_epoch = c->dot_epoch,
+                              .session = c->dot_session,
+                              .site = c->dot_site,
+                              .over = c->dot_over,
+                              .doubt = c->dot_doubt};
+    return OK;
+}
+
 static bool w_ops_sealed(void *ctx, uint16_t site, uint64_t epoch)
 {
     struct w_shell *s = ctx;
@@ -249,6 +264,13 @@ static void w_send_dot(struct world *w, struct w_node *n, const struct replica_n
             n->site, w_text(news->id), c != NULL ? (int)c->state : -1);
     w->consents++;
     d->open = true;
+    if (prng_below(&w->rng, 1000) < w->unsent) {
+        e = w_push(w, takes, W_RESULT, n);
+        e->id = news->id;
+        e->slot_epoch = news->slot_epoch;
+        e->how = 4;
+        return;
+    }
     for (uint32_t k = 0; k < W_RCPTS; k++)
         d->deliver[k] = c->fates[k] == '.' && prng_below(&w->rng, 4) > 0 ? 'd' : '.';
     m->flagged = m->flagged || news->possible_duplicate;
@@ -280,6 +302,10 @@ static void w_result(struct world *w, struct w_node *n, const struct w_event *e)
 
     if (d == NULL)
         return;
+    if (e->how == 5) {
+        replica_closed(n->r, e->id, e->slot_epoch, w->now);
+        return;
+    }
     if (e->how == 4) {
         *d = (struct w_dot){.open = false};
         replica_closed(n->r, e->id, e->slot_epoch, w->now);
@@ -289,13 +315,20 @@ static void w_result(struct world *w, struct w_node *n, const struct w_event *e)
     w_op_push(w, n, op);
 }
 
-static void w_no_consent(const struct world *w, struct w_node *n,
-                         const struct replica_news *news)
+static void w_no_consent(struct world *w, struct w_node *n, const struct replica_news *news)
 {
     struct w_dot *d = w_dot_of(n, news->id);
 
-    if (d != NULL && !d->open)
-        d->again_ms = w->now + (news->retry_ms > 0 ? news->retry_ms : 300);
+    if (d == NULL || d->open)
+        return;
+    d->again_ms = w->now + (news->retry_ms > 0 ? news->retry_ms : 300);
+    if (prng_below(&w->rng, 2) == 0) { /* some shells take back what was refused */
+        struct w_event *e = w_push(w, 0, W_RESULT, n);
+
+        e->id = news->id;
+        e->slot_epoch = news->slot_epoch;
+        e->how = 5;
+    }
 }
 
 static void w_tell(void *ctx, const struct replica_news *news)
@@ -412,6 +445,7 @@ static void w_start(struct world *w, struct w_node *n)
                                  .read_envelope = w_read_envelope,
                                  .read_body = w_read_body,
                                  .read_trace = w_read_trace,
+                                 .read_mark = w_read_mark,
                                  .sealed = w_ops_sealed,
                                  .released = w_ops_released};
     n->r = replica_new(&o);

@@ -203,6 +203,8 @@ struct spool_mark {
     uint64_t slot_epoch;
     uint16_t site;    /* of the holder */
     uint64_t session; /* its session epoch; below 2^48 */
+    bool over;        /* that dot is over: nobody waits for it, */
+    bool doubt;       /* but an earlier one, whose end nobody learnt, may have arrived */
 };
 /* Stores it in the place of any other, also for an id without a copy here; spool_closed() takes
  * it away. E_NOTFOUND: settled. */
@@ -317,6 +319,9 @@ MUST_CHECK enum err spool_settled_contains(struct spool_reader *r, struct mid id
 /* What is stored of an id; as spool_state(). */
 MUST_CHECK enum err spool_state_of(struct spool_reader *r, struct mid id,
                                    struct spool_state *out);
+/* As spool_mark_get(). */
+MUST_CHECK enum err spool_mark_of(struct spool_reader *r, struct mid id,
+                                  struct spool_mark *out);
 
 /* Everything but envelopes and bodies, for a start: in batches, as spool_scan(). fn must be
  * short and must not use this reader. Damaged records are alarmed, counted and passed over: a

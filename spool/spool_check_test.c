@@ -123,7 +123,7 @@ static void short_interval(void)
 }
 static void mark_of_a_settled_id(void)
 {
-    plant(TABLE_MARK, spool_key_mid(id_of(3)), "123456781212345678", MARK_DATA_BYTES);
+    plant(TABLE_MARK, spool_key_mid(id_of(3)), "123456781212345678\0", MARK_DATA_BYTES);
 }
 static void short_mark(void)
 {

@@ -232,10 +232,11 @@ enum err spool_abort_copy(struct spool_txn *t, struct mid id)
 bool spool_mark_read(struct str data, struct spool_mark *out)
 {
     *out = (struct spool_mark){0};
-    if (data.n != MARK_DATA_BYTES)
+    if (data.n != MARK_DATA_BYTES || (data.p[18] & ~(MARK_OVER | MARK_DOUBT)) != 0)
         return false;
     *out = (struct spool_mark){get_be(data.p, 8), (uint16_t)get_be(data.p + 8, 2),
-                               get_be(data.p + 10, 8)};
+                               get_be(data.p + 10, 8), (data.p[18] & MARK_OVER) != 0,
+                               (data.p[18] & MARK_DOUBT) != 0};
     return true;
 }
 
@@ -254,6 +255,24 @@ enum err spool_mark_get(struct spool_txn *t, struct mid id, struct spool_mark *o
     return E_CORRUPT;
 }
 
+enum err spool_mark_of(struct spool_reader *r, struct mid id, struct spool_mark *out)
+{
+    struct spool_key key = spool_key_mid(id);
+    struct str data;
+    enum err e = spool_snapshot(r);
+
+    *out = (struct spool_mark){0};
+    if (e != OK)
+        return e;
+    e = spool_fetch(r->spool, r->txn, TABLE_MARK, &key, &data);
+    if (e == OK && !spool_mark_read(data, out)) {
+        spool_log_corrupt(TABLE_MARK, str_of_key(&key), "length");
+        e = E_CORRUPT;
+    }
+    spool_snapshot_end(r);
+    return e;
+}
+
 enum err spool_mark(struct spool_txn *t, struct mid id, const struct spool_mark *m)
 {
     struct spool_key key = spool_key_mid(id);
@@ -267,6 +286,7 @@ enum err spool_mark(struct spool_txn *t, struct mid id, const struct spool_mark 
     put_be(data, 8, m->slot_epoch);
     put_be(data + 8, 2, m->site);
     put_be(data + 10, 8, m->session);
+    data[18] = (char)((m->over ? MARK_OVER : 0) | (m->doubt ? MARK_DOUBT : 0));
     return spool_store(t, TABLE_MARK, &key, (struct str){data, sizeof data});
 }
 

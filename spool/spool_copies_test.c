@@ -260,7 +260,7 @@ END_TEST
 
 START_TEST(a_mark_names_its_holder_also_where_no_copy_is)
 {
-    struct spool_mark m = {9, 3, 77}, got;
+    struct spool_mark m = {.slot_epoch = 9, .site = 3, .session = 77}, got;
 
     ck_assert_int_eq(spool_mark_get(txn, id_of(1), &got), E_NOTFOUND);
     ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
@@ -278,11 +278,31 @@ START_TEST(a_mark_names_its_holder_also_where_no_copy_is)
 }
 END_TEST
 
+START_TEST(a_mark_says_what_else_it_stands_for)
+{
+    for (int n = 0; n < 4; n++) {
+        struct spool_mark m = {.slot_epoch = 9, .site = 3, .session = 77}, got;
+
+        m.over = (n & 1) != 0;
+        m.doubt = (n & 2) != 0;
+        ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
+        again();
+        ck_assert_int_eq(spool_mark_get(txn, id_of(1), &got), OK);
+        ck_assert(got.over == m.over && got.doubt == m.doubt);
+        ck_assert_int_eq(spool_mark_of(kit.reader, id_of(1), &got), OK);
+        ck_assert(got.site == 3 && got.over == m.over && got.doubt == m.doubt);
+    }
+    ck_assert_int_eq(spool_closed(txn, id_of(1)), OK);
+    again();
+    ck_assert_int_eq(spool_mark_of(kit.reader, id_of(1), &(struct spool_mark){0}), E_NOTFOUND);
+}
+END_TEST
+
 /* Who consented to a dot has consented, whatever it hears of the copy: a committed one may come
  * over the abort, and then another holder must hear of the first one's dot. */
 START_TEST(an_abort_does_not_take_the_mark_along)
 {
-    struct spool_mark m = {9, 3, 77}, got;
+    struct spool_mark m = {.slot_epoch = 9, .site = 3, .session = 77}, got;
 
     ck_assert_int_eq(put(1, COPY_UNDECIDED, 100), OK);
     ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
@@ -297,7 +317,7 @@ END_TEST
 
 START_TEST(a_settled_id_takes_no_mark)
 {
-    struct spool_mark m = {9, 3, 77};
+    struct spool_mark m = {.slot_epoch = 9, .site = 3, .session = 77};
 
     ck_assert_int_eq(spool_settle_range(txn, 2, 7, 1, 1), OK);
     ck_assert_int_eq(spool_mark(txn, id_of(1), &m), E_NOTFOUND);
@@ -316,7 +336,7 @@ static size_t intervals(void)
 
 START_TEST(a_settled_range_comes_in_around_what_lives_here)
 {
-    struct spool_mark m = {9, 3, 77}, got;
+    struct spool_mark m = {.slot_epoch = 9, .site = 3, .session = 77}, got;
 
     ck_assert_int_eq(put(3, COPY_UNDECIDED, 10), OK);
     ck_assert_int_eq(put(4, COPY_COMMITTED, 10), OK);
@@ -378,7 +398,7 @@ END_TEST
 
 START_TEST(an_outcome_settles_an_id_that_never_came)
 {
-    struct spool_mark m = {9, 3, 77};
+    struct spool_mark m = {.slot_epoch = 9, .site = 3, .session = 77};
     struct kit_message made;
     struct envelope e;
     bool live;
@@ -400,7 +420,7 @@ END_TEST
 
 START_TEST(what_is_clear_is_one_number_and_answers_as_settled)
 {
-    struct spool_mark m = {9, 3, 77};
+    struct spool_mark m = {.slot_epoch = 9, .site = 3, .session = 77};
     struct spool_state st;
     MDB_stat stat;
 
@@ -620,7 +640,7 @@ static const size_t batches[] = {1, 2, 3, 1000};
 
 START_TEST(a_start_is_told_everything_once_with_any_batch)
 {
-    struct spool_mark m = {9, 3, 77};
+    struct spool_mark m = {.slot_epoch = 9, .site = 3, .session = 77};
     struct spool_facts c = {0};
     struct facts all = {0};
     struct spool_key damaged = spool_key_mid(id_of(21));
@@ -678,6 +698,7 @@ int main(void)
     tcase_add_test(tc, commit_knowledge_ends_at_its_counter_and_never_goes_back);
     tcase_add_test(tc, a_scan_may_pass_over_what_is_not_committed);
     tcase_add_test(tc, a_mark_names_its_holder_also_where_no_copy_is);
+    tcase_add_test(tc, a_mark_says_what_else_it_stands_for);
     tcase_add_test(tc, an_abort_does_not_take_the_mark_along);
     tcase_add_test(tc, a_settled_id_takes_no_mark);
     tcase_add_test(tc, a_settled_range_comes_in_around_what_lives_here);

@@ -444,7 +444,7 @@ enum err spool_update(struct spool_txn *t, const struct envelope *e)
 
 enum err spool_dot(struct spool_txn *t, struct mid id, uint64_t slot_epoch)
 {
-    struct spool_mark old, mark = {slot_epoch, mid_site(id), 0};
+    struct spool_mark old, mark = {.slot_epoch = slot_epoch, .site = mid_site(id)};
     struct msg_head h;
     enum err e;
 

@@ -145,7 +145,8 @@ static void plan_mark(struct copies *c, struct prng *r, struct copies_batch *b)
     }
     s->has_mark = true;
     s->mark = (struct spool_mark){1 + prng_below(r, 1000), (uint16_t)(1 + prng_below(r, 3)),
-                                  1 + prng_below(r, 1000)};
+                                  1 + prng_below(r, 1000), prng_below(r, 2) != 0,
+                                  prng_below(r, 2) != 0};
     add(c, b, COPIES_MARK, counter)->mark = s->mark;
 }
 
@@ -358,7 +359,8 @@ static void see(void *user, const struct spool_fact *f)
     }
     s = &m->c->slots[counter - 1];
     m->wrong |= !s->has_mark || s->mark.slot_epoch != f->mark.slot_epoch ||
-                s->mark.site != f->mark.site || s->mark.session != f->mark.session;
+                s->mark.site != f->mark.site || s->mark.session != f->mark.session ||
+                s->mark.over != f->mark.over || s->mark.doubt != f->mark.doubt;
 }
 
 static const char *marks_differ(const struct copies *c, struct kit *k)

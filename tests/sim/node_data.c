@@ -211,6 +211,18 @@ static enum err on_read_trace(void *ctx, struct mid id, struct str *envelope)
     return rc;
 }
 
+static enum err on_read_mark(void *ctx, struct mid id, struct copy_mark *out)
+{
+    struct node *n = ctx;
+    struct spool_mark m;
+    enum err e;
+
+    data_seen(n);
+    e = spool_mark_of(n->reader, id, &m);
+    *out = (struct copy_mark){m.slot_epoch, m.session, m.site, m.over, m.doubt};
+    return e;
+}
+
 static bool on_sealed(void *ctx, uint16_t site, uint64_t epoch)
 {
     struct node *n = ctx;
@@ -391,7 +403,8 @@ void data_begin(struct node *n)
                                 .seed = world_below(UINT64_MAX / 4) + 1,
                                 .copies = 2,
                                 .ops = {n, on_send, on_store, on_tell, on_read_envelope,
-                                        on_read_body, on_read_trace, on_sealed, on_released}};
+                                        on_read_body, on_read_trace, on_read_mark, on_sealed,
+                                        on_released}};
     enum err e = spool_member(n->reader, &m);
 
     ASSERT(e == OK);
