@@ -21,6 +21,7 @@ struct operate_state {
     char domain_text[LIMIT_SMTP_DOMAIN_BYTES + 1];
     struct str domain;
     bool dry_run;
+    bool is_in_flux; /* older orders to hold or release are not carried out yet */
     uint64_t cutoff_ms, wait_ms, waited_ms;
     struct admin_times t;
     struct spool_cursor cursor;
@@ -89,6 +90,25 @@ static bool read_args(struct admin_call *c, struct operate_state *s)
 
 /* --- counting --- */
 
+/* A message may stand as free and be held in a moment, when the try under way has ended: as
+ * long as such an order waits, what the store says of holds is not the last word. */
+static bool holds_are_in_flux(struct admin *a)
+{
+    struct operation op = {0};
+    struct arena arena;
+    bool found = false;
+
+    arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    while (!found && control_operation_next(control_thread_state(a->node->control), op.index,
+                                            &arena, &op) == OK) {
+        found = op.operate.op == OPERATE_HOLD || op.operate.op == OPERATE_RELEASE;
+        arena_reset(&arena);
+        arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    }
+    arena_reset(&arena);
+    return found;
+}
+
 static bool is_meant(const struct operate_state *s, const struct envelope *e)
 {
     if (e->received_ms > s->cutoff_ms)
@@ -96,7 +116,7 @@ static bool is_meant(const struct operate_state *s, const struct envelope *e)
     if (s->select == OPERATE_DOMAIN && !str_eq(e->domain, s->domain))
         return false;
     /* What is so already is not counted; the order would do nothing to it. */
-    if (s->op == OPERATE_HOLD || s->op == OPERATE_RELEASE)
+    if (!s->is_in_flux && (s->op == OPERATE_HOLD || s->op == OPERATE_RELEASE))
         return e->held == (s->op == OPERATE_RELEASE);
     return true;
 }
@@ -248,6 +268,7 @@ static enum admin_next operate_step(struct admin_call *c, void *state)
         s->missing = json_array();
         if (!read_args(c, s))
             return ADMIN_END;
+        s->is_in_flux = holds_are_in_flux(c->ctx);
         s->stage = STAGE_COUNT;
         return count(c, s);
     case STAGE_COUNT:

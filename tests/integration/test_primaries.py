@@ -577,11 +577,7 @@ def test_the_sender_is_told_of_a_refused_recipient(node, tmp_path):
     assert node.events("dsn_sent")
 
 
-def test_an_order_during_a_try_waits_for_its_end(node):
-    """Hold while the message is with the primary: the try ends first, then nothing is tried."""
-    _, lines = house.Client(node.port).hello().send(b"Subject: x\r\n\r\nhello\r\n", sender="")
-    mid, gate = lines[0].split()[-1], threading.Event()
-
+def refuses_until(gate):
     def script(c):
         c.greet()
         c.envelope()
@@ -592,8 +588,14 @@ def test_an_order_during_a_try_waits_for_its_end(node):
             return
         c.send(b"250 ok\r\n")
         c.hang()
+    return script
 
-    p = Primary(node.primary_port, script)
+
+def test_an_order_during_a_try_waits_for_its_end(node):
+    """Hold while the message is with the primary: the try ends first, then nothing is tried."""
+    _, lines = house.Client(node.port).hello().send(b"Subject: x\r\n\r\nhello\r\n", sender="")
+    mid, gate = lines[0].split()[-1], threading.Event()
+    p = Primary(node.primary_port, refuses_until(gate))
     try:
         house.until(lambda: p.seen and END in p.seen[0].all)
         node.ask("queue.operate", check=False, op="hold", ids=[mid], wait_ms=1)
@@ -602,6 +604,29 @@ def test_an_order_during_a_try_waits_for_its_end(node):
         house.until(lambda: node.status()["orders_pending"] == 0)
         assert node.ask("queue.list")[0]["state"] == "held"
         node.ask("queue.operate", op="release", ids=[mid])
+        node.ask("queue.operate", op="retry", ids=[mid])
+        house.until(lambda: node.queued() == 0)
+        assert {r["fate"] for r in fate(node, mid)["recipients"]} == {"delivered"}
+    finally:
+        p.stop()
+
+
+def test_the_last_of_two_orders_that_wait_counts(node):
+    """Held and released while the message is with the primary, by its id and with all mail: the hold
+    is not yet written when the release comes, and must not outlive it."""
+    _, lines = house.Client(node.port).hello().send(b"Subject: x\r\n\r\nhello\r\n", sender="")
+    mid, gate = lines[0].split()[-1], threading.Event()
+    p = Primary(node.primary_port, refuses_until(gate))
+    try:
+        house.until(lambda: p.seen and END in p.seen[0].all)
+        node.ask("queue.operate", op="hold", ids=[mid], wait_ms=1)
+        node.ask("queue.operate", op="release", ids=[mid], wait_ms=1)
+        node.ask("queue.operate", op="hold", all=True, wait_ms=1)
+        node.ask("queue.operate", op="release", all=True, wait_ms=1)
+        assert node.status()["orders_pending"] == 4
+        gate.set()
+        house.until(lambda: node.status()["orders_pending"] == 0)
+        assert node.ask("queue.list")[0]["state"] != "held"
         node.ask("queue.operate", op="retry", ids=[mid])
         house.until(lambda: node.queued() == 0)
         assert {r["fate"] for r in fate(node, mid)["recipients"]} == {"delivered"}
