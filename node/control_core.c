@@ -458,6 +458,8 @@ void control_core_tick(struct control_core *c, uint64_t now)
     if (c->failed == OK)
         maybe_compact(c);
     if (c->failed == OK)
+        core_lonely_tick(c);
+    if (c->failed == OK)
         core_solo_tick(c);
     core_requests_tick(c);
 }
@@ -475,6 +477,8 @@ uint64_t control_core_deadline(const struct control_core *c)
     due = lease < due ? lease : due;
     if (c->blocked && c->retry_ms < due)
         due = c->retry_ms;
+    if (c->lonely_ms != 0 && c->lonely_ms + CORE_LONELY_MS < due)
+        due = c->lonely_ms + CORE_LONELY_MS;
     if (c->solo_ms != 0 && c->solo_ms + CORE_SOLO_MS < due)
         due = c->solo_ms + CORE_SOLO_MS;
     if (cs_leads(c->cs) && !control_core_is_lone(c) && c->tend_ms < due)

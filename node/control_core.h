@@ -9,7 +9,9 @@
  *
  * A proposal is answered when this node has applied it: reads from then on see it. A FORWARD is
  * repeated every second under the same number, and the leader knows what it has taken.
- * A member that is behind the leader's log gets the control state, in pieces.
+ * A member that is behind the leader's log gets the control state, in pieces. One that was away
+ * while others were replaced, or changed their keys, hears of it from any member it still
+ * knows.
  *
  * The members of the log are made to be those of the state (MEMBER_ADD and so on): the leader
  * changes them one at a time, a new one is fed first.
@@ -28,13 +30,16 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "proto/command.h"
 #include "replication/clusterclock.h"
 #include "replication/consensus.h"
 #include "spool/control.h"
 
 #define CORE_LEADERLESS_MS 10000
 #define CORE_PEERS         8
-#define CORE_SOLO_MS       5000 /* two elections, and a link that is made anew */
+#define CORE_LONELY_MS                                                                         \
+    3000                  /* without a leader: all who are known are greeted, again and again */
+#define CORE_SOLO_MS 5000 /* two elections, and a link that is made anew */
 
 /* A setting that control_core_solo() makes: as long as this node has no other member, one copy
  * is enough. Whoever looks after copies takes it back when there is one again. */
@@ -146,6 +151,10 @@ void control_core_transfer(struct control_core *c, uint64_t to, uint64_t now);
  * here, and they must be wiped and join anew. */
 void control_core_solo(struct control_core *c, uint64_t now);
 
+/* Who may be spoken to although the state here does not name it: it is greeted when this node
+ * hears of no leader. */
+void control_core_meet(struct control_core *c, uint16_t site, uint64_t incarnation);
+
 /* Answers all that waits: what is not decided E_IO. Nothing is proposed or sent any more. */
 void control_core_stop(struct control_core *c, uint64_t now);
 
@@ -175,6 +184,22 @@ bool control_core_leads(const struct control_core *c);
 bool control_core_is_lone(const struct control_core *c);
 /* Index of the first entry of the own term, while it leads; 0: it does not. */
 uint64_t control_core_term_start(const struct control_core *c);
+
+/* The members as one of them has told this node, which is behind the log: the leader may be one
+ * that the state here does not name yet. Worth more than the state's as long as `index` is
+ * above what is applied; 0: nothing was told. A change is CONTROL_CHANGED_MEMBERS. */
+struct control_core_news {
+    uint64_t index;
+    uint32_t count;
+    struct {
+        uint16_t site;
+        uint64_t incarnation;
+        uint8_t key[MEMBER_KEY_BYTES], old_key[MEMBER_KEY_BYTES];
+        bool has_old_key;
+        char address[LIMIT_ADDRESS_BYTES + 1]; /* of the control plane */
+    } peers[LIMIT_MEMBER_RECORDS];
+};
+const struct control_core_news *control_core_news(const struct control_core *c);
 
 struct control_core_peer {
     uint16_t site;

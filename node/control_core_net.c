@@ -186,6 +186,88 @@ static void send_hello(struct control_core *c, struct core_peer *p, bool is_answ
     core_send(c, p, &f);
 }
 
+void core_lonely_tick(struct control_core *c)
+{
+    if (cs_leads(c->cs) || cs_leader(c->cs) != 0) {
+        c->lonely_ms = 0;
+        return;
+    }
+    if (c->lonely_ms != 0 && c->now_ms < c->lonely_ms + CORE_LONELY_MS)
+        return;
+    for (size_t i = 0; c->lonely_ms != 0 && i < CORE_PEERS; i++)
+        if (c->peers[i].id != 0)
+            send_hello(c, &c->peers[i], false);
+    c->lonely_ms = c->now_ms;
+}
+
+void control_core_meet(struct control_core *c, uint16_t site, uint64_t incarnation)
+{
+    core_peer_of(c, incarnation, site);
+}
+
+/* For one that is behind: the leader may be a member that it does not know, and whose key it
+ * shuts out. */
+static void send_peers(struct control_core *c, struct core_peer *p)
+{
+    struct raftwire_frame f = {.kind = RAFTWIRE_PEERS};
+    struct raftwire_peer list[LIMIT_MEMBER_RECORDS];
+    struct control_members m;
+    uint32_t n = 0;
+    enum err e = control_members(c->state, &m);
+
+    if (e != OK) {
+        core_fail(c, "read_members", e);
+        return;
+    }
+    for (uint32_t i = 0; i < m.count; i++) {
+        const struct member *is = &m.members[i];
+
+        if (is->leaving)
+            continue;
+        list[n] = (struct raftwire_peer){.site = is->site,
+                                         .incarnation = is->incarnation,
+                                         .has_old_key = is->has_old_key,
+                                         .address = str_of(is->control)};
+        memcpy(list[n].key, is->key, sizeof list[n].key);
+        if (is->has_old_key)
+            memcpy(list[n].old_key, is->old_key, sizeof list[n].old_key);
+        n++;
+    }
+    f.peers.index = m.applied;
+    f.peers.list = list;
+    f.peers.count = n;
+    if (n > 0 && m.applied > 0)
+        core_send(c, p, &f);
+}
+
+/* From a member; it may be removed itself by now, then another one knows better. */
+static void learn(struct control_core *c, const struct raftwire_frame *f)
+{
+    struct control_core_news *news = &c->news;
+
+    if (f->peers.index <= control_applied(c->state) || f->peers.index <= news->index)
+        return;
+    memset(news, 0, sizeof *news);
+    news->index = f->peers.index;
+    news->count = f->peers.count;
+    for (uint32_t i = 0; i < f->peers.count; i++) {
+        const struct raftwire_peer *p = &f->peers.list[i];
+
+        news->peers[i].site = p->site;
+        news->peers[i].incarnation = p->incarnation;
+        news->peers[i].has_old_key = p->has_old_key;
+        memcpy(news->peers[i].key, p->key, sizeof p->key);
+        memcpy(news->peers[i].old_key, p->old_key, sizeof p->old_key);
+        memcpy(news->peers[i].address, p->address.p, p->address.n);
+    }
+    c->o.ops.changed(c->o.ops.ctx, CONTROL_CHANGED_MEMBERS);
+}
+
+const struct control_core_news *control_core_news(const struct control_core *c)
+{
+    return &c->news;
+}
+
 static void greet(struct control_core *c, struct core_peer *p, const struct raftwire_frame *f)
 {
     bool foreign = f->hello.format != RAFTWIRE_FORMAT;
@@ -197,6 +279,8 @@ static void greet(struct control_core *c, struct core_peer *p, const struct raft
     p->greeted = !foreign;
     if (!f->hello.answer)
         send_hello(c, p, true);
+    if (!foreign && f->hello.applied < control_applied(c->state))
+        send_peers(c, p);
 }
 
 static void dispatch(struct control_core *c, struct core_peer *p,
@@ -223,6 +307,9 @@ static void dispatch(struct control_core *c, struct core_peer *p,
         return;
     case RAFTWIRE_FORWARD_ANSWER:
         core_forward_answered(c, f);
+        return;
+    case RAFTWIRE_PEERS:
+        learn(c, f);
         return;
     case RAFTWIRE_HELLO:
         return;

@@ -139,6 +139,8 @@ struct control_core {
     uint64_t session;
     bool over;
 
+    uint64_t lonely_ms; /* no leader is known since then, or the last greeting; 0: one is */
+    struct control_core_news news;
     uint64_t solo_ms; /* when it was asked for; 0: it was not */
 
     uint8_t frame[LIMIT_FRAME_BYTES];
@@ -190,6 +192,8 @@ void core_send(struct control_core *c, struct core_peer *p, struct raftwire_fram
 struct core_peer *core_peer_find(struct control_core *c, uint64_t id);
 /* Known, or known from now on; NULL: no room for it. */
 struct core_peer *core_peer_of(struct control_core *c, uint64_t id, uint16_t site);
+/* Nobody leads, as far as is known here: perhaps it is one that is not known here. */
+void core_lonely_tick(struct control_core *c);
 void core_bad_frame(struct control_core *c, uint16_t site, const char *why);
 
 /* control_core_snapshot.c */

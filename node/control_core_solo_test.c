@@ -52,6 +52,7 @@ START_TEST(it_is_refused_while_a_majority_is_there)
     ck_assert_uint_lt(now, begin + CORE_SOLO_MS);
     ck_assert_uint_eq(members(&nodes[2]), 3);
     ck_assert_int_eq(get(&nodes[2], setting("a", "1")).err, OK);
+    run(1000);
     ck_assert(holds(&nodes[1], "a", "1"));
 }
 END_TEST

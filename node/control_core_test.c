@@ -312,6 +312,44 @@ START_TEST(a_node_that_leaves_gives_its_slots_at_once)
 }
 END_TEST
 
+/* The leader's key is one that a member does not know, for it was away: it shuts the leader
+ * out, until the third has told. */
+START_TEST(who_was_away_hears_of_keys_and_addresses_from_those_it_still_knows)
+{
+    const struct control_core_news *news;
+    struct command c = {.kind = COMMAND_MEMBER_KEY};
+
+    three();
+    nodes[2].deaf = true;
+    c.member_key = (struct member_key){
+        .site = 2, .incarnation = nodes[1].id.incarnation, .key = {77}, .keep_old = true};
+    control_core_transfer(leader()->core, nodes[1].id.incarnation, now);
+    run(3000);
+    ck_assert_ptr_eq(leader(), &nodes[1]);
+    ck_assert_int_eq(get(&nodes[0], c).err, OK);
+    stranger_of[0] = &nodes[1];
+    stranger_of[1] = &nodes[2];
+    nodes[2].deaf = false;
+    nodes[2].changed = 0;
+    run(2 * CORE_LONELY_MS + 100);
+    news = control_core_news(nodes[2].core);
+    ck_assert_uint_gt(news->index, control_applied(control_core_state(nodes[2].core)));
+    ck_assert(nodes[2].changed & CONTROL_CHANGED_MEMBERS);
+    ck_assert_uint_eq(news->count, 3);
+    ck_assert_uint_eq(news->peers[1].site, 2);
+    ck_assert_uint_eq(news->peers[1].incarnation, nodes[1].id.incarnation);
+    ck_assert_uint_eq(news->peers[1].key[0], 77);
+    ck_assert(news->peers[1].has_old_key);
+    ck_assert_uint_eq(news->peers[1].old_key[0], 2);
+    ck_assert(!news->peers[2].has_old_key);
+    ck_assert_str_eq(news->peers[1].address, "192.0.2.1:7301");
+    stranger_of[0] = NULL;
+    run(5000);
+    ck_assert_int_eq(get(&nodes[2], setting("a", "1")).err, OK);
+    ck_assert_uint_ge(control_applied(control_core_state(nodes[2].core)), news->index);
+}
+END_TEST
+
 static uint64_t bad_frames(struct node *n)
 {
     struct control_core_status s;
@@ -413,6 +451,7 @@ int main(void)
     tcase_add_test(tc, a_restart_of_all_keeps_everything);
     tcase_add_test(tc, each_member_has_a_session_and_a_dead_ones_slots_are_taken);
     tcase_add_test(tc, a_node_that_leaves_gives_its_slots_at_once);
+    tcase_add_test(tc, who_was_away_hears_of_keys_and_addresses_from_those_it_still_knows);
     tcase_add_test(tc, a_frame_that_is_not_what_it_says_is_dropped_and_counted);
     tcase_add_test(tc, a_member_of_another_format_is_not_heard);
     suite_add_tcase(suite, tc);

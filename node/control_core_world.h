@@ -48,6 +48,7 @@ static uint64_t now;
 static struct prng chance;
 static uint32_t loss; /* percent */
 static enum raftwire_kind lose_kind;
+static struct node *stranger_of[2]; /* these two do not hear each other */
 
 static struct answer {
     bool came;
@@ -88,6 +89,9 @@ static inline void on_send(void *ctx, uint16_t site, uint64_t incarnation, struc
     struct packet *p = &packets[packet_count];
 
     (void)site;
+    if ((from == stranger_of[0] && to == stranger_of[1]) ||
+        (from == stranger_of[1] && to == stranger_of[0]))
+        return;
     if (to == NULL || from->deaf || to->deaf || is_lost(bytes) || packet_count == PACKETS)
         return;
     *p = (struct packet){.due = now + DELAY, .from = from, .to = to, .n = bytes.n};

@@ -306,6 +306,17 @@ static void peer_of_seed(const struct identity_peer *seed, struct plane_peer *to
     memcpy(to->address, seed->control, sizeof to->address);
 }
 
+static void peer_of_news(const struct control_core_news *news, uint32_t i,
+                         struct plane_peer *to)
+{
+    *to = (struct plane_peer){.site = news->peers[i].site,
+                              .incarnation = news->peers[i].incarnation,
+                              .has_old_key = news->peers[i].has_old_key};
+    memcpy(to->key, news->peers[i].key, sizeof to->key);
+    memcpy(to->old_key, news->peers[i].old_key, sizeof to->old_key);
+    memcpy(to->address, news->peers[i].address, sizeof to->address);
+}
+
 static void peer_of_member(const struct member *m, struct plane_peer *to)
 {
     *to = (struct plane_peer){
@@ -315,20 +326,27 @@ static void peer_of_member(const struct member *m, struct plane_peer *to)
     memcpy(to->address, m->control, sizeof to->address);
 }
 
-/* Who is a member, by the state. A node that joined takes its token's word for it until it has
- * come to its own entry in the log: the token is no older than that, and the members of before
- * may be gone. */
+/* Who is a member: what another one has told, when this node is behind; else by the state. A
+ * node that joined takes its token's word for it until it has come to its own entry in the log:
+ * the token is no older than that, and the members of before may be gone. */
 static enum err peers_now(struct control_thread *t, struct plane_peer out[PLANE_PEERS],
                           uint32_t *count)
 {
     const struct store_id *own = control_core_id(t->core);
     const struct identity *identity = &t->links.identity;
+    const struct control_core_news *news = control_core_news(t->core);
     struct control_members m;
     enum err e = control_members(control_core_state(t->core), &m);
 
     *count = 0;
     if (e != OK)
         return e;
+    if (m.applied < news->index) {
+        for (uint32_t i = 0; i < news->count; i++)
+            if (news->peers[i].site != own->site)
+                peer_of_news(news, i, &out[(*count)++]);
+        return OK;
+    }
     if (m.applied < own->incarnation && identity->seed_count > 0) {
         for (uint32_t i = 0; i < identity->seed_count; i++)
             if (identity->seeds[i].site != own->site)
@@ -351,6 +369,8 @@ static void links_update(struct control_thread *t)
     /* Fails for want of memory or descriptors: logged where it arose, tried again next turn. */
     t->links.stale =
         peers_now(t, peers, &count) != OK || plane_peers(t->links.plane, peers, count) != OK;
+    for (uint32_t i = 0; !t->links.stale && i < count; i++)
+        control_core_meet(t->core, peers[i].site, peers[i].incarnation);
 }
 
 static enum err links_open(struct control_thread *t)

@@ -533,6 +533,29 @@ START_TEST(a_key_is_changed_while_all_runs)
 }
 END_TEST
 
+/* It does not know the leader's key any more, and shuts it out: the third has to tell. */
+START_TEST(who_was_away_while_a_key_was_changed_comes_back)
+{
+    uint8_t public_key[PLANE_KEY_BYTES], secret_key[PLANE_KEY_BYTES];
+    struct command c = {.kind = COMMAND_MEMBER_KEY};
+
+    three();
+    control_thread_stop(&nodes[2].t);
+    ck_assert_int_eq(plane_key_new(public_key, secret_key), OK);
+    c.member_key = (struct member_key){.site = 2, .incarnation = nodes[1].id.incarnation};
+    memcpy(c.member_key.key, public_key, sizeof public_key);
+    ck_assert_int_eq(ask(0, c).err, OK); /* revoked at once */
+    control_thread_rekey(nodes[1].t, public_key, secret_key);
+    ck_assert_int_eq(ask(1, domain(DOMAIN_ADD, "a.example")).err, OK);
+    control_thread_transfer(nodes[0].t, nodes[1].id.incarnation);
+    UNTIL(leader(0) == 1 && leader(1) == 1);
+    open_node(2);
+    UNTIL(has(2, "a.example"));
+    ck_assert_int_eq(ask(2, domain(DOMAIN_ADD, "b.example")).err, OK);
+    ck_assert_int_eq(leader(2), 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("control_thread_cluster");
@@ -552,6 +575,7 @@ int main(void)
     tcase_add_test(tc, a_wiped_member_is_replaced_by_one_with_another_key);
     tcase_add_test(tc, the_last_one_goes_on_alone_and_shuts_the_others_out);
     tcase_add_test(tc, a_key_is_changed_while_all_runs);
+    tcase_add_test(tc, who_was_away_while_a_key_was_changed_comes_back);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -3,9 +3,11 @@
 #include <xxhash.h>
 
 #include "base/assert.h"
+#include "proto/command.h"
 #include "proto/raftwire.pb-c.h"
 
 #define SUM_BYTES 8
+static_assert(RAFTWIRE_KEY_BYTES == MEMBER_KEY_BYTES, "a key is a key");
 /* What unpacking may take: a frame of nothing but empty entries must not grow a hundredfold. */
 #define SCRATCH_BYTES (4 * MiB)
 
@@ -20,11 +22,15 @@ union body_pb {
     Raftwire__SnapshotAck snapshot_ack;
     Raftwire__Forward forward;
     Raftwire__ForwardAnswer forward_answer;
+    Raftwire__Peers peers;
 };
 
 struct entries_pb {
     Raftwire__Entry entries[LIMIT_CONTROL_BATCH];
     Raftwire__Entry *list[LIMIT_CONTROL_BATCH];
+    Raftwire__Peer peers[LIMIT_MEMBER_RECORDS];
+    Raftwire__Peer *peer_list[LIMIT_MEMBER_RECORDS];
+    char addresses[LIMIT_MEMBER_RECORDS][LIMIT_ADDRESS_BYTES + 1];
 };
 
 static void put_sum(uint8_t *to, struct str bytes)
@@ -80,6 +86,20 @@ static bool answer_is_well(const struct raftwire_frame *f)
            (f->forward_answer.outcome == RAFTWIRE_NOT_LEADER || f->forward_answer.leader == 0);
 }
 
+static bool peers_are_well(const struct raftwire_frame *f)
+{
+    if (f->peers.index == 0 || f->peers.count < 1 || f->peers.count > LIMIT_MEMBER_RECORDS)
+        return false;
+    for (uint32_t i = 0; i < f->peers.count; i++) {
+        const struct raftwire_peer *p = &f->peers.list[i];
+
+        if (p->site == 0 || p->incarnation == 0 || member_address_check(p->address) != NULL ||
+            (i > 0 && p->site <= f->peers.list[i - 1].site))
+            return false;
+    }
+    return true;
+}
+
 static bool is_well(const struct raftwire_frame *f)
 {
     if (f->site == 0 || f->incarnation == 0)
@@ -95,6 +115,8 @@ static bool is_well(const struct raftwire_frame *f)
         return f->forward.request != 0 && is_size(f->forward.bytes, LIMIT_COMMAND_BYTES);
     case RAFTWIRE_FORWARD_ANSWER:
         return answer_is_well(f);
+    case RAFTWIRE_PEERS:
+        return peers_are_well(f);
     case RAFTWIRE_HELLO:
     case RAFTWIRE_APPEND_RESULT:
     case RAFTWIRE_VOTE:
@@ -192,6 +214,29 @@ static void put_snapshot(const struct raftwire_frame *f, union body_pb *b, Raftw
     pb->snapshot = &b->snapshot;
 }
 
+static void put_peers(const struct raftwire_frame *f, Raftwire__Peers *to,
+                      struct entries_pb *room)
+{
+    raftwire__peers__init(to);
+    to->index = f->peers.index;
+    to->n_list = f->peers.count;
+    to->list = room->peer_list;
+    for (uint32_t i = 0; i < f->peers.count; i++) {
+        const struct raftwire_peer *p = &f->peers.list[i];
+        Raftwire__Peer *pb = room->peer_list[i] = &room->peers[i];
+
+        raftwire__peer__init(pb);
+        pb->site = p->site;
+        pb->incarnation = p->incarnation;
+        pb->key = bytes_of((struct str){(const char *)p->key, sizeof p->key});
+        if (p->has_old_key)
+            pb->old_key = bytes_of((struct str){(const char *)p->old_key, sizeof p->old_key});
+        pb->address = room->addresses[i];
+        memcpy(pb->address, p->address.p, p->address.n);
+        pb->address[p->address.n] = 0;
+    }
+}
+
 static void put_body(const struct raftwire_frame *f, union body_pb *b, struct entries_pb *room,
                      Raftwire__Frame *pb)
 {
@@ -231,6 +276,10 @@ static void put_body(const struct raftwire_frame *f, union body_pb *b, struct en
         b->forward_answer.term = f->forward_answer.term;
         b->forward_answer.leader = f->forward_answer.leader;
         pb->forward_answer = &b->forward_answer;
+        return;
+    case RAFTWIRE_PEERS:
+        put_peers(f, &b->peers, room);
+        pb->peers = &b->peers;
         return;
     }
 }
@@ -386,6 +435,41 @@ static bool get_snapshot(const Raftwire__Frame *pb, struct arena *a, struct raft
     return s->version <= UINT8_MAX;
 }
 
+static bool get_peer(const Raftwire__Peer *pb, struct arena *a, struct raftwire_peer *to,
+                     bool *full)
+{
+    if (pb->site > UINT16_MAX || pb->key.len != sizeof to->key ||
+        (pb->old_key.len != 0 && pb->old_key.len != sizeof to->old_key))
+        return false;
+    *to = (struct raftwire_peer){.site = (uint16_t)pb->site,
+                                 .incarnation = pb->incarnation,
+                                 .has_old_key = pb->old_key.len != 0};
+    memcpy(to->key, pb->key.data, sizeof to->key);
+    if (to->has_old_key)
+        memcpy(to->old_key, pb->old_key.data, sizeof to->old_key);
+    to->address = arena_str(a, str_of(pb->address));
+    *full = *full || to->address.p == NULL;
+    return true;
+}
+
+static bool get_peers(const Raftwire__Peers *pb, struct arena *a, struct raftwire_frame *to,
+                      bool *full)
+{
+    struct raftwire_peer *list;
+
+    if (pb->n_list < 1 || pb->n_list > LIMIT_MEMBER_RECORDS)
+        return false;
+    list = arena_take(a, pb->n_list * sizeof *list);
+    to->peers.index = pb->index;
+    to->peers.list = list;
+    to->peers.count = (uint32_t)pb->n_list;
+    *full = *full || list == NULL;
+    for (size_t i = 0; list != NULL && i < pb->n_list; i++)
+        if (!get_peer(pb->list[i], a, &list[i], full))
+            return false;
+    return true;
+}
+
 static bool get_body(const Raftwire__Frame *pb, struct arena *a, struct raftwire_frame *to,
                      bool *full)
 {
@@ -417,6 +501,8 @@ static bool get_body(const Raftwire__Frame *pb, struct arena *a, struct raftwire
         to->forward_answer.term = pb->forward_answer->term;
         to->forward_answer.leader = pb->forward_answer->leader;
         return true;
+    case RAFTWIRE_PEERS:
+        return get_peers(pb->peers, a, to, full);
     }
     return false;
 }
@@ -433,9 +519,10 @@ static enum raftwire_kind kind_of(const Raftwire__Frame *pb)
                                   [RAFTWIRE_SNAPSHOT] = pb->snapshot,
                                   [RAFTWIRE_SNAPSHOT_ACK] = pb->snapshot_ack,
                                   [RAFTWIRE_FORWARD] = pb->forward,
-                                  [RAFTWIRE_FORWARD_ANSWER] = pb->forward_answer};
+                                  [RAFTWIRE_FORWARD_ANSWER] = pb->forward_answer,
+                                  [RAFTWIRE_PEERS] = pb->peers};
 
-    for (unsigned k = RAFTWIRE_HELLO; k <= RAFTWIRE_FORWARD_ANSWER; k++)
+    for (unsigned k = RAFTWIRE_HELLO; k <= RAFTWIRE_PEERS; k++)
         if (bodies[k] != NULL)
             return (enum raftwire_kind)k;
     return (enum raftwire_kind)0;
@@ -501,7 +588,8 @@ const char *raftwire_kind_text(enum raftwire_kind k)
                                         [RAFTWIRE_SNAPSHOT] = "snapshot",
                                         [RAFTWIRE_SNAPSHOT_ACK] = "snapshot_ack",
                                         [RAFTWIRE_FORWARD] = "forward",
-                                        [RAFTWIRE_FORWARD_ANSWER] = "forward_answer"};
+                                        [RAFTWIRE_FORWARD_ANSWER] = "forward_answer",
+                                        [RAFTWIRE_PEERS] = "peers"};
 
-    return k >= RAFTWIRE_HELLO && k <= RAFTWIRE_FORWARD_ANSWER ? texts[k] : "none";
+    return k >= RAFTWIRE_HELLO && k <= RAFTWIRE_PEERS ? texts[k] : "none";
 }

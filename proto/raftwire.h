@@ -9,13 +9,15 @@
  *   SNAPSHOT_ACK     how much of it is there
  *   FORWARD          a proposal, for the leader
  *   FORWARD_ANSWER   where in the log it is, or that it is not
+ *   PEERS            who is a member by now, for one whose HELLO said that it is behind: the
+ *                    leader may be one that it does not know
  *
  * The sender is known from the transport; the frame's claim (site, incarnation) must agree, and
  * so must the cluster. `version` of Raft's messages has a meaning: a vote whose version is lost
  * could be counted where a pre-vote was meant. It is carried as it came.
  *
  * Sizes are checked before unpacking: LIMIT_FRAME_BYTES, LIMIT_CONTROL_BATCH entries,
- * LIMIT_COMMAND_BYTES each, RAFTWIRE_MEMBERS_BYTES, RAFTWIRE_PIECE_BYTES.
+ * LIMIT_COMMAND_BYTES each, RAFTWIRE_MEMBERS_BYTES, RAFTWIRE_PIECE_BYTES, LIMIT_MEMBER_RECORDS.
  * Ownership: decoded strings and arrays lie in the arena. Threads: any. Errors: E_PROTO,
  * E_FULL.
  */
@@ -32,6 +34,7 @@
 #define RAFTWIRE_FORMAT        1 /* of these bytes and of what they mean */
 #define RAFTWIRE_CLUSTER_BYTES 16
 #define RAFTWIRE_MEMBERS_BYTES 512
+#define RAFTWIRE_KEY_BYTES     32
 #define RAFTWIRE_HEAD_BYTES    1024 /* a frame without entries or piece is smaller */
 #define RAFTWIRE_PIECE_BYTES   (LIMIT_FRAME_BYTES - RAFTWIRE_HEAD_BYTES)
 
@@ -66,7 +69,18 @@ enum raftwire_kind {
     RAFTWIRE_SNAPSHOT = 7,
     RAFTWIRE_SNAPSHOT_ACK = 8,
     RAFTWIRE_FORWARD = 9,
-    RAFTWIRE_FORWARD_ANSWER = 10
+    RAFTWIRE_FORWARD_ANSWER = 10,
+    RAFTWIRE_PEERS = 11
+};
+
+/* A member, and how it is reached on the control plane. */
+struct raftwire_peer {
+    uint16_t site;
+    uint64_t incarnation;
+    uint8_t key[RAFTWIRE_KEY_BYTES];
+    bool has_old_key;
+    uint8_t old_key[RAFTWIRE_KEY_BYTES];
+    struct str address; /* as member_address_check() takes it */
 };
 
 /* A message of Raft. RAFTWIRE_SNAPSHOT here is the whole ("install this"), on the wire it goes
@@ -147,6 +161,11 @@ struct raftwire_frame {
             uint64_t index, term; /* ACCEPTED */
             uint64_t leader;      /* NOT_LEADER: incarnation */
         } forward_answer;
+        struct {
+            uint64_t index;                   /* the sender has applied; above 0 */
+            const struct raftwire_peer *list; /* by site, each once */
+            uint32_t count;                   /* 1 .. LIMIT_MEMBER_RECORDS */
+        } peers;
     };
 };
 

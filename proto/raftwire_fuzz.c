@@ -253,11 +253,38 @@ static void build_proposal(struct str *in, Raftwire__Frame *pb)
     }
 }
 
+static void build_peers(struct str *in, Raftwire__Frame *pb)
+{
+    static Raftwire__Peers body;
+    static Raftwire__Peer peers[LIMIT_MEMBER_RECORDS + 1], *list[LIMIT_MEMBER_RECORDS + 1];
+    static uint8_t key[RAFTWIRE_KEY_BYTES + 1];
+    static char *const addresses[] = {(char *)"a:1", (char *)"192.0.2.1:7301",
+                                      (char *)"[2001:db8::1]:7301", (char *)"no port",
+                                      (char *)""};
+
+    raftwire__peers__init(&body);
+    body.index = number(in);
+    body.n_list = byte(in) % (LIMIT_MEMBER_RECORDS + 2u);
+    for (size_t i = 0; i < body.n_list; i++) {
+        list[i] = &peers[i];
+        raftwire__peer__init(&peers[i]);
+        peers[i].site = byte(in) > 250 ? narrow(in, 16) : (uint32_t)i + 1;
+        peers[i].incarnation = number(in);
+        peers[i].key = (ProtobufCBinaryData){RAFTWIRE_KEY_BYTES + (byte(in) > 250), key};
+        if (flag(in))
+            peers[i].old_key =
+                (ProtobufCBinaryData){RAFTWIRE_KEY_BYTES - (byte(in) > 250), key};
+        peers[i].address = addresses[byte(in) > 250 ? byte(in) % 5 : byte(in) % 3];
+    }
+    body.list = list;
+    pb->peers = &body;
+}
+
 static void build_body(struct str *in, Raftwire__Frame *pb)
 {
     static Raftwire__Hello hello;
 
-    switch (byte(in) % 9) {
+    switch (byte(in) % 10) {
     case 0:
         raftwire__hello__init(&hello);
         hello.format = (uint32_t)number(in);
@@ -284,6 +311,9 @@ static void build_body(struct str *in, Raftwire__Frame *pb)
     case 7:
         build_snapshot(in, pb);
         break;
+    case 8:
+        build_peers(in, pb);
+        break;
     default:
         build_proposal(in, pb);
         break;
@@ -303,7 +333,7 @@ static void changed(struct raftwire_frame *f, struct str *in)
 
     switch (byte(in) % 4) {
     case 0:
-        f->kind = (enum raftwire_kind)(byte(in) % 13);
+        f->kind = (enum raftwire_kind)(byte(in) % 14);
         memset(&f->snapshot, 0, sizeof f->snapshot); /* the largest body: all of them */
         break;
     case 1:

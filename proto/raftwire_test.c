@@ -194,6 +194,70 @@ START_TEST(proposals_and_greetings_come_back)
 }
 END_TEST
 
+static struct raftwire_peer peers[LIMIT_MEMBER_RECORDS + 1];
+
+static void say_peers(void)
+{
+    f.kind = RAFTWIRE_PEERS;
+    memset(&f.peers, 0, sizeof f.peers);
+    for (uint16_t i = 0; i <= LIMIT_MEMBER_RECORDS; i++)
+        peers[i] = (struct raftwire_peer){.site = (uint16_t)(i + 1),
+                                          .incarnation = 100u + i,
+                                          .key = {(uint8_t)i, 7},
+                                          .address = STR("192.0.2.1:7301")};
+    f.peers.index = 50;
+    f.peers.list = peers;
+    f.peers.count = 3;
+}
+
+START_TEST(who_is_a_member_comes_back)
+{
+    say_peers();
+    peers[1].has_old_key = true;
+    peers[1].old_key[31] = 9;
+    peers[2].address = STR("[2001:db8::1]:7301");
+    there_and_back();
+    ck_assert_uint_eq(got.peers.index, 50);
+    ck_assert_uint_eq(got.peers.count, 3);
+    for (int i = 0; i < 3; i++) {
+        const struct raftwire_peer *p = &got.peers.list[i];
+
+        ck_assert_uint_eq(p->site, peers[i].site);
+        ck_assert_uint_eq(p->incarnation, peers[i].incarnation);
+        ck_assert_mem_eq(p->key, peers[i].key, sizeof p->key);
+        ck_assert(p->has_old_key == peers[i].has_old_key);
+        ck_assert_mem_eq(p->old_key, peers[i].old_key, sizeof p->old_key);
+        ck_assert(str_eq(p->address, peers[i].address));
+    }
+    f.peers.count = LIMIT_MEMBER_RECORDS;
+    there_and_back();
+}
+END_TEST
+
+START_TEST(members_that_make_no_sense_cannot_be_said)
+{
+    for (int what = 0; what < 8; what++) {
+        say_peers();
+        if (what == 1)
+            f.peers.index = 0;
+        if (what == 2)
+            f.peers.count = 0;
+        if (what == 3)
+            f.peers.count = LIMIT_MEMBER_RECORDS + 1;
+        if (what == 4)
+            peers[0].site = 0;
+        if (what == 5)
+            peers[1].site = 1; /* twice */
+        if (what == 6)
+            peers[2].incarnation = 0;
+        if (what == 7)
+            peers[2].address = STR("nowhere");
+        ck_assert_int_eq(raftwire_encode(&f, buf, sizeof buf, &bytes),
+                         what == 0 ? OK : E_PROTO);
+    }
+}
+END_TEST
+
 START_TEST(what_makes_no_sense_cannot_be_said)
 {
     struct raftwire_frame well;
@@ -326,6 +390,8 @@ int main(void)
     tcase_add_test(tc, every_field_of_an_append_and_its_result_comes_back);
     tcase_add_test(tc, a_piece_of_a_snapshot_of_full_size_fits_into_a_frame);
     tcase_add_test(tc, proposals_and_greetings_come_back);
+    tcase_add_test(tc, who_is_a_member_comes_back);
+    tcase_add_test(tc, members_that_make_no_sense_cannot_be_said);
     tcase_add_test(tc, what_makes_no_sense_cannot_be_said);
     tcase_add_test(tc, a_batch_of_the_largest_number_of_entries_is_bounded_by_what_they_add);
     tcase_add_test(tc, a_frame_with_one_bit_turned_is_refused);

@@ -294,6 +294,7 @@ static void on_receive(struct consensus *c, const struct raftwire_message *m,
     case RAFTWIRE_SNAPSHOT_ACK:
     case RAFTWIRE_FORWARD:
     case RAFTWIRE_FORWARD_ANSWER:
+    case RAFTWIRE_PEERS:
         break;
     }
     out->refused = "not a message of Raft";
