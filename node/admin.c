@@ -9,27 +9,32 @@
 
 #define GROUP "trispool"
 
-enum { MAIL_CONTROL, MAIL_CLUSTER };
+enum { MAIL_CONTROL, MAIL_CLUSTER, MAIL_COPIES };
 
 /* --- answers of other threads --- */
 
 void admin_asked_free(struct admin_asked *s)
 {
     free(s->cluster);
+    free(s->copies);
     s->cluster = NULL;
+    s->copies = NULL;
     if (s->control != NULL)
         control_answer_free(&s->control);
 }
 
 static void answered(struct admin *a, struct mail *m)
 {
-    struct admin_asked got = {NULL, NULL};
+    struct admin_asked got = {NULL, NULL, NULL};
     struct admin_asked *state = NULL;
     uint64_t number;
 
     if (m->kind == MAIL_CONTROL) {
         got.control = (struct control_answer *)m;
         number = got.control->tag;
+    } else if (m->kind == MAIL_COPIES) {
+        got.copies = (struct copies_ask *)m;
+        number = (uint64_t)(uintptr_t)got.copies->ctx;
     } else {
         got.cluster = (struct cluster_ask *)m;
         number = (uint64_t)(uintptr_t)got.cluster->ctx;
@@ -111,6 +116,53 @@ enum admin_next admin_propose(struct admin_call *c, const struct command *cmd)
     return admin_fail_err(c, e, "control log");
 }
 
+enum admin_next admin_solo(struct admin_call *c)
+{
+    struct admin *a = c->ctx;
+    struct control_propose_to to = {.box = a->box, .kind = MAIL_CONTROL, .tag = c->number};
+    enum err e = control_thread_solo(a->node->control, &to);
+
+    return e == OK ? admin_wait(c, LIMIT_ADMIN_ANSWER_MS) : admin_fail_err(c, e, "control log");
+}
+
+enum admin_next admin_ask_copies(struct admin_call *c, const struct mid *ids, uint32_t count)
+{
+    struct admin *a = c->ctx;
+    struct copies_ask *ask = calloc(1, sizeof *ask);
+
+    if (ask == NULL)
+        return admin_fail_err(c, E_FULL, "memory");
+    ask->answer_to = a->box;
+    ask->answer_kind = MAIL_COPIES;
+    ask->ctx = (void *)(uintptr_t)c->number;
+    ask->count = count;
+    for (uint32_t i = 0; i < count; i++)
+        ask->of[i].id = ids[i];
+    replica_thread_copies(a->node->replica, ask);
+    return admin_wait(c, LIMIT_ADMIN_ANSWER_MS);
+}
+
+void admin_set_copies(json_t *row, const struct copies_ask *a, uint32_t i)
+{
+    admin_set(row, "copies",
+              a != NULL && i < a->count && a->of[i].is_known ? json_integer(1 + a->of[i].others)
+                                                             : json_null());
+}
+
+void admin_set_holder(json_t *row, struct admin *a, struct str domain)
+{
+    uint16_t site;
+    uint64_t epoch;
+
+    if (a->node->replica == NULL)
+        return;
+    admin_set(row, "holder",
+              control_holder(control_thread_state(a->node->control), domain, &site, &epoch) ==
+                      OK
+                  ? json_integer(site)
+                  : json_null());
+}
+
 /* --- endings --- */
 
 enum admin_next admin_timed_out(struct admin_call *c)
@@ -188,10 +240,10 @@ uint64_t admin_age_s(const struct admin_times *t, uint64_t cluster_ms)
 static size_t gather(struct admin_command *out)
 {
     const struct admin_table parts[] = {
-        admin_status_table(),      admin_queue_table(),  admin_operate_table(),
-        admin_message_table(),     admin_domain_table(), admin_domain_set_table(),
-        admin_plan_table(),        admin_config_table(), admin_cluster_table(),
-        admin_cluster_set_table(), admin_fleet_table(),
+        admin_status_table(),      admin_queue_table(),       admin_operate_table(),
+        admin_message_table(),     admin_domain_table(),      admin_domain_set_table(),
+        admin_plan_table(),        admin_config_table(),      admin_cluster_table(),
+        admin_cluster_set_table(), admin_cluster_key_table(), admin_fleet_table(),
     };
     size_t n = 0;
 

@@ -26,6 +26,7 @@ struct admin {
 struct admin_asked {
     struct cluster_ask *cluster;    /* the answer, when it came */
     struct control_answer *control; /* the same */
+    struct copies_ask *copies;      /* the same */
 };
 void admin_asked_free(struct admin_asked *s);
 
@@ -35,6 +36,14 @@ struct cluster_ask *admin_ask_new(enum cluster_ask_kind kind, struct str domain,
 /* To be returned from a step. Takes a (NULL: the call fails). */
 enum admin_next admin_ask(struct admin_call *c, struct cluster_ask *a);
 enum admin_next admin_propose(struct admin_call *c, const struct command *cmd);
+/* control_thread_solo(). */
+enum admin_next admin_solo(struct admin_call *c);
+/* Of a member. At most REPLICA_COPIES_ASK. */
+enum admin_next admin_ask_copies(struct admin_call *c, const struct mid *ids, uint32_t count);
+/* What was answered; places as asked. */
+void admin_set_copies(json_t *row, const struct copies_ask *a, uint32_t i);
+/* Who is to deliver it, when this node is a member. */
+void admin_set_holder(json_t *row, struct admin *a, struct str domain);
 
 /* --- endings that many commands share --- */
 
@@ -134,6 +143,7 @@ struct admin_table admin_plan_table(void);
 struct admin_table admin_config_table(void);
 struct admin_table admin_cluster_table(void);
 struct admin_table admin_cluster_set_table(void);
+struct admin_table admin_cluster_key_table(void);
 struct admin_table admin_fleet_table(void);
 
 #define ADMIN_TABLE(rows) ((struct admin_table){(rows), sizeof(rows) / sizeof *(rows), NULL})

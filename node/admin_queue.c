@@ -11,7 +11,8 @@
 /* --- list --- */
 
 struct list_state {
-    bool begun;
+    struct admin_asked asked; /* first */
+    bool begun, was_asked;
     struct spool_cursor cursor;
     struct admin_times t;
     char domain_text[LIMIT_SMTP_DOMAIN_BYTES + 1];
@@ -20,9 +21,24 @@ struct list_state {
     bool by_state;
     enum admin_mail_state state;
     uint64_t older_s, limit, shown;
-    size_t batch; /* rows of this step */
+    uint32_t batch; /* rows of this step */
     struct admin_call *call;
+    /* Of a member: the rows of this step wait until it is known how many copies there are. */
+    json_t *rows[ADMIN_ROWS_A_STEP];
+    struct mid ids[ADMIN_ROWS_A_STEP];
 };
+
+static_assert(ADMIN_ROWS_A_STEP <= REPLICA_COPIES_ASK, "asked for in one question");
+
+static void list_end(struct admin_call *c, void *state)
+{
+    struct list_state *s = state;
+
+    (void)c;
+    admin_asked_free(&s->asked);
+    for (uint32_t i = 0; i < s->batch; i++)
+        json_decref(s->rows[i]);
+}
 
 static bool list_begin(struct admin_call *c, struct list_state *s)
 {
@@ -58,28 +74,32 @@ static bool list_one(void *user, const struct envelope *e, bool dot_open)
 {
     struct list_state *s = user;
 
+    struct admin *a = s->call->ctx;
+
     if (!list_wants(s, e))
         return true;
-    admin_emit(s->call, admin_row_message(e, dot_open, &s->t));
+    s->ids[s->batch] = e->id;
+    s->rows[s->batch] = admin_row_message(e, dot_open, &s->t);
+    admin_set_holder(s->rows[s->batch], a, e->domain);
     s->shown++;
     return ++s->batch < ADMIN_ROWS_A_STEP && s->shown < s->limit;
 }
 
-static enum admin_next list_step(struct admin_call *c, void *state)
+static void list_emit(struct list_state *s, bool is_member)
 {
-    struct list_state *s = state;
-    struct admin *a = c->ctx;
-    json_t *more;
-    enum err e = OK;
-
-    if (!s->begun && !list_begin(c, s))
-        return ADMIN_END;
-    s->t = admin_times_now(a);
+    for (uint32_t i = 0; i < s->batch; i++) {
+        if (is_member)
+            admin_set_copies(s->rows[i], s->asked.copies, i);
+        admin_emit(s->call, s->rows[i]);
+        s->rows[i] = NULL;
+    }
     s->batch = 0;
-    if (s->shown < s->limit)
-        e = spool_scan(a->reader, &s->cursor, LIMIT_ADMIN_BATCH, list_one, s);
-    if (e != OK)
-        return admin_fail_err(c, e, "spool");
+}
+
+static enum admin_next list_next(struct admin_call *c, struct list_state *s)
+{
+    json_t *more;
+
     if (!s->cursor.end && s->shown < s->limit)
         return ADMIN_AGAIN;
     more = json_object();
@@ -88,19 +108,51 @@ static enum admin_next list_step(struct admin_call *c, void *state)
     return admin_done(c, ADMIN_EXIT_OK, more);
 }
 
+static enum admin_next list_step(struct admin_call *c, void *state)
+{
+    struct list_state *s = state;
+    struct admin *a = c->ctx;
+    bool is_member = a->node->replica != NULL;
+    enum err e = OK;
+
+    if (!s->begun && !list_begin(c, s))
+        return ADMIN_END;
+    if (s->was_asked) {
+        if (c->timed_out)
+            return admin_timed_out(c);
+        s->was_asked = false;
+        list_emit(s, true);
+        return list_next(c, s);
+    }
+    s->t = admin_times_now(a);
+    if (s->shown < s->limit)
+        e = spool_scan(a->reader, &s->cursor, LIMIT_ADMIN_BATCH, list_one, s);
+    if (e != OK)
+        return admin_fail_err(c, e, "spool");
+    if (is_member && s->batch > 0) {
+        s->was_asked = true;
+        return admin_ask_copies(c, s->ids, s->batch);
+    }
+    list_emit(s, is_member);
+    return list_next(c, s);
+}
+
 /* --- show and trace --- */
+
+/* E_AGAIN: it is not. */
+static enum err is_decided(struct admin *a, struct mid id)
+{
+    struct spool_state state;
+    enum err e = spool_state_of(a->reader, id, &state);
+
+    return e == OK && state.state == COPY_UNDECIDED ? E_AGAIN : e;
+}
 
 enum err admin_queued(struct admin *a, struct mid id, struct arena *arena, struct envelope *out)
 {
-    struct spool_state state;
     enum err e = spool_get(a->reader, id, arena, out);
 
-    if (e != OK)
-        return e;
-    e = spool_state_of(a->reader, id, &state);
-    if (e != OK)
-        return e;
-    return state.state == COPY_UNDECIDED ? E_AGAIN : OK;
+    return e == OK ? is_decided(a, id) : e;
 }
 
 static enum admin_next undecided(struct admin_call *c)
@@ -113,13 +165,45 @@ static enum admin_next undecided(struct admin_call *c)
 struct show_state {
     struct admin_asked asked; /* first */
     struct mid id;
-    bool was_asked;
+    bool was_asked, asked_copies;
+    json_t *row; /* waits for the number of copies */
 };
 
 static void show_end(struct admin_call *c, void *state)
 {
+    struct show_state *s = state;
+
     (void)c;
-    admin_asked_free(state);
+    admin_asked_free(&s->asked);
+    json_decref(s->row);
+}
+
+static enum admin_next show_emit(struct admin_call *c, struct show_state *s)
+{
+    json_t *row = s->row;
+
+    s->row = NULL;
+    admin_emit(c, row);
+    return admin_done(c, ADMIN_EXIT_OK, NULL);
+}
+
+/* Of a member: how many copies of a live message are known. */
+static enum admin_next show_ask_copies(struct admin_call *c, struct show_state *s, bool live)
+{
+    struct admin *a = c->ctx;
+
+    if (s->row == NULL || !live || a->node->replica == NULL)
+        return show_emit(c, s);
+    s->asked_copies = true;
+    return admin_ask_copies(c, &s->id, 1);
+}
+
+static enum admin_next show_copies(struct admin_call *c, struct show_state *s)
+{
+    if (c->timed_out)
+        return admin_timed_out(c);
+    admin_set_copies(s->row, s->asked.copies, 0);
+    return show_emit(c, s);
 }
 
 static void set_scheduler(json_t *row, const struct cluster_ask *q, const struct admin_times *t)
@@ -143,13 +227,14 @@ static enum admin_next show_row(struct admin_call *c, struct show_state *s)
     struct admin_times t = admin_times_now(a);
     struct envelope env;
     struct arena arena;
-    json_t *row = NULL;
     enum err e;
 
     arena_init(&arena, ENVELOPE_ARENA);
     e = admin_queued(a, s->id, &arena, &env);
     if (e == OK)
-        row = admin_row_envelope(&env, &t);
+        s->row = admin_row_envelope(&env, &t);
+    if (s->row != NULL)
+        admin_set_holder(s->row, a, env.domain);
     arena_reset(&arena);
     if (e == E_NOTFOUND)
         return admin_fail(c, ADMIN_EXIT_NEGATIVE, "no such message is queued", "id",
@@ -158,10 +243,9 @@ static enum admin_next show_row(struct admin_call *c, struct show_state *s)
         return undecided(c);
     if (e != OK)
         return admin_fail_err(c, e, "id");
-    if (row != NULL)
-        set_scheduler(row, s->asked.cluster, &t);
-    admin_emit(c, row);
-    return admin_done(c, ADMIN_EXIT_OK, NULL);
+    if (s->row != NULL)
+        set_scheduler(s->row, s->asked.cluster, &t);
+    return show_ask_copies(c, s, true);
 }
 
 static enum admin_next show_step(struct admin_call *c, void *state)
@@ -169,6 +253,8 @@ static enum admin_next show_step(struct admin_call *c, void *state)
     struct show_state *s = state;
     struct cluster_ask *q;
 
+    if (s->asked_copies)
+        return show_copies(c, s);
     if (s->was_asked)
         return c->timed_out ? admin_timed_out(c) : show_row(c, s);
     if (!admin_id_arg(c, &s->id))
@@ -203,35 +289,36 @@ static enum admin_next trace_gone(struct admin_call *c, struct mid id)
 
 static enum admin_next trace_step(struct admin_call *c, void *state)
 {
+    struct show_state *s = state;
     struct admin *a = c->ctx;
     struct admin_times t = admin_times_now(a);
     struct envelope env;
     struct arena arena;
-    struct mid id;
     bool live = false;
-    json_t *row = NULL;
     enum err e;
 
-    (void)state;
-    if (!admin_id_arg(c, &id))
+    if (s->asked_copies)
+        return show_copies(c, s);
+    if (!admin_id_arg(c, &s->id))
         return ADMIN_END;
     arena_init(&arena, ENVELOPE_ARENA);
-    e = spool_trace(a->reader, id, &arena, &env, &live);
+    e = spool_trace(a->reader, s->id, &arena, &env, &live);
     if (e == OK && live)
-        e = admin_queued(a, id, &arena, &env);
+        e = is_decided(a, s->id);
     if (e == OK)
-        row = admin_row_envelope(&env, &t);
+        s->row = admin_row_envelope(&env, &t);
+    if (s->row != NULL && live)
+        admin_set_holder(s->row, a, env.domain);
     arena_reset(&arena);
     if (e == E_AGAIN)
         return undecided(c);
     if (e == E_NOTFOUND)
-        return trace_gone(c, id);
+        return trace_gone(c, s->id);
     if (e != OK)
         return admin_fail_err(c, e, "id");
-    if (row != NULL)
-        admin_set(row, "live", json_boolean(live));
-    admin_emit(c, row);
-    return admin_done(c, ADMIN_EXIT_OK, NULL);
+    if (s->row != NULL)
+        admin_set(s->row, "live", json_boolean(live));
+    return show_ask_copies(c, s, live);
 }
 
 /* --- summary --- */
@@ -389,6 +476,7 @@ static void summary_row(struct admin_call *c, struct summary_state *s)
     admin_set_z(row, "primary", admin_primary_text(s->asked.cluster));
     admin_set(row, "paused",
               json_boolean(s->asked.cluster->err == OK && s->asked.cluster->paused));
+    admin_set_holder(row, c->ctx, sum->domain);
     admin_emit(c, row);
 }
 
@@ -424,9 +512,9 @@ static const struct admin_arg list_args[] = {
 static const struct admin_arg id_args[] = {{"id", ADMIN_ARG_TEXT, 64, true}};
 
 static const struct admin_command rows[] = {
-    {"queue.list", list_args, 5, false, sizeof(struct list_state), list_step, NULL},
+    {"queue.list", list_args, 5, false, sizeof(struct list_state), list_step, list_end},
     {"queue.show", id_args, 1, false, sizeof(struct show_state), show_step, show_end},
-    {"queue.trace", id_args, 1, false, 0, trace_step, NULL},
+    {"queue.trace", id_args, 1, false, sizeof(struct show_state), trace_step, show_end},
     {"queue.summary", NULL, 0, false, sizeof(struct summary_state), summary_step, summary_end},
 };
 

@@ -209,6 +209,30 @@ static void body(struct replica_thread *t, struct replica_order *o)
     atomic_store(&t->backlog, t->engine != NULL ? replica_backlog(t->engine) : 0);
 }
 
+static void rekey_free(struct replica_rekey *r)
+{
+    explicit_bzero(r, sizeof *r);
+    free(r);
+}
+
+static void rekey(struct replica_thread *t, struct replica_rekey *r)
+{
+    enum err e = plane_rekey(t->plane, r->public_key, r->secret_key);
+
+    rekey_free(r);
+    if (e != OK) /* nobody is heard any more */
+        t->fence(t->fence_ctx, e);
+}
+
+static void copies(struct replica_thread *t, struct copies_ask *a)
+{
+    for (uint32_t i = 0; i < a->count; i++)
+        a->of[i].is_known = t->engine != NULL &&
+                            replica_copies_of(t->engine, a->of[i].id, &a->of[i].others) == OK;
+    a->mail.kind = a->answer_kind;
+    mailbox_answer(a->answer_to, &a->mail);
+}
+
 static void order(struct replica_thread *t, struct replica_order *o)
 {
     switch ((enum replica_mail)o->mail.kind) {
@@ -260,6 +284,12 @@ static void dispatch(struct replica_thread *t, struct mail *m)
         a = (struct control_answer *)m;
         t->is_proposing = false; /* refused: proposed again with the next view */
         control_answer_free(&a);
+        break;
+    case RT_REKEY:
+        rekey(t, (struct replica_rekey *)m);
+        break;
+    case RT_COPIES:
+        copies(t, (struct copies_ask *)m);
         break;
     default:
         order(t, (struct replica_order *)m);
@@ -365,6 +395,25 @@ void replica_thread_reach(struct replica_thread *t, const struct frame_reach *re
     if (count > 0)
         memcpy(o->reach, reach, count * sizeof *reach);
     mailbox_answer(t->box, &o->mail);
+}
+
+void replica_thread_rekey(struct replica_thread *t, const uint8_t *public_key,
+                          const uint8_t *secret_key)
+{
+    struct replica_rekey *r = malloc(sizeof *r);
+
+    ASSERT(r != NULL); /* lost, this node would show a key that is no good any more */
+    *r = (struct replica_rekey){.mail.kind = RT_REKEY};
+    memcpy(r->public_key, public_key, sizeof r->public_key);
+    memcpy(r->secret_key, secret_key, sizeof r->secret_key);
+    mailbox_answer(t->box, &r->mail);
+}
+
+void replica_thread_copies(struct replica_thread *t, struct copies_ask *a)
+{
+    ASSERT(a->count <= REPLICA_COPIES_ASK);
+    a->mail.kind = RT_COPIES;
+    mailbox_answer(t->box, &a->mail);
 }
 
 void replica_thread_drain(struct replica_thread *t)
@@ -503,6 +552,12 @@ static void take_last(struct replica_thread *t)
             break;
         case RT_ANSWER:
             control_answer_free(&a);
+            break;
+        case RT_REKEY:
+            rekey_free((struct replica_rekey *)m);
+            break;
+        case RT_COPIES:
+            free(m);
             break;
         default:
             blob_release(&o->bytes);

@@ -181,6 +181,28 @@ struct replica_event {
     struct frame_reach reach[]; /* REACH */
 };
 
+/* The own CURVE key (MEMBER_KEY_BYTES each): all links are made anew with it. To be called when
+ * the state names the new key (MEMBER_KEY with keep_old). */
+void replica_thread_rekey(struct replica_thread *t, const uint8_t *public_key,
+                          const uint8_t *secret_key);
+
+/* How many other nodes are known to have a copy of each of these. One heap object, comes back
+ * to answer_to. */
+#define REPLICA_COPIES_ASK 64
+struct copies_ask {
+    struct mail mail; /* first */
+    struct mailbox *answer_to;
+    int answer_kind;
+    void *ctx;
+    uint32_t count;
+    struct {
+        struct mid id;
+        bool is_known; /* the answer; false: not live here */
+        unsigned others;
+    } of[REPLICA_COPIES_ASK];
+};
+void replica_thread_copies(struct replica_thread *t, struct copies_ask *a);
+
 /* --- looking at it: as of at most 250 ms ago --- */
 struct replica_thread_view {
     bool begun; /* it has a session */

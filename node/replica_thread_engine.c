@@ -536,6 +536,8 @@ void replica_thread_solo(struct replica_thread *t)
     arena_reset(&t->scratch);
     is_set = control_setting_get(control_thread_state(t->node->control),
                                  str_of(REPLICA_SOLO_SETTING), &t->scratch, &s) == OK;
+    if (is_set) /* the members of before it would take it back */
+        replica_thread_members(t);
     for (uint32_t i = 0; i < REPLICA_PEERS; i++)
         has_peer |= t->sites[i] != 0;
     replica_solo(t->engine, is_set && !has_peer, t->now_ms);

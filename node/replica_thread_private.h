@@ -27,6 +27,8 @@ enum replica_mail {
     RT_DAMAGED, /*                                                 */
     RT_REACH,   /*                                                 */
     RT_STOP,    /*                                                 */
+    RT_REKEY,   /* struct replica_rekey                            */
+    RT_COPIES,  /* struct copies_ask                               */
     RT_PUT,     /* struct writer_request: an own message           */
     RT_COPY,    /* struct writer_request: a record of the engine   */
     RT_NOTICE,  /* of the control thread: not freed                */
@@ -41,6 +43,11 @@ struct replica_order {
     bool is_final;
     uint32_t reach_count;
     struct frame_reach reach[];
+};
+
+struct replica_rekey {
+    struct mail mail;
+    uint8_t public_key[MEMBER_KEY_BYTES], secret_key[MEMBER_KEY_BYTES];
 };
 
 /* An own message from its id to its verdict, and until the writer has given it back. */

@@ -788,6 +788,36 @@ START_TEST(ids_come_from_the_newest_session)
 }
 END_TEST
 
+static void name_key(uint16_t site, const uint8_t key[MEMBER_KEY_BYTES], bool keep_old)
+{
+    struct command c = {
+        .kind = COMMAND_MEMBER_KEY,
+        .member_key = {.site = site, .incarnation = site, .keep_old = keep_old}};
+
+    memcpy(c.member_key.key, key, MEMBER_KEY_BYTES);
+    ck_assert_int_eq(apply(c), OK);
+}
+
+/* An answer of a peer is needed for each message: with the old key nobody would give one. */
+START_TEST(a_node_goes_on_under_another_key)
+{
+    uint8_t public_key[MEMBER_KEY_BYTES], secret_key[MEMBER_KEY_BYTES];
+    struct replica_thread_view v;
+
+    ck_assert_int_eq(plane_key_new(public_key, secret_key), OK);
+    name_key(1, public_key, true);
+    replica_thread_rekey(thread_of(1), public_key, secret_key);
+    name_key(1, public_key, false);
+    for (int i = 0; i < 3; i++) {
+        UNTIL(replica_thread_is_open(thread_of(1)));
+        ck_assert_int_eq(verdict_of(1, intake_at(1, 100, 1)), INTAKE_ACCEPTED);
+    }
+    for (int i = 0; i < 2; i++)
+        UNTIL((replica_thread_view(thread_of(1), &v),
+               v.status.peers[i].link_up && v.status.peers[i].lacks == 0));
+}
+END_TEST
+
 START_TEST(first_member_takes_nothing_until_told_to_go_on_alone)
 {
     struct replica_thread_view v;
@@ -852,6 +882,7 @@ int main(void)
     tcase_add_test(three, dot_that_is_given_up_comes_back_with_a_no);
     tcase_add_test(three, outcomes_count_as_told_once_a_peer_has_them);
     tcase_add_test(three, ids_come_from_the_newest_session);
+    tcase_add_test(three, a_node_goes_on_under_another_key);
     suite_add_tcase(s, three);
     tcase_add_checked_fixture(one, setup_one, teardown);
     tcase_set_timeout(one, 120);

@@ -22,7 +22,7 @@ static const char *made_by(void (*make)(FILE *out))
 START_TEST(the_man_page_is_what_the_table_says)
 {
     FILE *f = fopen(TRISPOOL_SOURCE_DIR "/docs/man/trispool.1.scd", "r");
-    static char page[65536];
+    static char page[131072];
     size_t n;
 
     ck_assert_ptr_nonnull(f);

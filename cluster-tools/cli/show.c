@@ -130,13 +130,23 @@ static void put_cell(struct show *s, const char *text, size_t width, enum cli_fo
     fputs(is_last ? "\n" : "  ", s->out);
 }
 
+/* Without the hidden ones at the end. */
+static size_t last_shown(const size_t *width, size_t count)
+{
+    while (count > 0 && width[count - 1] == SHOW_HIDDEN)
+        count--;
+    return count;
+}
+
 static void put_titles(struct show *s, const struct cli_column *columns, size_t count,
                        const size_t *width, const char *indent)
 {
     fputs(indent, s->out);
+    count = last_shown(width, count);
     for (size_t i = 0; i < count; i++)
-        put_cell(s, columns[i].title, width[i], CLI_F_TEXT, text_is_right(columns[i].format),
-                 i + 1 == count);
+        if (width[i] != SHOW_HIDDEN)
+            put_cell(s, columns[i].title, width[i], CLI_F_TEXT,
+                     text_is_right(columns[i].format), i + 1 == count);
 }
 
 static void put_line(struct show *s, const json_t *row, const struct cli_column *columns,
@@ -145,7 +155,10 @@ static void put_line(struct show *s, const json_t *row, const struct cli_column 
     char text[VALUE_BYTES];
 
     fputs(indent, s->out);
+    count = last_shown(width, count);
     for (size_t i = 0; i < count; i++) {
+        if (width[i] == SHOW_HIDDEN)
+            continue;
         text_value(json_object_get(row, columns[i].key), columns[i].format, text, sizeof text);
         put_cell(s, text, width[i], columns[i].format, text_is_right(columns[i].format),
                  i + 1 == count);
@@ -220,6 +233,19 @@ static void put_record(struct show *s, const json_t *row)
     }
 }
 
+/* A node that is alone has no holders, and so on. */
+static void hide_columns(struct show *s)
+{
+    for (size_t k = 0; k < s->command->column_count; k++) {
+        bool any = false;
+
+        for (size_t i = 0; i < s->held_count && !any; i++)
+            any = json_object_get(s->held[i], s->command->columns[k].key) != NULL;
+        if (!any)
+            s->width[k] = SHOW_HIDDEN;
+    }
+}
+
 static void flush_held(struct show *s)
 {
     const struct cli_command *c = s->command;
@@ -230,6 +256,7 @@ static void flush_held(struct show *s)
     start_widths(c->columns, c->column_count, s->width);
     for (size_t i = 0; i < s->held_count; i++)
         widen(s->held[i], c->columns, c->column_count, s->width);
+    hide_columns(s);
     if (s->held_count > 0)
         put_titles(s, c->columns, c->column_count, s->width, "");
     for (size_t i = 0; i < s->held_count; i++) {

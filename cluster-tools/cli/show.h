@@ -1,7 +1,8 @@
 /*
  * show: an answer on its way to standard output, row by row, as a table, as one JSON object or
- * as JSON lines. Tables keep SHOW_HELD rows back to find the widths of their columns; nothing
- * else is kept, however long an answer is.
+ * as JSON lines. Tables keep SHOW_HELD rows back to find the widths of their columns, and which
+ * columns none of them has, which are left out; nothing else is kept, however long an answer
+ * is.
  *
  *   json:  {"schema":1,"command":"queue list","items":[...],"summary":{...},"exit":0}
  *   jsonl: a row a line, each with "schema":1; an error is a line of its own
@@ -19,15 +20,16 @@
 #define SHOW_SCHEMA  1 /* goes up when a field changes its meaning or goes */
 #define SHOW_HELD    200
 #define SHOW_COLUMNS 48
+#define SHOW_HIDDEN  SIZE_MAX
 
 struct show {
     const struct cli_command *command;
     enum cli_output output;
     FILE *out, *err;
     bool quiet, colour;
-    bool begun;              /* the head was written */
-    json_t *held[SHOW_HELD]; /* rows of a table whose widths are not known yet */
-    size_t held_count, width[SHOW_COLUMNS];
+    bool begun;                             /* the head was written */
+    json_t *held[SHOW_HELD];                /* rows of a table whose widths are not known yet */
+    size_t held_count, width[SHOW_COLUMNS]; /* SHOW_HIDDEN: left out */
     uint64_t rows;
 };
 

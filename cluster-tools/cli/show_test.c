@@ -56,6 +56,19 @@ START_TEST(a_table_has_titles_and_columns)
 }
 END_TEST
 
+START_TEST(a_column_that_no_row_has_is_left_out)
+{
+    begin("queue", "list", CLI_OUT_TABLE);
+    show_row(&show, row("{\"id\":\"A\",\"state\":\"held\",\"holder\":null}"));
+    show_row(&show, row("{\"id\":\"B\",\"state\":\"dsn\",\"sender\":\"x@y.example\"}"));
+    ck_assert_int_eq(show_end(&show, NULL, 0), 0);
+    close_all();
+    ck_assert_str_eq(text, "ID  STATE  HOLDER  SENDER\n"
+                           "A   held        -  -\n"
+                           "B   dsn         -  x@y.example\n");
+}
+END_TEST
+
 START_TEST(an_empty_table_is_nothing)
 {
     begin("plan", "list", CLI_OUT_TABLE);
@@ -225,6 +238,7 @@ int main(void)
 
     tcase_add_checked_fixture(t, NULL, teardown);
     tcase_add_test(t, a_table_has_titles_and_columns);
+    tcase_add_test(t, a_column_that_no_row_has_is_left_out);
     tcase_add_test(t, an_empty_table_is_nothing);
     tcase_add_test(t, a_long_table_is_shown_as_it_comes);
     tcase_add_test(t, json_is_one_object);

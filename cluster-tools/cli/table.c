@@ -164,6 +164,8 @@ static const struct cli_column list_columns[] = {
     {"AGE", "age_s", CLI_F_AGE, NULL, 0},
     {"SIZE", "body_bytes", CLI_F_BYTES, NULL, 0},
     {"TRIES", "attempts", CLI_F_COUNT, NULL, 0},
+    {"COPIES", "copies", CLI_F_COUNT, NULL, 0},
+    {"HOLDER", "holder", CLI_F_COUNT, NULL, 0},
     {"SENDER", "sender", CLI_F_SENDER, NULL, 0},
     {"RECIPIENTS", "recipients", CLI_F_LIST, NULL, 0},
 };
@@ -187,7 +189,10 @@ static const struct cli_column dsn_columns[] = {
 };
 
 #define MESSAGE_COLUMNS                                                                        \
-    {"domain", "domain", CLI_F_TEXT, NULL, 0}, {"sender", "sender", CLI_F_SENDER, NULL, 0},    \
+    {"copies known", "copies", CLI_F_COUNT, NULL, 0},                                          \
+        {"site that delivers", "holder", CLI_F_COUNT, NULL, 0},                                \
+        {"domain", "domain", CLI_F_TEXT, NULL, 0},                                             \
+        {"sender", "sender", CLI_F_SENDER, NULL, 0},                                           \
         {"size of the body", "body_bytes", CLI_F_BYTES, NULL, 0},                              \
         {"checksum (XXH3)", "body_xxh3", CLI_F_TEXT, NULL, 0},                                 \
         {"8-bit", "eight_bit", CLI_F_BOOL, NULL, 0},                                           \
@@ -230,6 +235,7 @@ static const struct cli_column summary_columns[] = {
     {"DSN", "dsn", CLI_F_COUNT, NULL, 0},
     {"PRIMARY", "primary", CLI_F_STATE, NULL, 0},
     {"PAUSED", "paused", CLI_F_BOOL, NULL, 0},
+    {"HOLDER", "holder", CLI_F_COUNT, NULL, 0},
 };
 
 static const struct cli_option operate_options[] = {
@@ -462,6 +468,20 @@ static const struct cli_column lease_columns[] = {
     {"WANTED BY", "wanted", CLI_F_COUNT, NULL, 0},
 };
 
+static const struct cli_option revoke_options[] = {
+    OPT_SITE("Another site than that of the node that is asked"),
+};
+
+static const struct cli_column key_columns[] = {
+    {"site", "site", CLI_F_COUNT, NULL, 0},
+    {"key", "key", CLI_F_TEXT, NULL, 0},
+    {"old key still good", "old_key_counts", CLI_F_BOOL, NULL, 0},
+};
+
+static const struct cli_option solo_options[] = {
+    {"yes", 'y', NULL, CLI_FLAG, "yes", NULL, 0, "The others are lost, and the price is known"},
+};
+
 static const struct cli_column problem_columns[] = {
     {"SITE", "site", CLI_F_COUNT, NULL, 0},
     {"PROBLEM", "problem", CLI_F_TEXT, NULL, 0},
@@ -684,6 +704,24 @@ static const struct cli_command commands[] = {
      CLI_TABLE,
      member_remove_columns,
      COUNT(member_remove_columns)},
+
+    {"cluster", "rotate-key", "Give this node another key",
+     "The new key is good beside the old one until all links are made with it; then the old "
+     "one "
+     "is good no more. When a member is away, the old key stays good for it: *cluster "
+     "revoke-key* "
+     "ends that once all are back. The command can be given again at any point.",
+     NULL, NONE, NULL, 0, "cluster.rotate-key", NULL, false, CLI_RECORD, key_columns,
+     COUNT(key_columns)},
+    {"cluster", "revoke-key", "End the time in which a member's old key is good too", NULL,
+     NULL, NONE, revoke_options, COUNT(revoke_options), "cluster.revoke-key", NULL, false,
+     CLI_RECORD, key_columns, COUNT(key_columns)},
+    {"cluster", "solo", "Go on alone when both other sites are lost for good",
+     "Without *--yes* it tells the price and does nothing. It is refused while the others can "
+     "be "
+     "reached.",
+     NULL, NONE, solo_options, COUNT(solo_options), "cluster.solo", NULL, false, CLI_LINES,
+     NULL, 0},
 
     {"config", "show", "The configuration the daemon runs with", NULL, NULL, NONE,
      config_show_options, COUNT(config_show_options), "config.show", NULL, false, CLI_LINES,

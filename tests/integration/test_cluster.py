@@ -49,6 +49,14 @@ def offline_fails(member, *words):
     return done.stdout + done.stderr
 
 
+def refused(*words, by):
+    """What a command says that must not be done."""
+    done = subprocess.run([house.CLI, "--socket", str(by.socket), *map(str, words)], capture_output=True,
+                          text=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert done.returncode != 0, done.stdout
+    return done.stdout + done.stderr
+
+
 def queue_ids(member):
     return {row["id"] for row in member.ask("queue.list")}
 
@@ -77,6 +85,11 @@ def test_mail_taken_at_any_node_is_at_all_three_and_delivered_once(shared, tmp_p
     house.until(lambda: [len(queue_ids(m)) for m in shared.members] == [60] * 3)
     assert queue_ids(shared[1]) == queue_ids(shared[2]) == queue_ids(shared[3])
     assert shared.is_verified()
+    for m in shared.members:
+        row = m.ask("queue.list", limit=1)[0]
+        assert row["copies"] == 3 and row["holder"] == shared.holder(DOMAIN).site
+        assert m.ask("queue.show", id=row["id"])[0]["copies"] == 3
+        assert m.ask("queue.trace", id=row["id"])[0]["copies"] == 3
     shared.sink.say("up")
     house.until(lambda: shared.queued() == 0, seconds=60)
     verdict = house.compare_ledgers(journals, [shared.sink.ledger])
@@ -90,6 +103,38 @@ def test_a_lease_can_be_moved_and_a_node_drained(shared):
     shared.cli("cluster", "drain", by=shared[3])
     house.until(lambda: shared.holder(DOMAIN) not in (None, shared[3]))
     shared.cli("cluster", "undrain", by=shared[3])
+
+
+def test_a_node_gets_another_key(shared):
+    def keys(by):
+        return {r["site"]: (r["key"], r["old_key_counts"]) for r in shared.rows("cluster", "members", by=by)}
+    before = keys(shared[2])
+    row, = shared.rows("cluster", "rotate-key", by=shared[2])
+    assert row["key"] != before[2][0] and not row["old_key_counts"]
+    for m in shared.members:
+        house.until(lambda m=m: keys(m) == {**before, 2: (row["key"], False)})
+        house.until(lambda m=m: m.status()["takes_mail"])
+        house.load(m.port, "-n", 5, "--run", "k%d" % m.site)
+    shared.until_whole()
+    house.until(lambda: shared.queued() == 0)
+    assert "one key only" in refused("cluster", "revoke-key", by=shared[2])
+    shared[2].stop()
+    shared[2].start()  # what it shows then is what stands in its files
+    shared.until_whole()
+
+
+def test_status_shows_the_cluster(shared):
+    for m in shared.members:
+        house.until(lambda m=m: m.status()["gate"] == "open")
+        s = m.status()
+        assert s["copies"] == 2 and not s["one_copy_mode"] and not s["solo"]
+        assert s["gate"] == "open" and s["takes_mail"] and s["quorum"] and s["may_deliver"]
+        assert {n["site"]: n["link"] for n in s["nodes"]} == {
+            o.site: "self" if o is m else "up" for o in shared.members}
+        assert sum(n["slots"] for n in s["nodes"]) == 256
+        assert s["single_copies"] == 0
+        house.until(lambda m=m: m.ask("health")[0]["health"] == "ok")
+        assert any(r["line"].startswith("trispool_leader_known 1") for r in m.ask("metrics"))
 
 
 def test_an_identity_is_given_once(shared, tmp_path):
@@ -116,6 +161,7 @@ def test_a_node_with_an_old_store_does_not_start(own):
     m.stop()
     shutil.copytree(m.folder / "data", m.folder / "old")
     m.start()
+    own.until_whole()
     own.add_domain(DOMAIN, "127.0.0.1:%d" % house.free_port())
     house.load(m.port, "-n", 10)
     m.stop()
