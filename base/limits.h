@@ -90,8 +90,9 @@
 #define LIMIT_CHUNK_BYTES        4080       /* one LMDB value of a body: one page */
 #define LIMIT_BATCH_BYTES        (16 * MiB) /* of one group commit */
 #define LIMIT_ENVELOPE_BYTES     163840     /* one encoded envelope record */
-#define LIMIT_WRITER_BOX         4096       /* requests waiting for the writer */
-#define LIMIT_TRACE_DAYS         30         /* settled mail stays visible to queue trace */
+#define LIMIT_WATCHED_THREADS    70   /* that the watchdog knows: 64 of SMTP, and the others */
+#define LIMIT_WRITER_BOX         4096 /* requests waiting for the writer */
+#define LIMIT_TRACE_DAYS         30   /* settled mail stays visible to queue trace */
 #define LIMIT_TRACE_PERCENT      25   /* of the capacity; beyond it the oldest traces go */
 #define LIMIT_SPOOL_FULL_PERCENT 90   /* used of the capacity: puts are refused above */
 #define LIMIT_SPOOL_ROOM_PERCENT 85   /* and taken again below */

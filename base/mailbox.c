@@ -1,7 +1,6 @@
 #include "base/mailbox.h"
 
 #include <pthread.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@ struct mailbox {
     pthread_mutex_t lock;
     struct mail *first, *last;
     size_t count, limit;
+    uint64_t takes;
     int fd;
 };
 
@@ -46,6 +46,13 @@ int mailbox_fd(const struct mailbox *m)
     return m->fd;
 }
 
+void mailbox_knock(struct mailbox *m)
+{
+    ssize_t n = write(m->fd, &(uint64_t){1}, sizeof(uint64_t));
+
+    ASSERT(n == sizeof(uint64_t));
+}
+
 static enum err put(struct mailbox *m, struct mail *mail, size_t limit)
 {
     int was_empty;
@@ -64,10 +71,8 @@ static enum err put(struct mailbox *m, struct mail *mail, size_t limit)
     m->last = mail;
     m->count++;
     pthread_mutex_unlock(&m->lock);
-    if (was_empty) {
-        ssize_t n = write(m->fd, &(uint64_t){1}, sizeof(uint64_t));
-        ASSERT(n == sizeof(uint64_t));
-    }
+    if (was_empty)
+        mailbox_knock(m);
     return OK;
 }
 
@@ -94,6 +99,17 @@ struct mail *mailbox_take(struct mailbox *m)
     all = m->first;
     m->first = m->last = NULL;
     m->count = 0;
+    m->takes++;
     pthread_mutex_unlock(&m->lock);
     return all;
+}
+
+uint64_t mailbox_takes(struct mailbox *m)
+{
+    uint64_t takes;
+
+    pthread_mutex_lock(&m->lock);
+    takes = m->takes;
+    pthread_mutex_unlock(&m->lock);
+    return takes;
 }

@@ -5,11 +5,12 @@
  * A request is posted with mailbox_post(), which refuses at the limit (the poster sheds load:
  * "452", never a wait). An answer to a request goes out with mailbox_answer(), which always
  * takes it: answers are bounded by the requests that were let in.
- * Threads: post and answer from any; take and fd by the owner.
+ * Threads: post, answer, knock and takes from any; take and fd by the owner.
  */
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -32,3 +33,8 @@ void mailbox_answer(struct mailbox *m, struct mail *mail);
 
 /* All that waits, oldest first, as a list; NULL when empty. Clears the eventfd. */
 struct mail *mailbox_take(struct mailbox *m);
+
+/* Is the owner alive? A knock makes the descriptor readable with nothing to take; an owner that
+ * still turns takes, and what it took says so. */
+void mailbox_knock(struct mailbox *m);
+uint64_t mailbox_takes(struct mailbox *m); /* calls of mailbox_take() so far */

@@ -65,6 +65,26 @@ START_TEST(full_box_refuses_requests_and_still_takes_answers)
 }
 END_TEST
 
+START_TEST(a_knock_wakes_the_owner_and_brings_nothing)
+{
+    struct mailbox *m = mailbox_new(1);
+    struct letter l = {0};
+
+    mailbox_knock(m);
+    mailbox_knock(m);
+    ck_assert(is_readable(m));
+    ck_assert_uint_eq(mailbox_takes(m), 0);
+    ck_assert_ptr_null(mailbox_take(m));
+    ck_assert(!is_readable(m));
+    ck_assert_uint_eq(mailbox_takes(m), 1);
+    ck_assert_int_eq(mailbox_post(m, &l.mail), OK);
+    mailbox_knock(m);
+    ck_assert_ptr_eq(mailbox_take(m), &l.mail);
+    ck_assert_uint_eq(mailbox_takes(m), 2);
+    mailbox_free(&m);
+}
+END_TEST
+
 static struct mailbox *box;
 static atomic_int refused;
 
@@ -131,6 +151,7 @@ int main(void)
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, mail_comes_out_in_order_and_the_descriptor_follows);
     tcase_add_test(tc, full_box_refuses_requests_and_still_takes_answers);
+    tcase_add_test(tc, a_knock_wakes_the_owner_and_brings_nothing);
     tcase_add_test(tc, nothing_is_lost_doubled_or_overtaken_between_threads);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_ENV);

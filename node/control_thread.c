@@ -238,6 +238,11 @@ static void status_publish(struct control_thread *t)
     t->status_stale = false;
 }
 
+struct mailbox *control_thread_box(struct control_thread *t)
+{
+    return t->box;
+}
+
 void control_thread_status(struct control_thread *t, struct control_core_status *out)
 {
     struct snapshot_ref *ref = snapshot_hold(t->status);

@@ -116,6 +116,9 @@ MUST_CHECK enum err control_propose(struct control_thread *t, const struct comma
 MUST_CHECK enum err control_propose_wait(struct control_thread *t, const struct command *cmd,
                                          struct control_outcome *out);
 
+/* For node/watch. */
+struct mailbox *control_thread_box(struct control_thread *t);
+
 /* Who leads, who is a member, as of at most a second ago. */
 void control_thread_status(struct control_thread *t, struct control_core_status *out);
 

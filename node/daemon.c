@@ -23,7 +23,9 @@
 #include "node/replica_thread.h"
 #include "node/scrub.h"
 #include "node/smtp_thread.h"
+#include "node/watch.h"
 
+#define WATCH_LOOKS   4 /* in the time after which the service manager kills */
 #define STOP_POLL_MS  20
 #define STOP_HURRY_MS 2000  /* tries that have not sent their dot by then are cut */
 #define STOP_MS       15000 /* sessions that take longer are cut */
@@ -32,7 +34,8 @@ struct daemon {
     struct node *node;
     const char *config_path;
     struct event_base *base;
-    struct event *term, *intr, *hup, *stop_poll, *watchdog, *fence;
+    struct event *term, *intr, *hup, *stop_poll, *fence;
+    struct watch *watch; /* NULL: no service manager asked for it */
     struct admin *admin;
     struct scrub *scrub;
     struct identity identity; /* of a member */
@@ -166,11 +169,9 @@ static void on_hup(evutil_socket_t sig, short what, void *arg)
     reload(arg);
 }
 
-static void on_watchdog(evutil_socket_t fd, short what, void *arg)
+static void on_alive(void *ctx)
 {
-    (void)fd;
-    (void)what;
-    (void)arg;
+    (void)ctx;
     sd_notify(0, "WATCHDOG=1");
 }
 
@@ -196,23 +197,15 @@ static void fence(void *ctx, enum err why)
 
 static void events_new(struct daemon *d)
 {
-    uint64_t usec = 0;
-
     d->term = evsignal_new(d->base, SIGTERM, on_term, d);
     d->intr = evsignal_new(d->base, SIGINT, on_term, d);
     d->hup = evsignal_new(d->base, SIGHUP, on_hup, d);
     d->stop_poll = event_new(d->base, -1, EV_PERSIST, on_stop_poll, d);
-    d->watchdog = event_new(d->base, -1, EV_PERSIST, on_watchdog, d);
     d->fence = event_new(d->base, -1, 0, on_fence, d);
-    ASSERT(d->term && d->intr && d->hup && d->stop_poll && d->watchdog && d->fence);
+    ASSERT(d->term && d->intr && d->hup && d->stop_poll && d->fence);
     event_add(d->term, NULL);
     event_add(d->intr, NULL);
     event_add(d->hup, NULL);
-    if (sd_watchdog_enabled(0, &usec) > 0 && usec > 0) {
-        struct timeval tv = {(time_t)(usec / 2 / 1000000), (suseconds_t)(usec / 2 % 1000000)};
-
-        event_add(d->watchdog, &tv);
-    }
 }
 
 static void events_free(struct daemon *d)
@@ -221,7 +214,6 @@ static void events_free(struct daemon *d)
     event_free(d->intr);
     event_free(d->hup);
     event_free(d->stop_poll);
-    event_free(d->watchdog);
     event_free(d->fence);
 }
 
@@ -348,12 +340,32 @@ static enum err start_threads(struct daemon *d, const struct node_config *c)
     return e;
 }
 
+/* One look that is missed because a thread was slow must not be the end. */
+static void start_watch(struct daemon *d)
+{
+    struct node *n = d->node;
+    uint64_t usec = 0;
+
+    if (sd_watchdog_enabled(0, &usec) <= 0 || usec < 1000 * WATCH_LOOKS)
+        return;
+    d->watch = watch_new(&(struct watch_options){
+        .base = d->base, .period_ms = usec / 1000 / WATCH_LOOKS, .alive = on_alive});
+    watch_add(d->watch, "writer", writer_box(n->writer));
+    watch_add(d->watch, "control", control_thread_box(n->control));
+    watch_add(d->watch, "cluster", cluster_box(n->cluster));
+    if (n->replica != NULL)
+        watch_add(d->watch, "replica", replica_thread_box(n->replica));
+    for (size_t i = 0; i < n->smtp_count; i++)
+        watch_add(d->watch, "smtp", n->smtp[i]->box);
+}
+
 /* --- stop: see the header; each part exists or not --- */
 
 static void stop_all(struct daemon *d)
 {
     struct node *n = d->node;
 
+    watch_free(&d->watch);
     if (d->admin != NULL)
         admin_close(d->admin);
     cluster_drain(n->cluster); /* a fence or a failed start comes here without it */
@@ -420,6 +432,7 @@ static int run(struct daemon *d, const struct node_config *c)
     if (open_stores(d, c) != OK || start_threads(d, c) != OK) {
         status = atomic_load(&d->node->fenced) ? fenced_status(d) : DAEMON_EXIT_START;
     } else {
+        start_watch(d);
         announce(d->node, c);
         event_base_dispatch(d->base);
         if (atomic_load(&d->node->fenced))

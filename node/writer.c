@@ -336,6 +336,11 @@ enum err writer_start(struct writer **out, const struct writer_options *o)
     return OK;
 }
 
+struct mailbox *writer_box(struct writer *w)
+{
+    return w->box;
+}
+
 void writer_join(struct writer *w)
 {
     struct writer_request *wake = writer_request_new(WRITER_UNSTAGE, NULL, 0, NULL);

@@ -69,6 +69,7 @@ struct writer_options {
 };
 
 MUST_CHECK enum err writer_start(struct writer **out, const struct writer_options *o);
+struct mailbox *writer_box(struct writer *w); /* for node/watch */
 /* Commits and answers all that waits, then ends the thread. */
 void writer_join(struct writer *w);
 void writer_free(struct writer **w); /* after all answers were taken and freed */
