@@ -8,6 +8,8 @@
 
 #define DEFAULT_LOG_MAP   (1 * GiB)
 #define DEFAULT_STATE_MAP (4 * GiB)
+#define NEAR_INSTALL_MS   10000
+#define SLOW_AGAIN_MS     60000 /* between two lines of the log about a slow disk */
 
 /* --- failures --- */
 
@@ -40,10 +42,27 @@ void core_set_full(struct control_core *c, bool full)
 
 /* --- carrying out an update --- */
 
+static uint64_t time_now(const struct control_core *c)
+{
+    return c->o.ops.now != NULL ? c->o.ops.now(c->o.ops.ctx) : c->now_ms;
+}
+
+/* No heartbeat goes out while the disk is waited for: others may think that we are gone. */
+static void look_at_disk(struct control_core *c, uint64_t ms)
+{
+    uint32_t most = c->o.near_sites ? CS_NEAR_HEARTBEAT_MS : CS_HEARTBEAT_MS;
+
+    if (ms <= most || (c->slow_ms != 0 && c->now_ms < c->slow_ms + SLOW_AGAIN_MS))
+        return;
+    c->slow_ms = c->now_ms;
+    LOG(EV_CONTROL_SLOW, L_U64("ms", ms), L_U64("heartbeat_ms", most));
+}
+
 static void do_append(struct control_core *c)
 {
     const struct cs_update *u = &c->update;
     struct log_entry entries[LIMIT_CONTROL_BATCH];
+    uint64_t begin = time_now(c);
     enum err e;
 
     for (size_t i = 0; i < u->entry_count; i++)
@@ -52,6 +71,7 @@ static void do_append(struct control_core *c)
                                         .kind = u->entries[i].kind,
                                         .bytes = u->entries[i].bytes};
     e = ctllog_append(c->log, entries, u->entry_count);
+    look_at_disk(c, time_now(c) - begin);
     if (e == OK || e == E_FULL)
         core_set_full(c, e == E_FULL);
     if (e == OK) {
@@ -292,6 +312,7 @@ enum err core_engine_start(struct control_core *c)
         .seed = c->o.seed,
         .election_ms = c->o.near_sites ? CS_NEAR_ELECTION_MS : CS_ELECTION_MS,
         .heartbeat_ms = c->o.near_sites ? CS_NEAR_HEARTBEAT_MS : CS_HEARTBEAT_MS,
+        .install_ms = c->o.near_sites ? NEAR_INSTALL_MS : 0,
         .applied = control_applied(c->state),
         .boot_now_ms = c->now_ms});
     if (c->cs == NULL)

@@ -141,6 +141,7 @@ struct control_core {
 
     uint64_t lonely_ms; /* no leader is known since then, or the last greeting; 0: one is */
     struct control_core_news news;
+    uint64_t slow_ms; /* the disk was said to be slow */
     uint64_t solo_ms; /* when it was asked for; 0: it was not */
 
     uint8_t frame[LIMIT_FRAME_BYTES];
