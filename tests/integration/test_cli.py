@@ -570,3 +570,84 @@ def test_the_socket_goes_with_the_daemon_and_a_stale_one_is_replaced(node):
     node.stop()
     assert not node.socket.exists()
     node.start()
+
+
+MEMBER = """\
+site: 2
+hostname: mx2.example.net
+copies: 2
+data_dir: %s/data
+control_socket: %s/control.sock
+postmaster: ops@example.test
+peers:
+  control: "%s:7301"
+  data: "%s:7302"
+"""
+
+
+def offline(folder, *words, status=0, address="192.0.2.2", **options):
+    """A command on the files of a node that does not run: (what it says, what it complains of)."""
+    config = folder / "trispool.yaml"
+    if not config.exists():
+        config.write_text(MEMBER % (folder, folder, address, address))
+    done = subprocess.run([str(house.CLI), "cluster", *map(str, words), "--config", str(config)], timeout=60,
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL, **options)
+    assert done.returncode == status, (words, done.returncode, done.stdout, done.stderr)
+    return done.stdout, done.stderr
+
+
+def test_a_node_makes_its_key_once_and_nobody_else_reads_it(tmp_path):
+    said, _ = offline(tmp_path, "key")
+    key = said.split()[-1]
+    assert re.fullmatch(r"[A-Za-z0-9+/]{43}=", key)
+    assert offline(tmp_path, "key")[0] == said
+    assert json.loads(offline(tmp_path, "key", "-o", "jsonl")[0])["key"] == key
+    assert (tmp_path / "data" / "cluster" / "key").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_first_member_is_made_once(tmp_path):
+    assert "first member" in offline(tmp_path, "init", "--site", 2)[0]
+    _, why = offline(tmp_path, "init", status=1)
+    assert "empty data directory" in why
+    assert "no token" in offline(tmp_path, "join", "trispool-join:AAAA", status=1)[1]
+
+
+def test_a_member_is_not_made_against_its_configuration(tmp_path):
+    assert "is site 2" in offline(tmp_path, "init", "--site", 1, status=64)[1]
+    (tmp_path / "wild").mkdir()
+    why = offline(tmp_path / "wild", "init", address="0.0.0.0", status=64)[1]
+    assert "--control" in why
+    offline(tmp_path / "wild", "init", "--control", "192.0.2.2:7301", "--data", "192.0.2.2:7302")
+    (tmp_path / "bad").mkdir()
+    assert "port" in offline(tmp_path / "bad", "init", "--control", "192.0.2.2", status=1)[1]
+    lone = tmp_path / "lone"
+    lone.mkdir()
+    text = MEMBER % (lone, lone, "h", "h")
+    (lone / "trispool.yaml").write_text(text[:text.index("peers:")].replace("copies: 2", "copies: 1"))
+    assert "copies: 2" in offline(lone, "key", status=78)[1]
+    (lone / "trispool.yaml").write_text(text.replace("copies: 2", "copies: 3"))
+    assert "between 1 and 2" in offline(lone, "key", status=78)[1]
+
+
+def test_a_lone_node_is_not_made_a_member(cli, node, tmp_path):
+    take(node)
+    for words in (["members"], ["verify"], ["leases"], ["rotate-key"], ["drain"], ["solo", "--yes"], ["remove", 1, "-y"]):
+        assert "not a member" in cli.run("cluster", *words, status=1).errors
+    node.stop()
+    text = MEMBER % (node.folder, node.folder, "192.0.2.2", "192.0.2.2")
+    node.config.write_text(text.replace("site: 2", "site: 1"))
+    for words in (["key"], ["init"]):
+        assert "lone node" in offline(node.folder, *words, status=1)[1] or words == ["init"]
+    assert "control store" in offline(node.folder, "init", status=1)[1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_root_makes_files_of_the_owner_of_the_directory(tmp_path):
+    for folder in [tmp_path, *tmp_path.parents][:-1]:
+        if folder.stat().st_mode & 0o005 != 0o005:
+            folder.chmod(folder.stat().st_mode | 0o005)
+    (tmp_path / "data").mkdir()
+    os.chown(tmp_path / "data", 65534, 65534)
+    offline(tmp_path, "init")
+    made = list((tmp_path / "data").rglob("*"))
+    assert made and all(p.stat().st_uid == 65534 and p.stat().st_gid == 65534 for p in made)
