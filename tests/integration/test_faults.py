@@ -262,3 +262,47 @@ def test_a_disk_error_fences_the_node(tmp_path):
         switch.unlink()
         n.start()
         assert n.queued() in (1, 2)
+
+
+# --- bits that rot ---
+
+def flip(folder, what):
+    """One bit of each place where these bytes stand in the closed spool; old pages have them, too."""
+    file = folder / "data" / "spool" / "data" / "data.mdb"
+    data = bytearray(file.read_bytes())
+    at, count = data.find(what), 0
+    while at >= 0:
+        data[at + len(what) // 2] ^= 4
+        count, at = count + 1, data.find(what, at + len(what))
+    file.write_bytes(data)
+    return count
+
+
+@pytest.mark.parametrize("record, what", [
+    ("envelope", b"rotten@example.test"), ("body", b"marker of the rotten body")])
+def test_a_rotten_message_is_kept_and_alarmed_and_all_others_go(tmp_path, record, what):
+    (tmp_path / "n").mkdir()
+    sink = house.Sink(tmp_path / "sink", None, "--dir", tmp_path / "kept")
+    n = house.Node(tmp_path / "n")
+    with n:
+        n.add_domain(route="127.0.0.1:%d" % sink.port)
+        c = house.Client(n.port).hello()
+        assert c.send(b"X: 1\r\n\r\nfine\r\n")[0] == 250
+        code, lines = c.send(b"X: 2\r\n\r\n" + b"filler\r\n" * 2000 + b"marker of the rotten body\r\n",
+                             rcpts=["rotten@example.test"])
+        assert code == 250
+        assert c.send(b"X: 3\r\n\r\nfine\r\n")[0] == 250
+    rotten = lines[0].split()[-1]
+    assert flip(tmp_path / "n", what) > 0
+    with sink, n:
+        house.until(lambda: sink.stats()["received"] == 2)
+        house.until(lambda: n.events("spool_corrupt"))
+        assert n.queued() == 1
+        health = n.ask("health", check=False)[0]
+        assert health["health"] != "ok" and "damaged" in health["text"], health
+        n.ask("queue.operate", check=False, op="retry", all=True)
+        house.until(lambda: n.status()["orders_pending"] == 0)
+        assert n.queued() == 1 and sink.stats()["received"] == 2
+        assert all(b"rotten" not in f.read_bytes() for f in (tmp_path / "kept").iterdir())
+    check = subprocess.run([house.CHECK, str(tmp_path / "n" / "data" / "spool")], capture_output=True, text=True)
+    assert check.returncode == 1 and rotten in check.stdout, check.stdout
