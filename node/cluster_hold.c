@@ -81,7 +81,7 @@ static bool view(struct cluster *c, const struct control_lease *lease, bool *cha
 }
 
 /* They wait in the queues of connections; one that has begun stays there. */
-void cluster_recall(struct cluster *c)
+void cluster_recall(struct cluster *c, struct str cut_domain)
 {
     for (struct delivery_job *j = c->jobs; j != NULL; j = j->all_next) {
         struct conn_order *o;
@@ -93,6 +93,7 @@ void cluster_recall(struct cluster *c)
         o->mail.kind = SMTP_MAIL_RECALL;
         o->conn = j->conn;
         o->id = j->env.id;
+        o->cuts = str_eq_nocase(j->env.domain, cut_domain);
         mailbox_answer(c->node->smtp[j->conn % c->node->smtp_count]->box, &o->mail);
     }
 }
@@ -129,7 +130,7 @@ void cluster_hold_look(struct cluster *c)
     cluster_domains_held(c);
     cluster_dsn_walk(c);
     cluster_operate_look(c);
-    cluster_recall(c);
+    cluster_recall(c, STR_NONE);
 }
 
 /* --- giving away --- */

@@ -47,12 +47,20 @@ void cluster_set_domain(struct cluster *c, const struct domain *d, uint64_t gene
 /* Ours, or another node's to deliver; and the way of notifications that go there. */
 static void tell_domain(struct cluster *c, const struct domain *d)
 {
-    if (cluster_holds(c, d->name, NULL))
+    bool is_new = !sched_domain_is_set(c->sched, d->name, d->generation);
+
+    if (cluster_holds(c, d->name, NULL)) {
         cluster_set_domain(c, d, d->generation);
-    else
+        if (is_new && cluster_is_member(c)) /* what another node put off may go from here */
+            cluster_tell(c, &(struct sched_event){.type = SCHED_EV_RETRY_NOW,
+                                                  .scope = SCHED_DOMAIN,
+                                                  .domain = d->name,
+                                                  .generation = d->generation});
+    } else {
         cluster_tell(c, &(struct sched_event){.type = SCHED_EV_DOMAIN_GONE,
                                               .domain = d->name,
                                               .generation = d->generation});
+    }
 }
 
 void cluster_domain_look(struct cluster *c, struct str name)

@@ -112,7 +112,8 @@ void cluster_hold_end(struct cluster *c);
  * alone delivers all. */
 bool cluster_holds(const struct cluster *c, struct str domain, uint64_t *epoch);
 
-void cluster_recall(struct cluster *c); /* jobs of what is no longer ours */
+/* Jobs of what is no longer ours; of that domain also those that have begun. */
+void cluster_recall(struct cluster *c, struct str cut_domain);
 
 /* cluster_reach.c: which site reaches which primary. Without effect in a node alone */
 void cluster_reach_begin(struct cluster *c);

@@ -458,7 +458,7 @@ static void give(struct cluster *c, struct str name, uint16_t to)
         L_U64("epoch", epoch));
     holding_give(c->holding, str_of(g->name), g->slot);
     cluster_domain_look(c, str_of(g->name));
-    cluster_recall(c);
+    cluster_recall(c, to != 0 ? str_of(g->name) : STR_NONE);
 }
 
 /* It went, or it stays after all. */

@@ -16,8 +16,8 @@
 #include "node/replica_thread.h"
 #include "proto/envelope.h"
 
-/* Cluster to smtp: open or end a connection, or hand a job back (id) that has not begun. Freed
- * by the smtp thread. */
+/* Cluster to smtp: open or end a connection, or hand a job back (id) that has not begun; cuts:
+ * also one that has not sent its dot. Freed by the smtp thread. */
 struct conn_order {
     struct mail mail;
     uint64_t conn;
@@ -27,6 +27,7 @@ struct conn_order {
     char host[LIMIT_SMTP_DOMAIN_BYTES + 1];
     enum smtpc_tls tls;
     uint64_t connect_ms, greet_ms;
+    bool cuts;
 };
 
 /* Smtp to cluster: what became of a connection. Freed by the cluster thread. */

@@ -14,6 +14,7 @@
 #include "node/net/conn.h"
 #include "node/smtp_thread.h"
 
+#define UNHEARD_MS       11000  /* a machine that is gone is noticed, as by keepalive */
 #define BODY_AHEAD_BYTES 131072 /* produced and not yet with the kernel */
 /* Locals are zeroed in this build: with SPOOL_READ_BYTES that cost more than sending 4 KB. */
 #define BODY_PIECE_BYTES 16384
@@ -618,15 +619,30 @@ void outbound_answer(struct smtp_thread *t, struct consent_ask *a)
     end_turn(o);
 }
 
+/* The primary does not answer here: a try that has not sent its dot is cut. */
+static void cut_unsent(struct outbound *o)
+{
+    if (o->smtpc.state == SC_DOT || o->smtpc.state == SC_FINAL)
+        return;
+    cut(o);
+    outbound_free(o);
+}
+
 /* A job that waits in the queue goes back: the domain is given away. */
 void outbound_recall(struct smtp_thread *t, struct conn_order *r)
 {
     struct outbound *o = find(t, r->conn);
     struct delivery_job *j = find_job(o, r->id), **at;
+    bool cuts = r->cuts;
 
     free(r);
-    if (j == NULL || (o->in_job && j == o->first))
+    if (j == NULL)
         return;
+    if (o->in_job && j == o->first) {
+        if (cuts)
+            cut_unsent(o);
+        return;
+    }
     for (at = &o->first; *at != j; at = &(*at)->next)
         ;
     *at = j->next;
@@ -635,6 +651,19 @@ void outbound_recall(struct smtp_thread *t, struct conn_order *r)
     j->recalled = true;
     j->mail.kind = CLUSTER_MAIL_RESULT;
     mailbox_answer(cluster_box(t->node->cluster), &j->mail);
+}
+
+void outbound_pulse(struct smtp_thread *t)
+{
+    struct outbound *next;
+
+    for (struct outbound *o = t->outbound; o != NULL; o = next) {
+        next = o->next;
+        if (o->conn == NULL || !conn_is_unheard(o->conn, UNHEARD_MS))
+            continue;
+        step(o, &(struct smtpc_event){.type = SMTPC_EV_CLOSED});
+        end_turn(o);
+    }
 }
 
 void outbound_drain(struct smtp_thread *t, bool hurry)

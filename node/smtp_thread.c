@@ -187,6 +187,13 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+static void on_pulse(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    outbound_pulse(arg);
+}
+
 static void *smtp_main(void *arg)
 {
     struct smtp_thread *t = arg;
@@ -214,6 +221,8 @@ static void thread_free(struct smtp_thread *t)
         spool_reader_close(&t->reader);
     if (t->box_event != NULL)
         event_free(t->box_event);
+    if (t->pulse != NULL)
+        event_free(t->pulse);
     conn_loop_end(&t->conns);
     event_base_free(t->base);
     if (t->spare_fd >= 0)
@@ -240,8 +249,10 @@ enum err smtp_thread_start(struct node *n, struct smtp_thread **out)
         e = listener_open(t, &s->config->smtp.listen.v[i]);
     snapshot_release(&ref);
     t->box_event = event_new(t->base, mailbox_fd(t->box), EV_READ | EV_PERSIST, on_mail, t);
-    ASSERT(t->box_event != NULL);
+    t->pulse = event_new(t->base, -1, EV_PERSIST, on_pulse, t);
+    ASSERT(t->box_event != NULL && t->pulse != NULL);
     event_add(t->box_event, NULL);
+    event_add(t->pulse, &(struct timeval){.tv_sec = 1});
     if (e == OK && pthread_create(&t->thread, NULL, smtp_main, t) != 0)
         e = E_IO;
     if (e != OK) {

@@ -23,7 +23,7 @@ struct smtp_thread {
     struct event_base *base;
     struct conn_loop conns;
     struct mailbox *box;
-    struct event *box_event;
+    struct event *box_event, *pulse;
     struct listener *listeners;
     struct inbound *inbound;   /* all sessions */
     struct outbound *outbound; /* all connections */
@@ -70,6 +70,8 @@ void outbound_give(struct smtp_thread *t, struct delivery_job *j);
 void outbound_recall(struct smtp_thread *t, struct conn_order *o);
 void outbound_consent(struct smtp_thread *t, struct writer_request *r);
 void outbound_answer(struct smtp_thread *t, struct consent_ask *a);
+/* Once a second: ends connections of which nothing is heard. */
+void outbound_pulse(struct smtp_thread *t);
 /* Ends what carries no message; in a hurry also what has not sent its dot. */
 void outbound_drain(struct smtp_thread *t, bool hurry);
 void outbound_close_all(struct smtp_thread *t);

@@ -36,7 +36,9 @@
  * then: the next_ms of recipients is not to be looked at. A message whose connection was lost
  * three times in a row is left out of that: it keeps its clock.
  * 4xx replies never make a destination DOWN, nor does a connection that fails while another
- * one to it is ready (it is at its limit: the window shrinks).
+ * one to it is ready (it is at its limit: the window shrinks), unless nothing at all was heard
+ * since it was tried. While jobs are out and mail waits, and nothing is heard for 2.5 s, one
+ * more connection is tried, to know.
  *
  * A domain uses the first address of its route that is not DOWN; when it fails the next one is
  * tried in the same turn. Look-ups that fail are repeated (1 s doubling to 60 s), the last good

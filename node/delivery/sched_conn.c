@@ -407,12 +407,39 @@ static bool serve(struct sched *s, uint32_t dest, uint32_t dom, struct sched_now
     return true;
 }
 
+/* Jobs are out, mail waits, and nothing is heard: what was cut off without a word looks like
+ * this until the sockets give up. One more connection tells. */
+static bool company(struct sched *s, uint32_t dest, struct sched_now now,
+                    struct sched_action *out)
+{
+    const struct sched_dest *t = sched_dest(s, dest);
+    bool is_asked = t->last_open_ms > t->alive_ms;
+    uint64_t due = is_asked ? t->last_open_ms + SILENT_AGAIN_MS : t->alive_ms + SILENT_MS;
+    const struct sched_dom *d;
+    struct sched_opening o = {.dest = dest};
+
+    if (t->active.count == 0 || t->jobs == 0 || t->ready == 0 || t->opening > 0)
+        return false;
+    if (due < t->brake_until_ms)
+        due = t->brake_until_ms;
+    if (now.boot_ms < due) {
+        sched_dest_timer(s, dest, due);
+        return false;
+    }
+    d = sched_dom(s, t->active.first);
+    o.host = sched_edge(s, d->bound)->host;
+    return d->conns_used < sched_dom_max_conns(d) && sched_conn_has_place(s, false) &&
+           sched_conn_open(s, &o, now, out);
+}
+
 bool sched_conn_pump(struct sched *s, uint32_t dest, struct sched_now now,
                      struct sched_action *out)
 {
     struct sched_dest *t = sched_dest(s, dest);
     uint32_t looked = 0;
 
+    if (company(s, dest, now, out))
+        return true;
     if (t->is_canary && t->canary_ms != 0) {
         uint32_t allowed = sched_dest_window(s, t, now);
 
@@ -470,6 +497,7 @@ enum err sched_conn_failed(struct sched *s, const struct sched_event *ev, struct
 {
     uint32_t conn = find(s, ev->conn), dest;
     enum sched_failure failure;
+    uint64_t opened_ms;
     bool was_opening;
 
     if (conn == 0)
@@ -479,6 +507,7 @@ enum err sched_conn_failed(struct sched *s, const struct sched_event *ev, struct
     if (sched_conn(s, conn)->state == CONN_DEAD)
         return E_NOTFOUND;
     was_opening = sched_conn(s, conn)->state == CONN_OPENING;
+    opened_ms = sched_conn(s, conn)->opened_ms;
     dest = sched_conn(s, conn)->dest;
     sched_dest(s, dest)->refs++; /* it is looked at once more below */
     failure = ev->failure;
@@ -486,7 +515,7 @@ enum err sched_conn_failed(struct sched *s, const struct sched_event *ev, struct
         failure = SCHED_FAIL_EHLO; /* there was no TLS to fail */
     gone(s, conn, failure);
     if (was_opening)
-        sched_dest_failed(s, dest, failure, now);
+        sched_dest_failed(s, dest, failure, opened_ms, now);
     sched_dest(s, dest)->refs--;
     sched_dest_drop(s, dest);
     return OK;

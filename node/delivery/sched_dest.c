@@ -388,8 +388,17 @@ static void brake(struct sched_dest *t, struct sched_now now)
     t->is_braked = true;
 }
 
+/* Other connections are at work, and it is not so that nothing at all was heard since this one
+ * was tried: it takes no more than these. */
+static bool is_crowded(const struct sched_dest *t, uint64_t opened_ms, struct sched_now now)
+{
+    bool unheard = now.boot_ms - opened_ms >= UNHEARD_MS && t->alive_ms < opened_ms;
+
+    return t->ready > 0 && now.boot_ms - t->alive_ms < ALIVE_MS && !unheard;
+}
+
 void sched_dest_failed(struct sched *s, uint32_t dest, enum sched_failure failure,
-                       struct sched_now now)
+                       uint64_t opened_ms, struct sched_now now)
 {
     struct sched_dest *t = sched_dest(s, dest);
 
@@ -407,8 +416,8 @@ void sched_dest_failed(struct sched *s, uint32_t dest, enum sched_failure failur
         t->next_probe_ms = now.boot_ms; /* the same probe, once more without TLS */
         t->try_now = true;
         sched_dest_probe_update(s, dest);
-    } else if (t->ready > 0 && now.boot_ms - t->alive_ms < ALIVE_MS) {
-        t->window = t->ready; /* it takes no more than these: ask again in a while */
+    } else if (is_crowded(t, opened_ms, now)) {
+        t->window = t->ready; /* ask again in a while */
         t->credit = 0;
         t->is_braked = true;
         t->brake_until_ms = now.boot_ms + CROWDED_MS;

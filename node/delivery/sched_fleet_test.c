@@ -178,6 +178,55 @@ START_TEST(destination_that_belongs_to_a_name_is_watched_and_tried_too)
 }
 END_TEST
 
+/* The way to a primary that is being served is cut without a word. */
+START_TEST(silence_is_looked_into_and_means_down)
+{
+    uint64_t cut;
+
+    for (int i = 0; i < 20; i++)
+        w_message(w, "d1", true);
+    w_wait(w, 1000);
+    ck_assert_uint_eq(w->delivered, 20);
+    w->primaries[1].job_ms = 3600000; /* what is on its way hangs */
+    w->primaries[1].temper = T_BLACKHOLE;
+    cut = w->now.boot_ms;
+    for (int i = 0; i < 200; i++)
+        w_message(w, "d1", true);
+    w_wait(w, 6000);
+    ck_assert_uint_eq(w->downs, 1);
+    ck_assert_uint_le(w->now.boot_ms - cut, 6000);
+}
+END_TEST
+
+START_TEST(canary_that_is_cut_off_is_looked_into_too)
+{
+    w_message(w, "d1", true);
+    w->primaries[1].job_ms = 3600000;
+    w_wait(w, 1000);
+    w->primaries[1].temper = T_BLACKHOLE;
+    w_message(w, "d1", true);
+    w_wait(w, 6000);
+    ck_assert_uint_eq(w->downs, 1);
+}
+END_TEST
+
+/* One that takes its time is neither down nor crowded with connections. */
+START_TEST(slow_primary_is_not_down)
+{
+    uint32_t opens;
+
+    w->primaries[1].job_ms = 8000;
+    for (int i = 0; i < 100; i++)
+        w_message(w, "d1", true);
+    w_wait(w, 60000);
+    opens = w->primaries[1].opens;
+    w_wait(w, 60000);
+    ck_assert_uint_eq(w->downs, 0);
+    ck_assert_uint_gt(w->delivered, 10);
+    ck_assert_uint_le(w->primaries[1].opens - opens, 12);
+}
+END_TEST
+
 static uint32_t down_count(uint32_t *last)
 {
     uint32_t at = 0, n = 0;
@@ -244,6 +293,9 @@ int main(void)
     tcase_add_test(tc, watch_does_not_keep_from_the_try_without_tls);
     tcase_add_test(tc, operator_goes_past_the_watch);
     tcase_add_test(tc, destination_that_belongs_to_a_name_is_watched_and_tried_too);
+    tcase_add_test(tc, silence_is_looked_into_and_means_down);
+    tcase_add_test(tc, canary_that_is_cut_off_is_looked_into_too);
+    tcase_add_test(tc, slow_primary_is_not_down);
     tcase_add_test(tc, what_is_down_and_who_is_stuck_is_told);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_ENV);

@@ -39,7 +39,10 @@
 #define IDLE_MS               5000  /* connection without mail */
 #define IDLE_RESTART_MS       60000 /* destination without connection: canary again */
 #define ALIVE_MS              10000 /* a sign of life counts this long */
-#define BRAKE_MS              1000  /* brakes within this are one */
+#define SILENT_MS             2500  /* jobs and no word: one more connection is tried, ... */
+#define SILENT_AGAIN_MS       10000 /* ... and again after this */
+#define UNHEARD_MS            1500 /* an attempt that took so long was not refused: no answer */
+#define BRAKE_MS              1000 /* brakes within this are one */
 #define CROWDED_MS            10000 /* no growth after a connection too many */
 #define PAUSE_FIRST_MS        1000
 #define PAUSE_MAX_MS          5000
@@ -364,8 +367,9 @@ void sched_dest_drop(struct sched *s, uint32_t dest);
 void sched_dest_probe_update(struct sched *s, uint32_t dest);
 void sched_dest_ready(struct sched *s, uint32_t dest, uint64_t latency_ms,
                       struct sched_now now);
+/* opened_ms: of the attempt. */
 void sched_dest_failed(struct sched *s, uint32_t dest, enum sched_failure failure,
-                       struct sched_now now);
+                       uint64_t opened_ms, struct sched_now now);
 void sched_dest_slow_greeting(struct sched *s, uint32_t dest, struct sched_now now);
 struct sched_outcome {
     enum sched_job job;

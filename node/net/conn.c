@@ -382,6 +382,17 @@ static void keep_alive(int fd)
         setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
 }
 
+bool conn_is_unheard(const struct conn *c, uint32_t ms)
+{
+    struct tcp_info info = {0};
+    socklen_t n = sizeof info;
+
+    if (c->ended || c->state == CONN_CONNECTING ||
+        getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0)
+        return false;
+    return (info.tcpi_unacked > 0 || info.tcpi_probes > 0) && info.tcpi_last_ack_recv >= ms;
+}
+
 enum err conn_connect(struct conn_loop *loop, const struct sockaddr *addr, socklen_t addr_n,
                       const struct conn_ops *ops, void *owner, struct conn **out)
 {

@@ -55,6 +55,11 @@ void conn_finish(struct conn **c);
 /* When the loop has ended: cuts what conn_finish() left. */
 void conn_loop_end(struct conn_loop *loop);
 
+/* True: what was sent is not acknowledged, and for so long nothing at all has come from the
+ * peer's machine, neither of which keepalive notices. A peer that lives and does not read
+ * answers, so it is not meant. */
+bool conn_is_unheard(const struct conn *c, uint32_t ms);
+
 struct str conn_input(struct conn *c); /* unread bytes, borrowed until the next call */
 void conn_consume(struct conn *c, size_t n);
 void conn_discard_input(struct conn *c);
