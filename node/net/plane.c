@@ -200,6 +200,11 @@ static void frame_came(struct plane *p, zmq_msg_t *m)
 
     if (user != NULL && plane_key_parse(str_of(user), key))
         from = plane_member_of(p, key);
+    if (from == NULL) { /* its connection is older than its removal */
+        const char *address = zmq_msg_gets(m, "Peer-Address");
+
+        plane_refused(p, address != NULL ? address : "");
+    }
     if (from == NULL || zmq_msg_size(m) > LIMIT_FRAME_BYTES ||
         clock_boot_ms() < from->cut_until_ms) {
         p->counts.ignored++;

@@ -34,7 +34,8 @@ struct plane;
 struct plane_ops {
     void *ctx;
     void (*frame)(void *ctx, uint16_t site, uint64_t incarnation, struct str bytes);
-    /* A handshake with a key that is no member's, or none at all. Called at most once a second;
+    /* A handshake with a key that is no member's, or none at all, or a frame on a connection
+     * that is older than the removal of its key. Called at most once a second;
      * `count` of them since the last call; `from` is the address of the last one. */
     void (*refused)(void *ctx, const char *from, uint64_t count);
 };
@@ -80,7 +81,7 @@ struct plane_counts {
     uint64_t sent_bytes, received_bytes;
     uint64_t dropped; /* not sent: the peer is away, or too much waits for it */
     uint64_t ignored; /* came, and not handed on: cut off, no member any more, no frame */
-    uint64_t refused; /* handshakes */
+    uint64_t refused; /* handshakes, and frames of keys that were removed */
 };
 void plane_counts(const struct plane *p, struct plane_counts *out);
 

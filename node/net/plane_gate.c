@@ -30,7 +30,7 @@ static void tell(struct plane *p, uint64_t now)
         p->o.ops.refused(p->o.ops.ctx, r->from, count);
 }
 
-static void refused(struct plane *p, const char *from)
+void plane_refused(struct plane *p, const char *from)
 {
     struct plane_refusals *r = &p->refusals;
 
@@ -129,7 +129,7 @@ static void on_zap(evutil_socket_t fd, short what, void *arg)
         bool is_member = r.is_curve && plane_member_of(p, r.key) != NULL;
 
         if (!is_member)
-            refused(p, r.address);
+            plane_refused(p, r.address);
         zap_answer(p, &r, is_member);
         n++;
     }
@@ -189,7 +189,7 @@ static void monitored(struct plane *p, unsigned event, int value)
         r->failed = true;
     } else if (event == ZMQ_EVENT_DISCONNECTED) {
         if (r->failed)
-            refused(p, r->accepted[at].fd == value ? r->accepted[at].from : "");
+            plane_refused(p, r->accepted[at].fd == value ? r->accepted[at].from : "");
         r->failed = false;
         r->accepted[at].fd = -1;
     }

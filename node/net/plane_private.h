@@ -60,5 +60,7 @@ void plane_gate_close(struct plane *p);
 /* Of the ROUTER of now; the one before is forgotten. Without it refusals are not told of. */
 MUST_CHECK enum err plane_monitor_open(struct plane *p);
 void plane_monitor_close(struct plane *p);
+/* Somebody was not let in, or is no member any more and still speaks. */
+void plane_refused(struct plane *p, const char *from);
 /* Once a second: what waits to be told. */
 void plane_gate_tick(struct plane *p, uint64_t now);

@@ -396,6 +396,8 @@ START_TEST(a_removed_peer_is_no_longer_heard)
     does_not_reach(1, 0);
     plane_counts(nodes[0].plane, &after);
     ck_assert_uint_gt(after.ignored, before.ignored); /* its connection stays, unheard */
+    ck_assert_uint_gt(nodes[0].refused, 0);           /* and is told of */
+    ck_assert_str_eq(nodes[0].refused_from, "127.0.0.1");
     ck_assert(!plane_send(nodes[0].plane, 2, STR("nor spoken to")));
     reaches(2, 0, "still one");
 }
