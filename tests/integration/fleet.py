@@ -235,11 +235,11 @@ class Fleet:
         return [json.loads(l) for l in told.splitlines() if l.startswith("{")]
 
     def until_whole(self, seconds=120):
-        """All members vote, and every live message has the copies it should have."""
+        """All members vote and take mail, and every live message has the copies it should have."""
         def whole():
             rows = self.rows("cluster", "members")
             return len([r for r in rows if r.get("state") == "voter"]) == len(self.members) and \
-                self.is_verified()
+                self.is_verified() and all(m.status()["takes_mail"] for m in self.live())
         house.until(whole, seconds, every=0.2)
 
     def is_verified(self):
