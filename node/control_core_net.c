@@ -2,6 +2,8 @@
 
 #define BAD_FRAMES_MS 60000
 #define HELLO_MS      1000 /* between two that nobody answered */
+#define GAP_MS        20000
+#define GAP_COUNT     20
 
 struct core_peer *core_peer_find(struct control_core *c, uint64_t id)
 {
@@ -283,9 +285,36 @@ static void greet(struct control_core *c, struct core_peer *p, const struct raft
         send_peers(c, p);
 }
 
+/* A leader goes back to where our log ends as soon as it is told, or sends the state, unless we
+ * had said that we have more: then it never will. So a log that is older than it was is found
+ * out: what it had acknowledged, votes among it, is not here any more. */
+static void look_for_gap(struct control_core *c, const struct raftwire_message *m)
+{
+    if (m->append.prev_index <= cs_last(c->cs)) {
+        c->gap.since_ms = 0;
+        return;
+    }
+    if (c->gap.since_ms == 0 || c->gap.last != cs_last(c->cs)) {
+        c->gap.since_ms = c->now_ms;
+        c->gap.last = cs_last(c->cs);
+        c->gap.count = 0;
+    }
+    if (++c->gap.count < GAP_COUNT || c->now_ms < c->gap.since_ms + GAP_MS)
+        return;
+    LOG(EV_CONTROL_ROLLED_BACK, L_U64("last", cs_last(c->cs)),
+        L_U64("wanted", m->append.prev_index));
+    core_fail(c, "rolled_back", E_CONFLICT);
+}
+
 static void dispatch(struct control_core *c, struct core_peer *p,
                      const struct raftwire_frame *f)
 {
+    if (f->kind == RAFTWIRE_SNAPSHOT)
+        c->gap.since_ms = 0;
+    if (f->kind == RAFTWIRE_APPEND)
+        look_for_gap(c, &f->message);
+    if (c->failed != OK)
+        return;
     switch (f->kind) {
     case RAFTWIRE_APPEND:
     case RAFTWIRE_APPEND_RESULT:

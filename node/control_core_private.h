@@ -143,6 +143,10 @@ struct control_core {
     struct control_core_news news;
     uint64_t slow_ms; /* the disk was said to be slow */
     uint64_t solo_ms; /* when it was asked for; 0: it was not */
+    struct {
+        uint64_t since_ms, last; /* 0: none; and the end of the log then */
+        uint32_t count;
+    } gap; /* appends that begin behind the end of the log */
 
     uint8_t frame[LIMIT_FRAME_BYTES];
     uint8_t piece[RAFTWIRE_PIECE_BYTES];

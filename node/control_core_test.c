@@ -237,6 +237,44 @@ START_TEST(a_restart_of_all_keeps_everything)
 }
 END_TEST
 
+/* The files of a node that does not run: kept, or put back. */
+static void keep_log(const struct node *n, bool back)
+{
+    for (const char *const *sub = (const char *const[]){"log", "state", NULL}; *sub; sub++) {
+        char is[160], old[160];
+
+        snprintf(is, sizeof is, "%s/%s/data.mdb", n->dir, *sub);
+        snprintf(old, sizeof old, "%s.%s", n->dir, *sub);
+        copy_file(back ? old : is, back ? is : old);
+        if (back)
+            unlink(old);
+    }
+}
+
+START_TEST(a_log_that_is_older_than_it_was_is_found_out)
+{
+    struct node *n;
+
+    three();
+    n = follower();
+    stop_node(n);
+    keep_log(n, false);
+    open_node(n);
+    run(3000);
+    for (int i = 0; i < 5; i++)
+        ck_assert_int_eq(get(leader(), setting("a", "1")).err, OK);
+    run(500);
+    ck_assert(!n->fenced);
+    stop_node(n);
+    keep_log(n, true);
+    open_node(n);
+    run(60000);
+    ck_assert(n->fenced);
+    ck_assert_int_eq(n->why, E_CONFLICT);
+    ck_assert_ptr_nonnull(leader()); /* the others go on */
+}
+END_TEST
+
 static uint32_t slots_of(struct node *as_seen_by, uint16_t site)
 {
     struct slot slots[CONTROL_SLOTS];
@@ -449,6 +487,7 @@ int main(void)
     tcase_add_test(tc, a_wiped_node_comes_back_as_another_incarnation);
     tcase_add_test(tc, a_leader_hands_over_when_asked);
     tcase_add_test(tc, a_restart_of_all_keeps_everything);
+    tcase_add_test(tc, a_log_that_is_older_than_it_was_is_found_out);
     tcase_add_test(tc, each_member_has_a_session_and_a_dead_ones_slots_are_taken);
     tcase_add_test(tc, a_node_that_leaves_gives_its_slots_at_once);
     tcase_add_test(tc, who_was_away_hears_of_keys_and_addresses_from_those_it_still_knows);

@@ -29,7 +29,7 @@ struct node {
     unsigned changed;
     bool fenced, deaf; /* deaf: nothing comes in or goes out */
     int cuts, solos;
-    enum err solo;
+    enum err solo, why; /* why it is fenced */
     const char *solo_why;
     uint32_t number;
 };
@@ -114,8 +114,8 @@ static inline void on_changed(void *ctx, unsigned bits)
 
 static inline void on_fence(void *ctx, enum err why)
 {
-    (void)why;
     ((struct node *)ctx)->fenced = true;
+    ((struct node *)ctx)->why = why;
 }
 
 static inline void on_cut(void *ctx, uint16_t site)
@@ -165,6 +165,20 @@ static inline void stop_node(struct node *n)
     }
     packet_count = k;
     control_core_close(&n->core);
+}
+
+/* The files of a node that does not run. */
+static inline void copy_file(const char *from, const char *to)
+{
+    static char buf[1 << 16];
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    size_t got;
+
+    ck_assert(in != NULL && out != NULL);
+    while ((got = fread(buf, 1, sizeof buf, in)) > 0)
+        ck_assert_uint_eq(fwrite(buf, 1, got, out), got);
+    ck_assert_int_eq(fclose(in), 0);
+    ck_assert_int_eq(fclose(out), 0);
 }
 
 static inline void remove_dir(const char *dir)
