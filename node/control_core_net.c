@@ -285,12 +285,12 @@ static void greet(struct control_core *c, struct core_peer *p, const struct raft
         send_peers(c, p);
 }
 
-/* A leader goes back to where our log ends as soon as it is told, or sends the state, unless we
- * had said that we have more: then it never will. So a log that is older than it was is found
- * out: what it had acknowledged, votes among it, is not here any more. */
+/* What is decided comes to a member at once, as entries or as the state, unless it had said
+ * that it has them: then the leader has nothing to send. So a log that is older than it was is
+ * found out: what it had acknowledged, votes among it, is not here any more. */
 static void look_for_gap(struct control_core *c, const struct raftwire_message *m)
 {
-    if (m->append.prev_index <= cs_last(c->cs)) {
+    if (m->append.count > 0 || m->append.commit <= cs_last(c->cs)) {
         c->gap.since_ms = 0;
         return;
     }
@@ -302,7 +302,7 @@ static void look_for_gap(struct control_core *c, const struct raftwire_message *
     if (++c->gap.count < GAP_COUNT || c->now_ms < c->gap.since_ms + GAP_MS)
         return;
     LOG(EV_CONTROL_ROLLED_BACK, L_U64("last", cs_last(c->cs)),
-        L_U64("wanted", m->append.prev_index));
+        L_U64("decided", m->append.commit));
     core_fail(c, "rolled_back", E_CONFLICT);
 }
 

@@ -146,7 +146,7 @@ struct control_core {
     struct {
         uint64_t since_ms, last; /* 0: none; and the end of the log then */
         uint32_t count;
-    } gap; /* appends that begin behind the end of the log */
+    } gap; /* what is decided does not come */
 
     uint8_t frame[LIMIT_FRAME_BYTES];
     uint8_t piece[RAFTWIRE_PIECE_BYTES];
