@@ -204,6 +204,23 @@ def test_a_node_that_stops_hands_over_at_once(own):
     house.until(lambda: own.holder(DOMAIN) not in (None, holder), seconds=8)
 
 
+def test_a_member_that_was_away_learns_another_s_key(own):
+    """The old key stays good for as long as it is away, and is no good afterwards."""
+    own[3].kill()
+    row, = own.rows("cluster", "rotate-key", by=own[2])
+    assert row["old_key_counts"]
+    own[3].start()
+    own.until_whole()
+    row, = own.rows("cluster", "revoke-key", by=own[2])
+    assert not row["old_key_counts"]
+    own.add_domain(DOMAIN, "127.0.0.1:%d" % house.free_port())
+    for m in own.members:
+        house.until(lambda m=m: m.status()["takes_mail"])
+        house.load(m.port, "-n", 5, "--run", "k%d" % m.site)
+    own.until_whole()
+    assert [len(queue_ids(m)) for m in own.members] == [15] * 3
+
+
 def test_two_lost_sites_are_given_up_only_when_an_operator_says_so(own):
     own.add_domain(DOMAIN, "127.0.0.1:%d" % house.free_port())
     house.load(own[1].port, "-n", 5)
