@@ -122,7 +122,8 @@ MUST_CHECK enum err control_core_make(const struct control_core_make *m);
 
 /* --- Inputs. now: boot ms, never goes back --- */
 
-/* A message of an authenticated member. */
+/* A message of an authenticated member. What it proposes goes with the next flush or tick; that
+ * is due at once. */
 void control_core_receive(struct control_core *c, uint16_t site, uint64_t incarnation,
                           struct str bytes, uint64_t now);
 

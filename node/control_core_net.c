@@ -389,5 +389,7 @@ void control_core_receive(struct control_core *c, uint16_t site, uint64_t incarn
             send_hello(c, p, false);
     }
     arena_reset(&a);
-    control_core_flush(c, c->now_ms);
+    /* Proposals of others gather too, for one fsync: control_core_deadline() is now. */
+    if (fault != NULL || f.kind != RAFTWIRE_FORWARD)
+        control_core_flush(c, c->now_ms);
 }

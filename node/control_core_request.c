@@ -432,6 +432,8 @@ uint64_t core_requests_deadline(const struct control_core *c)
 {
     uint64_t due = UINT64_MAX;
 
+    if (c->foreign_count > 0 && cs_takes_proposals(c->cs))
+        return c->now_ms;
     for (size_t i = 0; c->out_count > 0 && i < LIMIT_CONTROL_REQUESTS; i++) {
         const struct core_request *r = &c->requests[i];
 

@@ -66,6 +66,46 @@ START_TEST(a_forwarded_proposal_that_is_repeated_comes_into_the_log_once)
 }
 END_TEST
 
+/* Frames with entries that a node has on their way. */
+static int appends_of(struct node *n)
+{
+    int count = 0;
+
+    for (uint32_t i = 0; i < packet_count; i++) {
+        struct raftwire_frame f;
+        struct arena a;
+
+        arena_init(&a, 2 * MiB);
+        if (packets[i].from == n &&
+            raftwire_decode((struct str){packets[i].bytes, packets[i].n}, &a, &f) == OK)
+            count += f.kind == RAFTWIRE_APPEND && f.message.append.count > 0;
+        arena_reset(&a);
+    }
+    return count;
+}
+
+START_TEST(forwarded_proposals_that_come_together_go_into_one_batch)
+{
+    struct node *f;
+    uint64_t first;
+
+    three();
+    run(3000);
+    f = follower();
+    first = next_req;
+    for (int i = 0; i < 50; i++)
+        ask(f, setting("a", "1"));
+    control_core_flush(f->core, now);
+    ck_assert_int_eq(appends_of(leader()), 0);
+    run(DELAY + 1);
+    ck_assert_int_le(appends_of(leader()), 2); /* one for each of the others */
+    ck_assert_int_ge(appends_of(leader()), 1);
+    run(1000);
+    for (uint64_t r = first; r < next_req; r++)
+        ck_assert(answers[r].came && answers[r].o.err == OK);
+}
+END_TEST
+
 START_TEST(when_the_leader_is_gone_another_leads_within_seconds)
 {
     struct node *old, *next;
@@ -479,6 +519,7 @@ int main(void)
     tcase_add_test(tc, a_first_member_is_joined_by_two);
     tcase_add_test(tc, a_proposal_anywhere_is_answered_when_it_can_be_read_there);
     tcase_add_test(tc, a_forwarded_proposal_that_is_repeated_comes_into_the_log_once);
+    tcase_add_test(tc, forwarded_proposals_that_come_together_go_into_one_batch);
     tcase_add_test(tc, when_the_leader_is_gone_another_leads_within_seconds);
     tcase_add_test(tc, without_a_majority_nothing_is_decided_and_every_asker_is_told);
     tcase_add_test(tc, a_lossy_network_only_takes_longer);

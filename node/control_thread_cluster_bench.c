@@ -1,6 +1,6 @@
-/* How long it takes until a leader that stands still is replaced, and until what it held is
- * held by others: control_thread_cluster_bench [ROUNDS]. Near sites' timers, real links on
- * loopback. */
+/* How many changes a second go through a follower, how long it takes until a leader that stands
+ * still is replaced, and until what it held is held by others: control_thread_cluster_bench
+ * [ROUNDS]. Near sites' timers, real links on loopback. */
 #include "node/control_thread_world.h"
 
 static uint32_t slots_of(int as_seen_by, uint16_t site)
@@ -40,6 +40,39 @@ static bool shares_are_fair(void)
     return well;
 }
 
+/* Settings put at one that does not lead, as many at a time as it takes. */
+static void forwarded(void)
+{
+    const int count = 2000;
+    struct mailbox *box = mailbox_new(1);
+    int i = (leader(0) + 1) % 3, posted = 0, done = 0;
+    uint64_t begin = clock_boot_ms(), ms;
+
+    while (done < count) {
+        struct pollfd p = {.fd = mailbox_fd(box), .events = POLLIN};
+        struct command c = {.kind = COMMAND_SETTING_PUT,
+                            .setting_put = {STR("bench"), STR("value")}};
+        struct mail *next;
+
+        while (posted < count && posted - done < 500 &&
+               control_propose(nodes[i].t, &c, &(struct control_propose_to){.box = box}) == OK)
+            posted++;
+        poll(&p, 1, 1000);
+        for (struct mail *m = mailbox_take(box); m != NULL; m = next) {
+            struct control_answer *a = (struct control_answer *)(void *)m;
+
+            next = m->next;
+            ck_assert_int_eq(a->err, OK);
+            control_answer_free(&a);
+            done++;
+        }
+    }
+    ms = clock_boot_ms() - begin;
+    mailbox_free(&box);
+    printf("%d changes through a follower: %llu a second\n", count,
+           (unsigned long long)((uint64_t)count * 1000 / (ms > 0 ? ms : 1)));
+}
+
 static void one_round(uint64_t *lead_ms, uint64_t *held_ms)
 {
     uint64_t begin;
@@ -50,6 +83,7 @@ static void one_round(uint64_t *lead_ms, uint64_t *held_ms)
         ask(i, (struct command){.kind = COMMAND_MEMBER_FILLED,
                                 .member_filled = {nodes[i].id.site, nodes[i].id.incarnation}});
     UNTIL(shares_are_fair());
+    forwarded();
     first = leader(0);
     other = (first + 1) % 3;
     begin = clock_boot_ms();
