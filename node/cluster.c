@@ -410,7 +410,8 @@ enum err cluster_run(struct cluster *c)
 
     prng_seed(&c->rng, (uint64_t)clock_wall_ms());
     c->base = event_base_new();
-    c->sched = sched_new(&(struct sched_options){.seed = prng_next(&c->rng)});
+    c->sched = sched_new(
+        &(struct sched_options){.seed = prng_next(&c->rng), .ask_ahead = cluster_is_member(c)});
     ASSERT(c->base != NULL && c->sched != NULL);
     e = open_dns(c);
     if (e == OK)

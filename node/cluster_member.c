@@ -156,7 +156,9 @@ static void flag(struct cluster *c, struct delivery_job *j)
 
 void cluster_unsent(struct cluster *c, struct delivery_job *j)
 {
-    uint64_t wait_ms = j->retry_ms > 0 ? j->retry_ms : UNTRIED_MS;
+    /* spread: mail that waits for another's dots must not come back all at once, and first */
+    uint64_t wait_ms =
+        j->retry_ms > 0 ? j->retry_ms + prng_below(&c->rng, 2 * j->retry_ms + 1) : UNTRIED_MS;
 
     if (j->no_consent && j->retry_ms == 0)
         cluster_hold_look(c);

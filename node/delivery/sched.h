@@ -37,8 +37,8 @@
  * three times in a row is left out of that: it keeps its clock.
  * 4xx replies never make a destination DOWN, nor does a connection that fails while another
  * one to it is ready (it is at its limit: the window shrinks), unless nothing at all was heard
- * since it was tried. While jobs are out and mail waits, and nothing is heard for 2.5 s, one
- * more connection is tried, to know.
+ * since it was tried. While jobs are out and nothing is heard for 2.5 s, one more connection is
+ * tried, to know.
  *
  * A domain uses the first address of its route that is not DOWN; when it fails the next one is
  * tried in the same turn. Look-ups that fail are repeated (1 s doubling to 60 s), the last good
@@ -96,7 +96,9 @@ struct sched_options { /* 0 anywhere: the limit of the same meaning */
     uint32_t messages_max, domains_max;
     uint32_t conns_max; /* open and opening, all destinations */
     uint32_t probes_per_s;
-    uint64_t seed; /* of the index (outsiders choose domain names) and of jitter */
+    bool ask_ahead; /* each message needs the word of a peer, which takes a round trip: a canary
+                       gets its next jobs ahead, too, still one at a time on the wire */
+    uint64_t seed;  /* of the index (outsiders choose domain names) and of jitter */
 };
 
 /* NULL: out of memory. */

@@ -17,6 +17,7 @@ static const struct heap_ops by_timer = {timer_node, timer_before};
 
 void sched_conn_init(struct sched *s, const struct sched_options *o)
 {
+    s->ask_ahead = o->ask_ahead;
     s->conns_max = o->conns_max > 0 ? o->conns_max : LIMIT_CONNS_OUT;
     ASSERT(s->conns_max < UINT32_C(1) << (HANDLE_BITS - 1));
     /* Probes of what is dead leave half of the places to mail, mail leaves a tenth to them. */
@@ -244,7 +245,8 @@ static void give(struct sched *s, uint32_t conn, uint32_t dom, struct sched_now 
     c->jobs[c->job_count++] =
         (struct sched_job_slot){.id = m->id, .msg = msg, .dom = dom, .bytes = m->bytes};
     d->given++;
-    t->jobs++;
+    if (t->jobs++ == 0)
+        t->busy_ms = now.boot_ms;
     if (sched_dom_ready(d) == 0)
         sched_dom_touch(s, dom);
     if (t->is_canary && t->canary_ms == 0)
@@ -399,7 +401,7 @@ static bool serve(struct sched *s, uint32_t dest, uint32_t dom, struct sched_now
         }
         block(s, dest);
     }
-    if (conn == 0 && !t->is_canary && sched_dom_ready(d) > t->opening)
+    if (conn == 0 && (!t->is_canary || s->ask_ahead) && sched_dom_ready(d) > t->opening)
         conn = pick_ahead(s, t, dom);
     if (conn == 0)
         return false;
@@ -407,18 +409,33 @@ static bool serve(struct sched *s, uint32_t dest, uint32_t dom, struct sched_now
     return true;
 }
 
-/* Jobs are out, mail waits, and nothing is heard: what was cut off without a word looks like
- * this until the sockets give up. One more connection tells. */
-static bool company(struct sched *s, uint32_t dest, struct sched_now now,
-                    struct sched_action *out)
+/* The domain whose name the next connection bears, which may have one more; or 0. */
+static uint32_t company_of(const struct sched *s, const struct sched_dest *t)
+{
+    uint32_t edge = t->edges.first;
+
+    if (t->active.first != 0)
+        edge = sched_dom(s, t->active.first)->bound;
+    if (edge != 0) {
+        const struct sched_dom *d = sched_dom(s, sched_edge(s, edge)->dom);
+
+        if (d->conns_used >= sched_dom_max_conns(d))
+            return 0;
+    }
+    return edge;
+}
+
+bool sched_conn_company(struct sched *s, uint32_t dest, struct sched_now now,
+                        struct sched_action *out)
 {
     const struct sched_dest *t = sched_dest(s, dest);
-    bool is_asked = t->last_open_ms > t->alive_ms;
-    uint64_t due = is_asked ? t->last_open_ms + SILENT_AGAIN_MS : t->alive_ms + SILENT_MS;
-    const struct sched_dom *d;
+    uint64_t heard_ms = t->alive_ms > t->busy_ms ? t->alive_ms : t->busy_ms;
+    bool is_asked = t->last_open_ms > heard_ms;
+    uint64_t due = is_asked ? t->last_open_ms + SILENT_AGAIN_MS : heard_ms + SILENT_MS;
     struct sched_opening o = {.dest = dest};
+    uint32_t edge;
 
-    if (t->active.count == 0 || t->jobs == 0 || t->ready == 0 || t->opening > 0)
+    if (t->jobs == 0 || t->ready == 0 || t->opening > 0)
         return false;
     if (due < t->brake_until_ms)
         due = t->brake_until_ms;
@@ -426,10 +443,11 @@ static bool company(struct sched *s, uint32_t dest, struct sched_now now,
         sched_dest_timer(s, dest, due);
         return false;
     }
-    d = sched_dom(s, t->active.first);
-    o.host = sched_edge(s, d->bound)->host;
-    return d->conns_used < sched_dom_max_conns(d) && sched_conn_has_place(s, false) &&
-           sched_conn_open(s, &o, now, out);
+    edge = company_of(s, t);
+    if (edge == 0 || !sched_conn_has_place(s, false))
+        return false;
+    o.host = sched_edge(s, edge)->host;
+    return sched_conn_open(s, &o, now, out);
 }
 
 bool sched_conn_pump(struct sched *s, uint32_t dest, struct sched_now now,
@@ -438,14 +456,12 @@ bool sched_conn_pump(struct sched *s, uint32_t dest, struct sched_now now,
     struct sched_dest *t = sched_dest(s, dest);
     uint32_t looked = 0;
 
-    if (company(s, dest, now, out))
-        return true;
     if (t->is_canary && t->canary_ms != 0) {
         uint32_t allowed = sched_dest_window(s, t, now);
 
         if (allowed < CANARIES)
             sched_dest_timer(s, dest, t->canary_ms + allowed * CANARY_STALL_MS);
-        if (t->jobs >= allowed)
+        if (t->jobs >= (s->ask_ahead ? allowed * LIMIT_JOBS_AHEAD : allowed))
             return false;
     }
     while (t->active.count > 0 && looked++ < SCAN_MAX && looked <= t->active.count) {

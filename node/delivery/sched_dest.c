@@ -693,7 +693,11 @@ static bool pump(struct sched *s, uint32_t dest, struct sched_now now, struct sc
 {
     struct sched_dest *t = sched_dest(s, dest);
 
-    if (s->is_stopping || t->state == SCHED_DEST_DOWN || t->active.count == 0)
+    if (s->is_stopping || t->state == SCHED_DEST_DOWN)
+        return false;
+    if (sched_conn_company(s, dest, now, out))
+        return true;
+    if (t->active.count == 0)
         return false;
     if (t->pause_until_ms > now.boot_ms) {
         sched_dest_timer(s, dest, t->pause_until_ms);

@@ -200,6 +200,8 @@ END_TEST
 
 START_TEST(canary_that_is_cut_off_is_looked_into_too)
 {
+    sched_free(&w->s);
+    w->s = sched_new(&(struct sched_options){.seed = 1, .ask_ahead = _i > 0});
     w_message(w, "d1", true);
     w->primaries[1].job_ms = 3600000;
     w_wait(w, 1000);
@@ -207,6 +209,25 @@ START_TEST(canary_that_is_cut_off_is_looked_into_too)
     w_message(w, "d1", true);
     w_wait(w, 6000);
     ck_assert_uint_eq(w->downs, 1);
+}
+END_TEST
+
+/* The word of a peer on each message comes a round trip later. */
+START_TEST(questions_go_ahead_of_a_canary)
+{
+    sched_free(&w->s);
+    w->s = sched_new(&(struct sched_options){.seed = 1, .ask_ahead = true});
+    w->primaries[1].job_ms = 500;
+    for (int i = 0; i < 50; i++)
+        w_message(w, "d1", true);
+    w_wait(w, 400);
+    ck_assert_uint_eq(w->gives, LIMIT_JOBS_AHEAD);
+    ck_assert_uint_eq(w->primaries[1].busy_peak, 1); /* one at a time on the wire */
+    ck_assert_uint_eq(w->primaries[1].conns, 1);
+    w_wait(w, 3000);
+    ck_assert_uint_gt(w->primaries[1].busy_peak, 3);
+    w_wait(w, 10000);
+    ck_assert_uint_eq(w->delivered, 50);
 }
 END_TEST
 
@@ -294,7 +315,8 @@ int main(void)
     tcase_add_test(tc, operator_goes_past_the_watch);
     tcase_add_test(tc, destination_that_belongs_to_a_name_is_watched_and_tried_too);
     tcase_add_test(tc, silence_is_looked_into_and_means_down);
-    tcase_add_test(tc, canary_that_is_cut_off_is_looked_into_too);
+    tcase_add_loop_test(tc, canary_that_is_cut_off_is_looked_into_too, 0, 2);
+    tcase_add_test(tc, questions_go_ahead_of_a_canary);
     tcase_add_test(tc, slow_primary_is_not_down);
     tcase_add_test(tc, what_is_down_and_who_is_stuck_is_told);
     suite_add_tcase(suite, tc);

@@ -196,6 +196,7 @@ struct sched_dest {
     uint64_t canary_ms; /* when its first job went out; 0: none out */
     uint64_t pause_until_ms, avoid_until_ms, brake_until_ms, no_tls_until_ms;
     uint64_t alive_ms, greet_ms, used_ms;
+    uint64_t busy_ms;                     /* since when there has been a job out */
     uint64_t latency_ms, latency_best_ms; /* smoothed; 0: none */
 
     bool in_todo, in_blocked;
@@ -262,7 +263,7 @@ struct sched {
     uint32_t turn;   /* which kind of action comes first in the next pull */
     uint32_t budget; /* messages that may still be moved in this pull */
     bool more;       /* the budget ended before the work */
-    bool is_stopping;
+    bool is_stopping, ask_ahead;
     uint64_t held, given, writing;
     uint64_t seen_boot_ms, seen_cluster_ms; /* when cluster time last moved */
 };
@@ -402,6 +403,10 @@ bool sched_conn_open(struct sched *s, const struct sched_opening *o, struct sche
 bool sched_conn_has_place(const struct sched *s, bool is_probe);
 /* One that waits for a place is looked at again. False: nobody waits, or there is no place. */
 bool sched_conn_unblock(struct sched *s);
+/* Jobs are out and nothing is heard: what was cut off without a word looks like this until the
+ * sockets give up. One more connection tells. */
+bool sched_conn_company(struct sched *s, uint32_t dest, struct sched_now now,
+                        struct sched_action *out);
 /* Gives a ready message of an active domain to a connection, or opens one. */
 bool sched_conn_pump(struct sched *s, uint32_t dest, struct sched_now now,
                      struct sched_action *out);
