@@ -219,6 +219,7 @@ void cluster_give(struct cluster *c, const struct sched_action *a)
         struct consent_ask *ask =
             delivery_job_ask(j, t->box, SMTP_MAIL_CONSENT); /* it goes behind the job */
 
+        j->careful = cluster_is_fresh_here(c, j->env.domain);
         mailbox_answer(t->box, &j->mail);
         replica_thread_dot(c->node->replica, &ask->ask);
     } else {

@@ -33,6 +33,15 @@ bool cluster_holds(const struct cluster *c, struct str domain, uint64_t *epoch)
                       epoch != NULL ? epoch : &ignored);
 }
 
+bool cluster_is_fresh_here(const struct cluster *c, struct str domain)
+{
+    char buf[LIMIT_SMTP_DOMAIN_BYTES];
+    struct str name = str_lower(domain, buf, sizeof buf);
+
+    return clock_boot_ms() <
+           holding_since(c->holding, name, control_slot_of(name)) + LIMIT_FOREIGN_DOT_MS;
+}
+
 /* --- the view --- */
 
 /* What has ended and is older than the slot's own epoch says nothing any more. */
@@ -64,7 +73,7 @@ static bool view(struct cluster *c, const struct control_lease *lease, bool *cha
 
     if (control_slots(control, slots) != OK)
         return false;
-    holding_begin(c->holding);
+    holding_begin(c->holding, clock_boot_ms());
     for (uint32_t i = 0; i < CONTROL_SLOTS; i++)
         if (slots[i].site != 0)
             holding_slot(c->holding, i, slots[i].site, slots[i].epoch, is_leaving(lease, i));

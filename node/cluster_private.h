@@ -112,6 +112,8 @@ void cluster_hold_end(struct cluster *c);
  * alone delivers all. */
 bool cluster_holds(const struct cluster *c, struct str domain, uint64_t *epoch);
 
+/* It came here so lately that dots of who had it before may stand in the way. */
+bool cluster_is_fresh_here(const struct cluster *c, struct str domain);
 /* Jobs of what is no longer ours; of that domain also those that have begun. */
 void cluster_recall(struct cluster *c, struct str cut_domain);
 

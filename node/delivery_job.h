@@ -57,6 +57,7 @@ struct delivery_job {
 
     bool consent; /* the DOT mark is durable; of a member also: and a peer says yes */
     bool no_consent;
+    bool careful;            /* of a member: a no is likely: nothing is sent before the word */
     bool recalled;           /* handed back by a connection that lives on */
     bool possible_duplicate; /* of a member: the consent says so */
     uint64_t slot_epoch;     /* of a member: under which the domain is held */

@@ -232,6 +232,8 @@ static void start_job(struct outbound *o)
 
     if (is_stale(o, j))
         ask_anew(o, j);
+    if (j->careful && !j->consent && !j->no_consent)
+        return; /* a no before the first command costs nothing, a later one the connection */
     job.consent = j->consent      ? SMTPC_CONSENT_GIVEN
                   : j->no_consent ? SMTPC_CONSENT_REFUSED
                                   : SMTPC_CONSENT_ASKED;
@@ -615,6 +617,8 @@ void outbound_answer(struct smtp_thread *t, struct consent_ask *a)
     j->retry_ms = a->ask.retry_ms;
     if (o->in_job && j == o->first)
         on_word(o, a->ask.yes);
+    else if (!o->in_job && j == o->first && o->smtpc.state == SC_READY)
+        start_job(o);
     free(a);
     end_turn(o);
 }

@@ -11,7 +11,7 @@
 struct held_slot {
     uint16_t site; /* 0: nobody */
     bool leaving, seen, is_new;
-    uint64_t epoch;
+    uint64_t epoch, since_ms;
 };
 
 struct held_place {
@@ -19,7 +19,7 @@ struct held_place {
     uint8_t name_n;
     bool giving; /* by a placement of ours, under giving_epoch */
     uint16_t site;
-    uint64_t epoch, giving_epoch;
+    uint64_t epoch, giving_epoch, since_ms;
     uint64_t view; /* the last one that named it; 0: it is here for `giving` alone */
 };
 
@@ -28,7 +28,7 @@ struct holding {
     uint16_t site;
     bool valid, changed;
     bool all_new; /* a placement, or the lease, is another one */
-    uint64_t view;
+    uint64_t view, now_ms;
     struct held_slot slots[HOLDING_SLOTS];
     struct pool places;
     struct map index;
@@ -116,9 +116,10 @@ static bool is_placed(const struct held_place *p)
 
 /* --- the view --- */
 
-void holding_begin(struct holding *h)
+void holding_begin(struct holding *h, uint64_t now_ms)
 {
     h->view++;
+    h->now_ms = now_ms;
     h->all_new = false;
     for (uint32_t i = 0; i < HOLDING_SLOTS; i++)
         h->slots[i].seen = h->slots[i].is_new = false;
@@ -130,9 +131,12 @@ static void set_slot(struct holding *h, uint32_t slot, const struct held_slot *t
     bool is_new = (s->site == h->site || to->site == h->site) &&
                   (s->site != to->site || s->epoch != to->epoch || s->leaving != to->leaving);
 
+    uint64_t since_ms = s->site == to->site && s->epoch == to->epoch ? s->since_ms : h->now_ms;
+
     h->changed |= is_new;
     *s = *to;
     s->is_new = is_new;
+    s->since_ms = since_ms;
 }
 
 void holding_slot(struct holding *h, uint32_t slot, uint16_t site, uint64_t epoch, bool leaving)
@@ -149,8 +153,10 @@ enum err holding_place(struct holding *h, struct str domain, uint16_t site, uint
 
     if (p == NULL)
         return E_FULL;
-    if (p->view == 0 || p->site != site || p->epoch != epoch)
+    if (p->view == 0 || p->site != site || p->epoch != epoch) {
         h->all_new = true;
+        p->since_ms = h->now_ms;
+    }
     p->site = site;
     p->epoch = epoch;
     p->view = h->view;
@@ -248,6 +254,15 @@ bool holding_of(const struct holding *h, struct str domain, uint32_t slot, uint6
     if (*epoch == 0 || (p != NULL && p->giving && p->giving_epoch == *epoch))
         return false;
     return is_placed(p) || !h->slots[slot].leaving;
+}
+
+uint64_t holding_since(const struct holding *h, struct str domain, uint32_t slot)
+{
+    const struct held_place *p = find(h, domain);
+
+    if (p != NULL && p->view != 0 && (p->site != 0 || p->epoch > h->slots[slot].epoch))
+        return p->since_ms;
+    return h->slots[slot].since_ms;
 }
 
 bool holding_is_placed(const struct holding *h, struct str domain)

@@ -28,7 +28,8 @@ struct holding;
 struct holding *holding_new(uint16_t site, uint64_t seed);
 void holding_free(struct holding **h);
 
-void holding_begin(struct holding *h);
+/* now_ms: boot. */
+void holding_begin(struct holding *h, uint64_t now_ms);
 /* leaving: it is to be given away; nothing new is begun in it. */
 void holding_slot(struct holding *h, uint32_t slot, uint16_t site, uint64_t epoch,
                   bool leaving);
@@ -54,6 +55,8 @@ void holding_keep(struct holding *h, struct str domain);
 bool holding_of(const struct holding *h, struct str domain, uint32_t slot, uint64_t *epoch);
 /* The epoch under which the domain is held here though nothing new may begin; 0: it is not. */
 uint64_t holding_epoch(const struct holding *h, struct str domain, uint32_t slot);
+/* Boot time: since when it is held here under its present epoch. */
+uint64_t holding_since(const struct holding *h, struct str domain, uint32_t slot);
 /* It is ours by a placement. */
 bool holding_is_placed(const struct holding *h, struct str domain);
 uint16_t holding_home(const struct holding *h, uint32_t slot); /* who holds the slot; 0 */

@@ -8,7 +8,7 @@
 #define OTHER 3
 
 static struct holding *h;
-static uint64_t epoch;
+static uint64_t epoch, now_ms = 1000;
 
 static void setup(void)
 {
@@ -25,7 +25,7 @@ static void teardown(void)
 /* A view of one slot. */
 static bool view(uint32_t slot, uint16_t site, uint64_t at, bool leaving)
 {
-    holding_begin(h);
+    holding_begin(h, now_ms);
     holding_slot(h, slot, site, at, leaving);
     return holding_end(h);
 }
@@ -60,9 +60,9 @@ START_TEST(only_what_concerns_us_is_another_view)
     ck_assert(!view(5, OTHER, 60, false));
     ck_assert(!view(6, OTHER, 61, false));
     ck_assert(view(6, OWN, 62, false));
-    holding_begin(h); /* nobody holds it */
+    holding_begin(h, now_ms); /* nobody holds it */
     ck_assert(holding_end(h));
-    holding_begin(h);
+    holding_begin(h, now_ms);
     ck_assert(!holding_end(h));
 }
 END_TEST
@@ -83,7 +83,7 @@ END_TEST
 
 static bool placed(const char *domain, uint16_t site, uint64_t at)
 {
-    holding_begin(h);
+    holding_begin(h, now_ms);
     holding_slot(h, 5, OWN, 40, false);
     ck_assert_int_eq(holding_place(h, str_of(domain), site, at), OK);
     return holding_end(h);
@@ -125,7 +125,7 @@ START_TEST(a_placement_that_ended_leaves_its_epoch)
     ck_assert_uint_eq(epoch, 40);
     ck_assert_uint_eq(holding_home(h, 5), OWN);
     ck_assert_uint_eq(holding_home(h, 6), 0);
-    holding_begin(h); /* it leaves with its slot */
+    holding_begin(h, now_ms); /* it leaves with its slot */
     holding_slot(h, 5, OWN, 40, true);
     ck_assert_int_eq(holding_place(h, STR("a.example"), 0, 90), OK);
     ck_assert(holding_end(h));
@@ -137,7 +137,7 @@ END_TEST
 START_TEST(a_placed_domain_does_not_leave_with_its_slot)
 {
     holding_lease(h, true);
-    holding_begin(h);
+    holding_begin(h, now_ms);
     holding_slot(h, 5, OWN, 40, true);
     ck_assert_int_eq(holding_place(h, STR("a.example"), OWN, 80), OK);
     ck_assert(holding_end(h));
@@ -186,11 +186,33 @@ START_TEST(what_did_not_change_need_not_be_looked_at)
     ck_assert(!holding_is_new(h, 7));
     view(5, OWN, 40, false);
     ck_assert(holding_is_new(h, 7));
-    holding_begin(h);
+    holding_begin(h, now_ms);
     holding_slot(h, 5, OWN, 40, false);
     ck_assert(!holding_end(h));
     holding_lease(h, false);
     ck_assert(holding_is_new(h, 7));
+}
+END_TEST
+
+START_TEST(it_is_held_since_its_epoch_came)
+{
+    now_ms = 1000;
+    view(5, OWN, 40, false);
+    now_ms = 2000;
+    view(5, OWN, 40, true);
+    ck_assert_uint_eq(holding_since(h, STR("a.example"), 5), 1000);
+    view(5, OWN, 41, false);
+    ck_assert_uint_eq(holding_since(h, STR("a.example"), 5), 2000);
+    now_ms = 3000;
+    placed("a.example", OWN, 70);
+    now_ms = 4000;
+    placed("a.example", OWN, 70);
+    ck_assert_uint_eq(holding_since(h, STR("a.example"), 5), 3000);
+    placed("a.example", 0, 80); /* back, under a later epoch than the slot's */
+    ck_assert_uint_eq(holding_since(h, STR("a.example"), 5), 4000);
+    now_ms = 5000;
+    view(5, OWN, 90, false);
+    ck_assert_uint_eq(holding_since(h, STR("a.example"), 5), 5000);
 }
 END_TEST
 
@@ -200,7 +222,7 @@ START_TEST(many_placements_come_and_go)
 
     holding_lease(h, true);
     for (int round = 0; round < 2; round++) {
-        holding_begin(h);
+        holding_begin(h, now_ms);
         for (int i = 0; i < 5000; i++) {
             snprintf(name, sizeof name, "d%d.example", i);
             ck_assert_int_eq(holding_place(h, str_of(name), i % 2 == 0 ? OWN : OTHER, 90), OK);
@@ -209,7 +231,7 @@ START_TEST(many_placements_come_and_go)
     }
     ck_assert(is_ours("d4998.example", 1));
     ck_assert(!is_ours("d4999.example", 1));
-    holding_begin(h);
+    holding_begin(h, now_ms);
     ck_assert(holding_end(h));
     ck_assert(!is_ours("d4998.example", 1));
 }
@@ -231,6 +253,7 @@ int main(void)
     tcase_add_test(tc, a_placed_domain_does_not_leave_with_its_slot);
     tcase_add_test(tc, a_domain_that_is_given_waits_for_its_next_epoch);
     tcase_add_test(tc, what_did_not_change_need_not_be_looked_at);
+    tcase_add_test(tc, it_is_held_since_its_epoch_came);
     tcase_add_test(tc, many_placements_come_and_go);
     suite_add_tcase(s, tc);
     sr = srunner_create(s);
