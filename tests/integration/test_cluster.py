@@ -1,5 +1,6 @@
 """Three daemons as one cluster on loopback: who may be a member, what each member knows, what an operator
 can do. What links, disks and deaths do to it is in scenarios/."""
+import json
 import shutil
 import subprocess
 
@@ -186,6 +187,28 @@ def test_a_node_of_another_cluster_gets_nothing(own, tmp_path):
     house.load(own[1].port, "-n", 5)
     assert stranger.queued() == 0 and not stranger.ask("domain.list")
     stranger.kill()
+
+
+def test_mail_that_is_not_decided_is_not_in_the_queue(own):
+    own.add_domain(DOMAIN, "127.0.0.1:%d" % house.free_port())
+    client = house.Client(own[1].port).hello()
+    assert client.code("MAIL FROM:<a@sender.example>") == 250
+    assert client.code("RCPT TO:<b@%s>" % DOMAIN) == 250
+    assert client.code("DATA") == 354
+    own[2].freeze()
+    own[3].freeze()
+    client.raw(b"Subject: one\r\n\r\nhello\r\n.\r\n")
+    status = house.until(lambda: (lambda s: s["undecided"] == 1 and s)(own[1].status()))
+    assert status["queue_messages"] == 0 and not queue_ids(own[1]) and not own[1].ask("queue.summary")
+    assert json.loads(own.cli("cluster", "verify", "-o", "jsonl", "--wait", "0", by=own[1], check=False))["problems"]
+    own[2].thaw()
+    own[3].thaw()
+    code, _ = client.reply()
+    house.until(lambda: own[1].status()["undecided"] == 0)
+    assert code in (250, 451, 0)
+    own.until_whole()
+    if code != 0:
+        assert len(queue_ids(own[1])) == (code == 250)
 
 
 def test_a_removed_node_is_no_member_any_more(own):
