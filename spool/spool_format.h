@@ -43,8 +43,9 @@ const char *spool_table_name(enum spool_table table);
 #define BODY_KEY_BYTES  12 /* body number u64, chunk u32 */
 #define AGING_KEY_BYTES 20 /* day u32, mid */
 #define MSG_HEAD_BYTES  25 /* body number u64, bytes u64, digest u64, state u8 */
-#define MARK_DATA_BYTES 19 /* slot epoch u64, holder's site u16, its session epoch u64, flags  \
-                            */
+#define MARK_DATA_BYTES                                                                        \
+    19 /* slot epoch u64, holder's site u16, its session epoch u64, flags                      \
+        */
 #define MARK_OVER         1
 #define MARK_DOUBT        2
 #define SETTLED_END_BYTES 8  /* last counter of the interval u64 */
