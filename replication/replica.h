@@ -86,7 +86,8 @@ struct replica_ops {
     void *ctx;
     /* Best effort, never blocks; `bytes` is borrowed. */
     void (*send)(void *ctx, uint16_t site, struct str bytes);
-    /* To the store, in this order; answered by replica_stored() after the commit. */
+    /* To the store, in this order; answered by replica_stored() after the commit, in the order
+     * of the commits. */
     void (*store)(void *ctx, struct copy_op *op);
     void (*tell)(void *ctx, const struct replica_news *news);
     /* A live copy here, for a peer that lacks it. E_NOTFOUND: no longer live. E_CORRUPT: ours

@@ -45,7 +45,7 @@ static void copy_done(struct node *n, struct write_request *r)
     ASSERT(s != NULL);
     s->op = r->op;
     write_request_free(r);
-    node_post(n, world_below(HOP_US), stored_later, s);
+    node_post_in_order(n, world_below(HOP_US), stored_later, s);
 }
 
 static void on_store(void *ctx, struct copy_op *op)

@@ -79,6 +79,15 @@ void node_post(struct node *n, uint64_t delay_us, void (*fn)(struct node *n, voi
     node_at(n, world_now() + delay_us, fn, arg);
 }
 
+void node_post_in_order(struct node *n, uint64_t delay_us,
+                        void (*fn)(struct node *n, void *arg), void *arg)
+{
+    uint64_t at_us = world_now() + delay_us;
+
+    n->posted_us = at_us > n->posted_us ? at_us : n->posted_us;
+    node_at(n, n->posted_us, fn, arg);
+}
+
 /* --- Life --- */
 
 void node_init(unsigned index, const char *dir)

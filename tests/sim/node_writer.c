@@ -82,6 +82,13 @@ static void tell_outcome(struct node *n, const struct copy_op *op)
     arena_reset(&a);
 }
 
+static void trace_ranges(const struct copy_record *r)
+{
+    for (uint32_t i = 0; i < r->range_count; i++)
+        trace("    state %d: %llu to %llu", (int)r->state,
+              (unsigned long long)r->ranges[i].from, (unsigned long long)r->ranges[i].to);
+}
+
 static void tell(struct node *n, const struct write_request *r)
 {
     const struct copy_op *op = r->op;
@@ -93,6 +100,8 @@ static void tell(struct node *n, const struct write_request *r)
               op->record.site, (unsigned long long)op->record.epoch,
               (unsigned long long)op->record.counter, copy_code_text(op->answer.code),
               (int)op->state);
+    if (trace_on() && op != NULL)
+        trace_ranges(&op->record);
     else if (trace_on() && r->kind == WRITE_PUT)
         trace("node %u: stored own %s: %s", n->index, mid_text(r->env->id, text),
               err_text(r->err));

@@ -75,6 +75,7 @@ struct node {
     bool up, paused, ending;
     bool fresh;    /* an empty disk */
     uint64_t life; /* number of this process; stale events do not run */
+    uint64_t posted_us;
     struct deferred *held, **held_last;
     uint64_t starts, crashes, wipes;
 
@@ -128,6 +129,9 @@ uint64_t node_ms(const struct node *n); /* its boot clock */
 /* Runs fn later in this life of the node; arg is freed when the life is over before. */
 void node_post(struct node *n, uint64_t delay_us, void (*fn)(struct node *n, void *arg),
                void *arg);
+/* The same from thread to thread: what was posted first comes first. */
+void node_post_in_order(struct node *n, uint64_t delay_us,
+                        void (*fn)(struct node *n, void *arg), void *arg);
 void node_at(struct node *n, uint64_t at_us, void (*fn)(struct node *n, void *arg), void *arg);
 
 /* --- The control thread: node_log.c --- */
