@@ -445,10 +445,11 @@ static void turn(struct control_core *c, uint64_t now)
 static void maybe_compact(struct control_core *c)
 {
     uint64_t applied = control_applied(c->state), term;
+    uint32_t most = c->o.log_most != 0 ? c->o.log_most : LIMIT_CONTROL_LOG_MOST;
     struct log_entry entry;
 
     if (c->blocked || applied > ctllog_last(c->log) || applied < ctllog_first(c->log) ||
-        applied < cs_snapshot(c->cs)->index + LIMIT_CONTROL_LOG_MOST)
+        applied < cs_snapshot(c->cs)->index + most)
         return;
     if (ctllog_read(c->log, applied, NULL, &entry) != OK)
         return; /* logged; it is met again where it counts */
@@ -456,7 +457,9 @@ static void maybe_compact(struct control_core *c)
     core_run(c, (struct cs_event){.type = CS_EV_COMPACT,
                                   .index = applied,
                                   .term = term,
-                                  .trailing = LIMIT_CONTROL_LOG_KEPT});
+                                  .trailing = most < LIMIT_CONTROL_LOG_MOST
+                                                  ? most / 2
+                                                  : LIMIT_CONTROL_LOG_KEPT});
 }
 
 void control_core_tick(struct control_core *c, uint64_t now)

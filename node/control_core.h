@@ -98,6 +98,8 @@ struct control_core_options {
     bool create;              /* makes missing stores, of a cluster of this one node */
     bool near_sites;          /* round trips under 50 ms: shorter timers */
     uint32_t session_ms;      /* 0: 10,000; near sites 6,000 */
+    uint32_t log_most;        /* entries until the log is shortened to half of that; 0: the
+                                 limits */
     uint64_t seed;            /* chance; another one in each process */
     uint64_t boot_now_ms;     /* CLOCK_BOOTTIME */
     struct control_core_ops ops;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
@@ -18,6 +19,8 @@
 #define FILES     8    /* of one store */
 #define KEPT      4096 /* un-synced writes that a kernel holds back at most */
 #define WRITEBACK (30 * SECOND)
+#define MAP_BYTES ((size_t)1 << 30) /* of address space; a file is as long as it is */
+#define GROW      ((size_t)64 << 10)
 
 enum entry_kind { ENTRY_WRITE, ENTRY_WRITE_SYNCED, ENTRY_SYNC };
 
@@ -32,6 +35,8 @@ struct entry {
 struct disk_file {
     ino_t inode; /* 0: free */
     int fd;      /* our own */
+    char *bytes; /* the file, mapped: a write is a copy, without the kernel */
+    size_t n;
 };
 
 struct disk_store {
@@ -50,6 +55,11 @@ struct place {
     struct disk_store *store; /* NULL: none of ours */
     unsigned file;
     bool synced; /* opened with O_DSYNC */
+    off_t at;
+    bool room_known; /* for fstatvfs() */
+    struct disk_store *room;
+    struct statvfs host;
+    int room_err;
 };
 
 static struct disk_store stores[DISK_STORES];
@@ -86,6 +96,15 @@ static ssize_t real_pwrite(int fd, const void *buf, size_t n, off_t offset)
     return real(fd, buf, n, offset);
 }
 
+static ssize_t real_pread(int fd, void *buf, size_t n, off_t offset)
+{
+    static ssize_t (*real)(int, void *, size_t, off_t);
+
+    if (real == NULL)
+        *(void **)&real = next_of("pread");
+    return real(fd, buf, n, offset);
+}
+
 static int real_close(int fd)
 {
     static int (*real)(int);
@@ -93,6 +112,47 @@ static int real_close(int fd)
     if (real == NULL)
         *(void **)&real = next_of("close");
     return real(fd);
+}
+
+/* --- Files --- */
+
+static void file_open(struct disk_file *f, ino_t inode, const char *link)
+{
+    struct stat st;
+
+    *f = (struct disk_file){.inode = inode, .fd = open(link, O_RDWR | O_CLOEXEC)};
+    ASSERT(f->fd >= 0 && f->fd < FDS && fstat(f->fd, &st) == 0);
+    f->n = (size_t)st.st_size;
+    f->bytes = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
+    ASSERT(f->bytes != MAP_FAILED);
+    places[f->fd] = (struct place){.known = true};
+}
+
+static void file_close(struct disk_file *f)
+{
+    munmap(f->bytes, MAP_BYTES);
+    close(f->fd);
+    *f = (struct disk_file){0};
+}
+
+static void file_write(struct disk_file *f, uint64_t offset, const void *buf, size_t n)
+{
+    ASSERT(offset + n <= MAP_BYTES);
+    if (offset + n > f->n) {
+        f->n = (offset + n + GROW - 1) / GROW * GROW;
+        ASSERT(ftruncate(f->fd, (off_t)f->n) == 0);
+    }
+    memcpy(f->bytes + offset, buf, n);
+}
+
+/* What lies behind the end is 0. */
+static void file_read(const struct disk_file *f, uint64_t offset, void *buf, size_t n)
+{
+    size_t there = offset < f->n ? f->n - offset : 0;
+
+    there = there < n ? there : n;
+    memcpy(buf, f->bytes + offset, there);
+    memset((char *)buf + there, 0, n - there);
 }
 
 /* --- Which file is it? --- */
@@ -119,10 +179,7 @@ static unsigned file_of(struct disk_store *d, ino_t inode, const char *link)
             free_one = i;
     }
     ASSERT(free_one < FILES);
-    d->files[free_one].inode = inode;
-    d->files[free_one].fd = open(link, O_RDWR | O_CLOEXEC);
-    ASSERT(d->files[free_one].fd >= 0 && d->files[free_one].fd < FDS);
-    places[d->files[free_one].fd] = (struct place){.known = true};
+    file_open(&d->files[free_one], inode, link);
     return free_one;
 }
 
@@ -140,7 +197,9 @@ static struct place *place_of(int fd)
     p = &places[fd];
     if (p->known)
         return p;
-    *p = (struct place){.known = true};
+    p->known = true;
+    p->store = NULL;
+    p->at = 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     n = readlink(link, path, sizeof path - 1);
     if (n < (ssize_t)sizeof name)
@@ -184,11 +243,10 @@ static void sync_cost(struct disk_store *d)
         d->cost_us += f->stall_us;
 }
 
-static ssize_t journaled(int fd, const struct place *p, const void *buf, size_t n, off_t offset)
+static ssize_t journaled(const struct place *p, const void *buf, size_t n, off_t offset)
 {
     struct disk_store *d = p->store;
     struct entry *e;
-    ssize_t got;
 
     if (d->faults.eio || d->faults.full) {
         counts.failed++;
@@ -198,39 +256,65 @@ static ssize_t journaled(int fd, const struct place *p, const void *buf, size_t 
     e = note(d, p->synced ? ENTRY_WRITE_SYNCED : ENTRY_WRITE, p->file);
     e->offset = (uint64_t)offset;
     e->n = n;
-    e->old = calloc(1, n > 0 ? n : 1);
+    e->old = malloc(n > 0 ? n : 1);
     ASSERT(e->old != NULL);
-    got = pread(d->files[p->file].fd, e->old, n, offset);
-    ASSERT(got >= 0);
+    file_read(&d->files[p->file], (uint64_t)offset, e->old, n);
     counts.writes++;
     if (p->synced)
         sync_cost(d);
-    return real_pwrite(fd, buf, n, offset);
+    file_write(&d->files[p->file], (uint64_t)offset, buf, n);
+    return (ssize_t)n;
 }
 
 ssize_t pwrite(int fd, const void *buf, size_t n, off_t offset)
 {
     const struct place *p = place_of(fd);
 
-    return p->store != NULL ? journaled(fd, p, buf, n, offset)
-                            : real_pwrite(fd, buf, n, offset);
+    return p->store != NULL ? journaled(p, buf, n, offset) : real_pwrite(fd, buf, n, offset);
+}
+
+ssize_t pread(int fd, void *buf, size_t n, off_t offset)
+{
+    const struct place *p = place_of(fd);
+    const struct disk_file *f;
+    size_t there;
+
+    if (p->store == NULL)
+        return real_pread(fd, buf, n, offset);
+    f = &p->store->files[p->file];
+    there = (size_t)offset < f->n ? f->n - (size_t)offset : 0;
+    there = there < n ? there : n;
+    file_read(f, (uint64_t)offset, buf, there);
+    return (ssize_t)there;
+}
+
+off_t lseek(int fd, off_t offset, int whence)
+{
+    static off_t (*real)(int, off_t, int);
+    struct place *p = place_of(fd);
+
+    if (real == NULL)
+        *(void **)&real = next_of("lseek");
+    if (p->store == NULL)
+        return real(fd, offset, whence);
+    ASSERT(whence == SEEK_SET || whence == SEEK_CUR);
+    p->at = whence == SEEK_SET ? offset : p->at + offset;
+    return p->at;
 }
 
 ssize_t write(int fd, const void *buf, size_t n)
 {
     static ssize_t (*real)(int, const void *, size_t);
-    const struct place *p = place_of(fd);
+    struct place *p = place_of(fd);
     ssize_t done;
-    off_t at;
 
     if (real == NULL)
         *(void **)&real = next_of("write");
     if (p->store == NULL)
         return real(fd, buf, n);
-    at = lseek(fd, 0, SEEK_CUR);
-    done = journaled(fd, p, buf, n, at);
+    done = journaled(p, buf, n, p->at);
     if (done > 0)
-        lseek(fd, at + done, SEEK_SET);
+        p->at += done;
     return done;
 }
 
@@ -301,32 +385,49 @@ int msync(void *addr, size_t n, int flags)
 int close(int fd)
 {
     if (fd >= 0 && fd < FDS)
-        places[fd].known = false;
+        places[fd].known = places[fd].room_known = false;
     return real_close(fd);
+}
+
+/* Whose folder it is; and what the host says of it, once. */
+static struct place *room_of(int fd)
+{
+    static int (*real)(int, struct statvfs *);
+    struct place *p = &places[fd];
+    char link[64], path[512];
+    ssize_t n;
+
+    if (p->room_known)
+        return p;
+    if (real == NULL)
+        *(void **)&real = next_of("fstatvfs");
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = 0;
+    p->room_known = true;
+    p->room = store_of(path);
+    p->room_err = real(fd, &p->host);
+    return p;
 }
 
 int fstatvfs(int fd, struct statvfs *out)
 {
     static int (*real)(int, struct statvfs *);
-    char link[64], path[512];
-    struct disk_store *d;
-    ssize_t n;
-    int rc;
+    const struct place *p;
 
     if (real == NULL)
         *(void **)&real = next_of("fstatvfs");
-    if (store_count == 0)
+    if (store_count == 0 || fd < 0 || fd >= FDS)
         return real(fd, out);
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    n = readlink(link, path, sizeof path - 1);
-    path[n > 0 ? n : 0] = 0;
-    d = store_of(path);
-    rc = real(fd, out);
-    if (rc == 0 && d != NULL) { /* not the host's free memory: each run must see the same */
-        out->f_frsize = 4096;
-        out->f_bavail = out->f_bfree = d->faults.full ? 0 : 1 << 20;
-    }
-    return rc;
+    p = room_of(fd);
+    if (p->room == NULL)
+        return real(fd, out);
+    *out = p->host;
+    /* not the host's free memory: each run must see the same */
+    out->f_frsize = 4096;
+    out->f_blocks = 1 << 20;
+    out->f_bavail = out->f_bfree = p->room->faults.full ? 0 : 1 << 20;
+    return p->room_err;
 }
 
 /* --- Stores --- */
@@ -404,10 +505,7 @@ void disk_end(struct disk_store *d)
 
 static void undo(struct disk_store *d, const struct entry *e, size_t from, size_t n)
 {
-    ssize_t done =
-        real_pwrite(d->files[e->file].fd, e->old + from, n, (off_t)(e->offset + from));
-
-    ASSERT(done == (ssize_t)n);
+    file_write(&d->files[e->file], e->offset + from, e->old + from, n);
 }
 
 /* Some sectors of a write did not reach the disk. */
@@ -424,14 +522,20 @@ static void tear(struct disk_store *d, const struct entry *e, unsigned style)
     }
 }
 
-void disk_crash(struct disk_store *d)
+size_t disk_position(const struct disk_store *d)
 {
-    size_t cut = d->n;
+    return d->n;
+}
+
+size_t disk_crash(struct disk_store *d)
+{
+    size_t cut = d->n, came_to = SIZE_MAX;
     unsigned style = (unsigned)world_below(4);
     bool synced[FILES] = {false};
 
     if (d->in_flight && d->n > d->first_in_flight) {
         cut = world_between(d->first_in_flight, d->n);
+        came_to = cut;
         counts.crashes_in_flight++;
     }
     for (size_t i = d->n; i-- > 0;) {
@@ -449,6 +553,7 @@ void disk_crash(struct disk_store *d)
     drop_entries(d, 0);
     d->in_flight = false;
     d->first_in_flight = 0;
+    return came_to;
 }
 
 void disk_forget(struct disk_store *d)
@@ -458,31 +563,19 @@ void disk_forget(struct disk_store *d)
     d->first_in_flight = 0;
     for (unsigned i = 0; i < FILES; i++)
         if (d->files[i].inode != 0)
-            close(d->files[i].fd);
-    memset(d->files, 0, sizeof d->files);
+            file_close(&d->files[i]);
 }
 
 bool disk_flip(struct disk_store *d, const void *bytes, size_t n)
 {
     for (unsigned i = 0; i < FILES; i++) {
-        struct stat st;
-        char *all, *found = NULL;
+        const struct disk_file *f = &d->files[i];
+        char *found = f->inode != 0 ? memmem(f->bytes, f->n, bytes, n) : NULL;
 
-        if (d->files[i].inode == 0 || fstat(d->files[i].fd, &st) != 0 || st.st_size == 0)
+        if (found == NULL)
             continue;
-        all = malloc((size_t)st.st_size);
-        ASSERT(all != NULL);
-        if (pread(d->files[i].fd, all, (size_t)st.st_size, 0) == st.st_size)
-            found = memmem(all, (size_t)st.st_size, bytes, n);
-        if (found != NULL) {
-            size_t at = (size_t)(found - all) + world_below(n);
-            char b = (char)(all[at] ^ (1 << world_below(8)));
-
-            ASSERT(real_pwrite(d->files[i].fd, &b, 1, (off_t)at) == 1);
-        }
-        free(all);
-        if (found != NULL)
-            return true;
+        found[world_below(n)] ^= (char)(1 << world_below(8));
+        return true;
     }
     return false;
 }

@@ -37,8 +37,11 @@ uint64_t disk_syncs(const struct disk_store *d);
 /* It is over: what was synced is durable. */
 void disk_end(struct disk_store *d);
 void disk_seen(struct disk_store *d);
-/* The power is cut, and nothing has the files open. Un-synced writes are lost, kept or torn. */
-void disk_crash(struct disk_store *d);
+/* Calls of the journal so far: a place in what is in flight. */
+size_t disk_position(const struct disk_store *d);
+/* The power is cut, and nothing has the files open. Un-synced writes are lost, kept or torn.
+ * Up to which call of what was in flight it had come; SIZE_MAX: to the end. */
+size_t disk_crash(struct disk_store *d);
 /* The files are gone. */
 void disk_forget(struct disk_store *d);
 

@@ -72,6 +72,19 @@ static void upkeep(struct node *n, enum write_kind kind, uint16_t site)
     writer_give(n, r);
 }
 
+/* A node that was filled and died before the log knew it says so again. */
+static void every_second(struct node *n, void *arg)
+{
+    struct member m;
+
+    (void)arg;
+    if (n->is_filled && control_member_get(n->control, n->site, &m) == OK &&
+        m.incarnation == n->incarnation && !m.filled)
+        log_propose(n, &(struct command){.kind = COMMAND_MEMBER_FILLED,
+                                         .member_filled = {n->site, n->incarnation}});
+    node_post(n, SECOND, every_second, NULL);
+}
+
 static void every_minute(struct node *n, void *arg)
 {
     (void)arg;
@@ -104,8 +117,7 @@ static void news_later(struct node *n, void *arg)
         break;
     case REPLICA_FILLED:
         trace("node %u is filled", n->index);
-        log_propose(n, &(struct command){.kind = COMMAND_MEMBER_FILLED,
-                                         .member_filled = {n->site, n->incarnation}});
+        n->is_filled = true;
         break;
     case REPLICA_STOP:
         violation("node %u was told to stop: %s", n->index, news.text != NULL ? news.text : "");
@@ -412,6 +424,8 @@ void data_begin(struct node *n)
     o.filled = m.filled;
     n->counter = 0;
     n->replica_tick_us = NEVER;
+    n->is_filled = m.filled;
+    node_post(n, SECOND, every_second, NULL);
     n->replica = replica_new(&o);
     ASSERT(n->replica != NULL);
     load(n);

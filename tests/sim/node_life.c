@@ -97,7 +97,6 @@ void node_init(unsigned index, const char *dir)
 
     *n = (struct node){.index = index, .site = (uint16_t)(index + 1), .fresh = true};
     n->held_last = &n->held;
-    n->incarnation = index + 1;
     snprintf(n->dir, sizeof n->dir, "%s/n%u", dir, index);
     ASSERT(mkdir(n->dir, 0700) == 0);
     snprintf(path, sizeof path, "%s/spool/", n->dir);
@@ -157,8 +156,9 @@ void node_crash(struct node *n, bool power)
     world_use_clock(NULL);
     if (power) {
         disk_crash(n->spool_disk);
-        disk_crash(n->ctl_disk);
+        log_forget(n, disk_crash(n->ctl_disk));
     } else { /* the kernel has it all, and will write it */
+        log_forget(n, world_below(disk_position(n->ctl_disk) + 1));
         disk_end(n->spool_disk);
         disk_end(n->ctl_disk);
     }
@@ -190,6 +190,11 @@ void node_wipe(struct node *n)
 static void start_again(void *arg)
 {
     node_start(arg);
+}
+
+void node_start_later(struct node *n)
+{
+    world_at(world_now(), start_again, n);
 }
 
 static void end_now(struct node *n, void *arg)

@@ -1,210 +1,180 @@
-/* The control thread over an ideal log: one sequence of entries for all, which each node
- * applies when it has a way to the leader of the moment. State, leases and everything that is
- * on disk are the daemon's. */
+/* The control thread: node/control_core as it is, with its stores on a simulated disk and the
+ * other members behind the simulated network. A turn takes what has come in; what it says goes
+ * out when its writes are durable, or, when the power fails in the middle of it, as far as it
+ * had come. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
+#include "node/control_core.h"
 #include "tests/sim/sim.h"
 
 #define CTL_MAP_BYTES (16 * MiB)
-#define POLL_US       (100 * MS)
-#define ELECTION_US   (2 * SECOND)
-#define CLOCK_US      (5 * SECOND)
-#define DURATION_MS   10000
-#define RENEW_MS      3000
+#define OPERATOR_US   (2 * SECOND)
+#define LOG_MOST      400 /* entries, then the log is shortened: so that some get the state */
+#define TURN_US       50
+#define CLUSTER_NAME  "a simulated one"
+#define FIRST         0 /* the node that founds the cluster */
 
-struct log_state {
-    struct lease *lease;
-    bool busy;
-    uint64_t clock_base_ms; /* cluster time as of the last clock entry, seen at clock_at_ms */
-    uint64_t clock_at_ms;
-    uint64_t tick_us;
+/* Something for the core. */
+struct input {
+    struct input *next;
+    enum { IN_FRAME, IN_PROPOSE, IN_QUIET } kind;
+    uint16_t site; /* FRAME */
+    uint64_t incarnation;
+    uint32_t slot; /* QUIET */
+    uint64_t epoch;
+    struct asked *asked; /* PROPOSE */
+    size_t n;
+    char b[]; /* FRAME */
 };
 
-struct entry_bytes {
-    size_t n;
+/* A proposal until its answer. */
+struct asked {
+    enum command_kind kind;
+    void (*done)(unsigned node, const struct control_outcome *o);
+    struct str bytes;
     uint8_t b[];
 };
 
+/* A frame that goes out with the turn. */
+struct output {
+    struct output *next;
+    uint16_t site;
+    size_t at; /* writes of the turn before it */
+    size_t n;
+    char b[];
+};
+
+struct log_state {
+    struct control_core *core;
+    bool busy, leads;
+    unsigned changed;
+    struct input *first, **last;
+    struct output *out, **out_last;
+    uint64_t tick_us, cluster_ms, applied;
+};
+
+/* What the members did, as somebody sees it who sees all of them. */
+struct view {
+    uint64_t digest, leader; /* by index of the log; by term: who led in it */
+    bool has_digest;
+};
+
 static struct {
-    struct entry_bytes **entries; /* [0]: index 1 */
-    uint64_t n, room;
-    int leader; /* -1: none */
-    uint64_t lost_at_us, term_start, changes, clock_us;
-    struct store_id id;
+    uint64_t leaders, longest;
+    bool joining[WORLD_NODES], domains;
+    struct view *views;
+    size_t room;
 } lg;
-
-static void append(const struct command *c)
-{
-    static uint8_t buf[LIMIT_COMMAND_BYTES];
-    struct entry_bytes *e;
-    struct str bytes;
-    enum err rc = command_encode(c, buf, sizeof buf, &bytes);
-
-    ASSERT(rc == OK);
-    if (lg.n == lg.room) {
-        lg.room = lg.room > 0 ? 2 * lg.room : 1024;
-        lg.entries = realloc(lg.entries, lg.room * sizeof(struct entry_bytes *));
-        ASSERT(lg.entries != NULL);
-    }
-    e = malloc(sizeof *e + bytes.n);
-    ASSERT(e != NULL);
-    e->n = bytes.n;
-    memcpy(e->b, bytes.p, bytes.n);
-    lg.entries[lg.n++] = e;
-}
-
-/* --- Who leads --- */
-
-static bool reaches(unsigned a, unsigned b)
-{
-    return !world_link(a, b)->cut && !world_link(b, a)->cut && sim_node(b)->up &&
-           !sim_node(b)->paused && sim_node(b)->incarnation != 0;
-}
-
-static bool may_lead(unsigned i)
-{
-    const struct node *n = sim_node(i);
-    bool any = false;
-
-    for (unsigned k = 0; k < WORLD_NODES; k++)
-        any |= k != i && reaches(i, k);
-    return any && n->up && !n->paused && n->incarnation != 0;
-}
-
-static void elect(void *arg)
-{
-    (void)arg;
-    if (lg.leader >= 0 && !may_lead((unsigned)lg.leader)) {
-        lg.leader = -1;
-        lg.lost_at_us = world_now();
-    }
-    if (lg.leader < 0 && world_now() >= lg.lost_at_us + ELECTION_US) {
-        unsigned first = (unsigned)world_below(WORLD_NODES);
-
-        for (unsigned i = 0; i < WORLD_NODES && lg.leader < 0; i++)
-            if (may_lead((first + i) % WORLD_NODES))
-                lg.leader = (int)((first + i) % WORLD_NODES);
-        if (lg.leader >= 0) {
-            append(&(struct command){.kind = COMMAND_CLOCK, .clock = {.elapsed_ms = 1}});
-            lg.term_start = lg.n;
-            lg.clock_us = world_now();
-            lg.changes++;
-            trace("node %d leads from entry %llu", lg.leader, (unsigned long long)lg.n);
-        }
-    }
-    if (lg.leader >= 0 && world_now() >= lg.clock_us + CLOCK_US) {
-        append(&(struct command){.kind = COMMAND_CLOCK, .clock = {.elapsed_ms = 5000}});
-        lg.clock_us = world_now();
-    }
-    world_at(world_now() + POLL_US, elect, NULL);
-}
 
 uint64_t log_leader_changes(void)
 {
-    return lg.changes;
+    return lg.leaders;
 }
 
 uint64_t log_length(void)
 {
-    return lg.n;
+    return lg.longest;
 }
 
-/* --- A new cluster --- */
+/* --- What the core says --- */
 
-static void add_domain(unsigned i)
+static void on_send(void *ctx, uint16_t site, uint64_t incarnation, struct str bytes)
 {
-    struct command c = {.kind = COMMAND_DOMAIN_PUT,
-                        .domain_put = {.mode = DOMAIN_ADD,
-                                       .domain = {.name = str_of(sim_domain(i)),
-                                                  .route = {.kind = ROUTE_STATIC}}}};
-    char host[32];
+    struct node *n = ctx;
+    struct output *o = malloc(sizeof *o + bytes.n);
 
-    snprintf(host, sizeof host, "198.51.100.%u", i + 1);
-    c.domain_put.domain.route.host_count = 1;
-    c.domain_put.domain.route.hosts[0] = (struct domain_host){.host = str_of(host), .port = 25};
-    c.domain_put.domain.tls = DOMAIN_TLS_OFF;
-    append(&c);
+    (void)incarnation; /* it is in the frame, and who it is not for drops it */
+    ASSERT(o != NULL);
+    *o = (struct output){.site = site, .at = disk_position(n->ctl_disk), .n = bytes.n};
+    memcpy(o->b, bytes.p, bytes.n);
+    *n->log->out_last = o;
+    n->log->out_last = &o->next;
 }
 
-static void add_member(unsigned i)
+static void on_answer(void *ctx, uint64_t req_id, const struct control_outcome *o)
 {
-    struct command c = {.kind = COMMAND_MEMBER_ADD,
-                        .member_add = {.site = (uint16_t)(i + 1),
-                                       .incarnation = lg.n == 0 ? 1 : 0,
-                                       .key = {1, (uint8_t)(lg.n + 1), (uint8_t)(lg.n >> 8)},
-                                       .control = STR("192.0.2.1:7301"),
-                                       .data = STR("192.0.2.1:7302")}};
+    struct asked *a = (struct asked *)(uintptr_t)req_id;
 
-    append(&c);
-    sim_node(i)->incarnation = lg.n;
+    if (o->err != OK)
+        trace("node %u: %s: %s%s%s", ((struct node *)ctx)->index, command_kind_text(a->kind),
+              err_text(o->err), o->refused != NULL ? ", " : "",
+              o->refused != NULL ? o->refused : "");
+    if (a->done != NULL)
+        a->done(((struct node *)ctx)->index, o);
+    free(a);
 }
 
-void log_init(void)
+static void on_changed(void *ctx, unsigned bits)
 {
-    memset(&lg, 0, sizeof lg);
-    memcpy(lg.id.cluster, "simulated cluster", 16);
-    lg.leader = -1;
-    for (unsigned i = 0; i < WORLD_NODES; i++)
-        add_member(i);
-    for (unsigned i = 0; i < SIM_DOMAINS; i++)
-        add_domain(i);
-    world_at(0, elect, NULL);
+    ((struct node *)ctx)->log->changed |= bits;
 }
 
-/* A wiped node's operator adds it again, at any live member. */
-static bool join(struct node *n)
+static void on_fence(void *ctx, enum err why)
 {
-    if (lg.leader < 0)
-        return false;
-    add_member(n->index);
-    trace("node %u joins as incarnation %llu", n->index, (unsigned long long)n->incarnation);
-    return true;
+    (void)why;
+    sim_counts()->io_errors++;
+    node_end(ctx, "the control store failed");
 }
 
-bool log_join(struct node *n)
+static void on_cut(void *ctx, uint16_t site)
 {
-    return n->incarnation != 0 || join(n);
+    trace("node %u: cuts off site %u", ((struct node *)ctx)->index, site);
 }
 
-/* --- Leases --- */
-
-static void lease_members(const struct control_cluster *cc, struct lease_member *out,
-                          uint32_t *count)
+static void on_solo(void *ctx, enum err e, const char *why)
 {
-    *count = 0;
-    for (uint32_t i = 0; i < cc->member_count; i++) {
-        const struct member *m = &cc->members[i];
-        struct lease_member *l = &out[*count];
+    (void)ctx, (void)e, (void)why;
+}
 
-        if (m->leaving)
-            continue;
-        *l = (struct lease_member){.site = m->site,
-                                   .incarnation = m->incarnation,
-                                   .session_ended = true,
-                                   .may_hold = m->filled && !m->draining,
-                                   .wants_share = m->wants_share};
-        for (uint32_t k = 0; k < cc->session_count; k++) {
-            const struct session *s = &cc->sessions[k];
+static uint64_t on_now(void *ctx)
+{
+    return node_ms(ctx);
+}
 
-            if (s->site != m->site || s->incarnation != m->incarnation)
-                continue;
-            l->session = s->epoch;
-            l->session_ended = s->ended;
-            l->renewal_index = s->renewal_index;
-            l->duration_ms = s->duration_ms;
-            l->session_nonce = s->nonce;
-            l->renewal_seq = s->renewal_seq;
-        }
-        (*count)++;
+/* --- Turns --- */
+
+static void send_out(struct node *n, size_t upto)
+{
+    struct log_state *l = n->log;
+    struct output *o, *next;
+
+    for (o = l->out; o != NULL; o = next) {
+        next = o->next;
+        if (o->at <= upto)
+            world_send(n->index, sim_node_of(o->site)->index, SIM_PLANE_CTL, n->incarnation,
+                       (struct str){o->b, o->n});
+        free(o);
     }
+    l->out = NULL;
+    l->out_last = &l->out;
+}
+
+static void feed(struct node *n, struct input *in)
+{
+    struct control_core *c = n->log->core;
+
+    switch (in->kind) {
+    case IN_FRAME:
+        control_core_receive(c, in->site, in->incarnation, (struct str){in->b, in->n},
+                             node_ms(n));
+        break;
+    case IN_PROPOSE:
+        if (control_core_propose(c, (uintptr_t)in->asked, in->asked->bytes, node_ms(n)) != OK)
+            on_answer(n, (uintptr_t)in->asked, &(struct control_outcome){.err = E_FULL});
+        break;
+    case IN_QUIET:
+        control_core_quiet(c, in->slot, in->epoch, node_ms(n));
+        break;
+    }
+    free(in);
 }
 
 static void look_at_session(struct node *n)
 {
-    uint64_t epoch = lease_session(n->log->lease);
+    uint64_t epoch = control_core_session(n->log->core);
     bool first = n->session == 0;
 
     if (epoch == 0 || epoch == n->session)
@@ -219,230 +189,428 @@ static void look_at_session(struct node *n)
     data_poke(n);
 }
 
-static void lease_turn(struct node *n);
+static void turn(struct node *n);
+static void turn_done(struct node *n, void *arg);
 
-static void lease_tick(struct node *n, void *arg)
+static void tick(struct node *n, void *arg)
 {
     (void)arg;
     if (n->log->tick_us > world_now())
         return;
     n->log->tick_us = NEVER;
-    lease_turn(n);
+    if (!n->log->busy)
+        turn(n);
 }
 
-static void lease_turn(struct node *n)
+static void arm(struct node *n)
 {
-    static struct control_cluster cc;
-    static struct slot_state slots[LEASE_SLOTS];
-    struct lease_member m[LIMIT_MEMBER_RECORDS];
-    struct lease_state s = {.members = m, .slots = slots};
-    struct lease_want want = {0};
-    uint64_t at;
-    enum err e = control_cluster(n->control, &cc);
+    uint64_t due = control_core_deadline(n->log->core), at;
 
-    ASSERT(e == OK);
-    s.applied = cc.applied;
-    lease_members(&cc, m, &s.member_count);
-    for (uint32_t i = 0; i < LEASE_SLOTS; i++)
-        slots[i] = (struct slot_state){cc.slots[i].site, cc.slots[i].epoch, cc.slots[i].wanted};
-    lease_step(n->log->lease, &s, lg.leader == (int)n->index, lg.term_start, node_ms(n), &want);
-    look_at_session(n);
-    for (uint32_t i = 0; i < want.count; i++)
-        log_propose(n, &want.commands[i]);
-    at = world_when_boot(&n->clock, lease_deadline(n->log->lease) == UINT64_MAX
-                                        ? UINT64_MAX
-                                        : lease_deadline(n->log->lease) * 1000);
-    if (at < n->log->tick_us) {
-        n->log->tick_us = at > world_now() ? at : world_now() + MS;
-        node_at(n, n->log->tick_us, lease_tick, NULL);
-    }
+    at = due == UINT64_MAX ? NEVER : world_when_boot(&n->clock, due * 1000);
+    if (at >= n->log->tick_us)
+        return;
+    n->log->tick_us = at > world_now() ? at : world_now() + 100;
+    node_at(n, n->log->tick_us, tick, NULL);
 }
+
+static void turn(struct node *n)
+{
+    struct log_state *l = n->log;
+    struct input *in = l->first, *next;
+
+    if (n->ending)
+        return;
+    l->first = NULL;
+    l->last = &l->first;
+    disk_begin(n->ctl_disk);
+    for (; in != NULL; in = next) {
+        next = in->next;
+        feed(n, in);
+    }
+    control_core_flush(l->core, node_ms(n));
+    control_core_tick(l->core, node_ms(n));
+    l->busy = true;
+    node_post(n, TURN_US + disk_cost_us(n->ctl_disk), turn_done, NULL);
+}
+
+static struct view *view_at(uint64_t i)
+{
+    if (i >= lg.room) {
+        size_t room = i + i / 2 + 1024;
+
+        lg.views = realloc(lg.views, room * sizeof *lg.views);
+        ASSERT(lg.views != NULL);
+        memset(lg.views + lg.room, 0, (room - lg.room) * sizeof *lg.views);
+        lg.room = room;
+    }
+    return &lg.views[i];
+}
+
+static void note_lead(struct node *n)
+{
+    bool leads = control_core_leads(n->log->core);
+    struct control_core_status s;
+    struct view *v;
+
+    if (leads && !n->log->leads) {
+        control_core_status(n->log->core, &s);
+        v = view_at(s.term);
+        trace("node %u leads in term %llu", n->index, (unsigned long long)s.term);
+        if (v->leader != 0 && v->leader != n->incarnation)
+            violation("two nodes led in term %llu", (unsigned long long)s.term);
+        v->leader = n->incarnation;
+        lg.leaders++;
+    }
+    n->log->leads = leads;
+}
+
+/* Who has applied the same entries has the same state. */
+static void note_state(struct node *n)
+{
+    uint64_t applied = control_applied(n->control), digest;
+    struct view *v;
+
+    if (applied == n->log->applied || n->ending)
+        return;
+    n->log->applied = applied;
+    v = view_at(applied);
+    if (control_digest(n->control, &digest) != OK)
+        violation("node %u cannot read its control state", n->index);
+    if (v->has_digest && v->digest != digest)
+        violation("node %u has another control state at entry %llu", n->index,
+                  (unsigned long long)applied);
+    *v = (struct view){.digest = digest, .leader = v->leader, .has_digest = true};
+    if (applied > lg.longest)
+        lg.longest = applied;
+}
+
+static void turn_done(struct node *n, void *arg)
+{
+    struct log_state *l = n->log;
+    unsigned changed = l->changed;
+
+    (void)arg;
+    disk_end(n->ctl_disk);
+    send_out(n, SIZE_MAX);
+    l->busy = false;
+    l->changed = 0;
+    note_lead(n);
+    note_state(n);
+    look_at_session(n);
+    if (changed != 0)
+        data_control_changed(n);
+    if (l->first != NULL)
+        turn(n);
+    if (!l->busy)
+        arm(n);
+}
+
+static void take(struct node *n, struct input *in)
+{
+    struct log_state *l = n->log;
+
+    *l->last = in;
+    l->last = &in->next;
+    if (!l->busy)
+        turn(n);
+}
+
+static struct input *input_new(size_t n)
+{
+    struct input *in = calloc(1, sizeof *in + n);
+
+    ASSERT(in != NULL);
+    in->n = n;
+    return in;
+}
+
+void log_frame(struct node *n, unsigned from, uint64_t incarnation, struct str bytes)
+{
+    struct input *in = input_new(bytes.n);
+    struct member m;
+
+    /* Who speaks is known from its key, and a key that is no member's opens no link. */
+    if (control_member_get(n->control, sim_node(from)->site, &m) == OK &&
+        m.incarnation > incarnation) {
+        free(in);
+        return;
+    }
+    in->kind = IN_FRAME;
+    in->site = sim_node(from)->site;
+    in->incarnation = incarnation;
+    memcpy(in->b, bytes.p, bytes.n);
+    take(n, in);
+}
+
+static void ask(struct node *n, const struct command *c,
+                void (*done)(unsigned node, const struct control_outcome *o))
+{
+    struct asked *a = malloc(sizeof *a + LIMIT_COMMAND_BYTES);
+    struct input *in = input_new(0);
+    enum err rc;
+
+    ASSERT(a != NULL);
+    *a = (struct asked){.kind = c->kind, .done = done};
+    rc = command_encode(c, a->b, LIMIT_COMMAND_BYTES, &a->bytes);
+    ASSERT(rc == OK);
+    a = realloc(a, sizeof *a + a->bytes.n);
+    a->bytes.p = (const char *)a->b;
+    in->kind = IN_PROPOSE;
+    in->asked = a;
+    trace("node %u proposes %s", n->index, command_kind_text(c->kind));
+    take(n, in);
+}
+
+void log_propose(struct node *n, const struct command *c)
+{
+    ask(n, c, NULL);
+}
+
+/* --- Leases --- */
 
 /* Slots that are to be given away, and in which no dot is open any more. */
 void log_quiet(struct node *n, bool (*is_quiet)(const struct node *n, uint32_t slot))
 {
     for (uint32_t i = 0; i < CONTROL_SLOTS; i++) {
+        struct input *in;
         struct slot s;
 
-        if (lease_is_leaving(n->log->lease, i) && is_quiet(n, i) &&
-            control_slot(n->control, i, &s) == OK && s.site == n->site)
-            lease_quiet(n->log->lease, i, s.epoch);
+        if (!control_core_is_leaving(n->log->core, i) || !is_quiet(n, i) ||
+            control_slot(n->control, i, &s) != OK || s.site != n->site)
+            continue;
+        in = input_new(0);
+        in->kind = IN_QUIET;
+        in->slot = i;
+        in->epoch = s.epoch;
+        take(n, in);
     }
-    lease_turn(n);
 }
 
 bool log_is_leaving(const struct node *n, uint32_t slot)
 {
-    return lease_is_leaving(n->log->lease, slot);
+    return control_core_is_leaving(n->log->core, slot);
 }
 
-bool log_lease_valid(const struct node *n)
+uint64_t log_cluster_ms(struct node *n)
 {
-    return n->log != NULL && node_ms(n) < lease_valid_until(n->log->lease);
+    uint64_t ms = clusterclock_now(control_core_clock(n->log->core), node_ms(n));
+
+    if (ms > n->log->cluster_ms)
+        n->log->cluster_ms = ms;
+    return n->log->cluster_ms;
 }
 
-/* --- Proposals --- */
+/* --- Operators --- */
 
-struct proposal {
-    struct node *node;
-    struct str bytes;
-    uint8_t b[];
-};
-
-static void arrived(void *arg)
+static struct command add_member(unsigned i)
 {
-    struct proposal *p = arg;
-    struct arena a;
-    struct command c;
+    struct command c = {.kind = COMMAND_MEMBER_ADD,
+                        .member_add = {.site = (uint16_t)(i + 1),
+                                       .key = {(uint8_t)(i + 1)},
+                                       .control = STR("192.0.2.1:7301"),
+                                       .data = STR("192.0.2.1:7302")}};
 
-    arena_init(&a, LIMIT_COMMAND_SCRATCH);
-    if (lg.leader >= 0 && command_decode(p->bytes, &a, &c) == OK)
-        append(&c);
-    arena_reset(&a);
-    free(p);
+    c.member_add.key[1] = (uint8_t)sim_node(i)->wipes;
+    return c;
 }
 
-void log_propose(struct node *n, const struct command *c)
+static struct node *some_member(void)
 {
-    static uint8_t buf[LIMIT_COMMAND_BYTES];
-    struct proposal *p;
-    struct str bytes;
-    enum err rc = command_encode(c, buf, sizeof buf, &bytes);
-    unsigned leader = lg.leader < 0 ? 0 : (unsigned)lg.leader;
+    unsigned first = (unsigned)world_below(WORLD_NODES);
 
-    ASSERT(rc == OK);
-    if (c->kind != COMMAND_SESSION_RENEW)
-        trace("node %u proposes %s", n->index, command_kind_text(c->kind));
-    if (lg.leader < 0 || (leader != n->index && !reaches(n->index, leader))) {
-        lease_failed(n->log->lease, c->kind, node_ms(n));
-        return;
+    for (unsigned i = 0; i < WORLD_NODES; i++) {
+        struct node *n = sim_node((first + i) % WORLD_NODES);
+
+        if (n->up && !n->paused && !n->ending && n->session != 0)
+            return n;
     }
-    p = malloc(sizeof *p + bytes.n);
-    ASSERT(p != NULL);
-    memcpy(p->b, bytes.p, bytes.n);
-    p->bytes = (struct str){(const char *)p->b, bytes.n};
-    world_at(world_now() + (leader == n->index ? 0 : world_delay(n->index, leader)), arrived,
-             p);
+    return NULL;
 }
 
-/* --- Applying --- */
-
-static void applied(struct node *n, void *arg)
+static void joined(unsigned i, const struct control_outcome *o)
 {
-    uint64_t ms;
+    struct node *n = sim_node(i);
+
+    lg.joining[i] = false;
+    if (o->err != OK || n->incarnation != 0)
+        return;
+    n->incarnation = o->index;
+    n->wants_join = false;
+    trace("node %u joins as incarnation %llu", i, (unsigned long long)n->incarnation);
+    node_start_later(n);
+}
+
+/* Which node a MEMBER_ADD was for is not in its answer. */
+#define JOINED(i)                                                                              \
+    static void joined_##i(unsigned at, const struct control_outcome *o)                       \
+    {                                                                                          \
+        (void)at;                                                                              \
+        joined(i, o);                                                                          \
+    }
+JOINED(0)
+JOINED(1)
+JOINED(2)
+
+bool log_join(struct node *n)
+{
+    static void (*const done[WORLD_NODES])(unsigned, const struct control_outcome *) = {
+        joined_0, joined_1, joined_2};
+    struct node *at = some_member();
+    struct command c = add_member(n->index);
+
+    if (n->incarnation != 0)
+        return true;
+    n->wants_join = true;
+    if (at != NULL && at != n && !lg.joining[n->index]) {
+        lg.joining[n->index] = true;
+        ask(at, &c, done[n->index]);
+    }
+    return false;
+}
+
+static struct command domain_of(unsigned i, char host[32])
+{
+    struct command c = {.kind = COMMAND_DOMAIN_PUT,
+                        .domain_put = {.mode = DOMAIN_ADD,
+                                       .domain = {.name = str_of(sim_domain(i)),
+                                                  .route = {.kind = ROUTE_STATIC}}}};
+
+    snprintf(host, 32, "198.51.100.%u", i + 1);
+    c.domain_put.domain.route.host_count = 1;
+    c.domain_put.domain.route.hosts[0] = (struct domain_host){.host = str_of(host), .port = 25};
+    c.domain_put.domain.tls = DOMAIN_TLS_OFF;
+    return c;
+}
+
+/* Replaced incarnations are forgotten once the one in their place is filled. */
+static void forget_replaced(struct node *at)
+{
+    struct control_members all;
+    struct member now;
+
+    if (control_members(at->control, &all) != OK)
+        return;
+    for (uint32_t i = 0; i < all.count; i++) {
+        const struct member *m = &all.members[i];
+
+        if (m->leaving && control_member_get(at->control, m->site, &now) == OK && now.filled)
+            log_propose(at, &(struct command){.kind = COMMAND_MEMBER_REMOVE,
+                                              .member_remove = {m->site, m->incarnation}});
+    }
+}
+
+static void operate(void *arg)
+{
+    struct node *at = some_member();
 
     (void)arg;
-    disk_end(n->ctl_disk);
-    n->log->busy = false;
-    if (control_cluster_ms(n->control, &ms) == OK && ms != n->log->clock_base_ms) {
-        n->log->clock_base_ms = ms;
-        n->log->clock_at_ms = node_ms(n);
+    for (unsigned i = 0; i < WORLD_NODES; i++)
+        if (sim_node(i)->incarnation == 0 && sim_node(i)->wants_join)
+            (void)log_join(sim_node(i));
+    for (unsigned i = 0; i < SIM_DOMAINS && at != NULL && !lg.domains; i++) {
+        char host[32];
+        struct command c = domain_of(i, host);
+
+        log_propose(at, &c);
     }
-    lease_turn(n);
-    data_control_changed(n);
+    lg.domains |= at != NULL;
+    if (at != NULL)
+        forget_replaced(at);
+    world_at(world_now() + (lg.domains ? OPERATOR_US : SECOND / 4), operate, NULL);
 }
 
-static void apply_some(struct node *n)
+void log_init(void)
 {
-    struct control_input in[LIMIT_CONTROL_BATCH];
-    static struct command cmds[LIMIT_CONTROL_BATCH];
-    struct command_result res[LIMIT_CONTROL_BATCH];
-    uint64_t from = control_applied(n->control) + 1;
-    struct arena a;
-    size_t count = 0;
-    enum err e = OK;
-
-    arena_init(&a, 4 * LIMIT_COMMAND_SCRATCH);
-    for (; from + count <= lg.n && count < 64; count++) {
-        const struct entry_bytes *b = lg.entries[from + count - 1];
-
-        e = command_decode((struct str){(const char *)b->b, b->n}, &a, &cmds[count]);
-        ASSERT(e == OK);
-        in[count] = (struct control_input){from + count, &cmds[count]};
-    }
-    disk_begin(n->ctl_disk);
-    e = control_apply_batch(n->control, in, count, res);
-    for (size_t i = 0; i < count && e == OK; i++)
-        if (res[i].err != OK)
-            trace("node %u: entry %llu (%s) refused: %s", n->index,
-                  (unsigned long long)in[i].index, command_kind_text(cmds[i].kind),
-                  res[i].refused);
-    arena_reset(&a);
-    if (e != OK) {
-        sim_counts()->io_errors++;
-        node_end(n, "the control store failed");
-        return;
-    }
-    n->log->busy = true;
-    node_post(n, disk_cost_us(n->ctl_disk), applied, NULL);
+    free(lg.views);
+    memset(&lg, 0, sizeof lg);
+    sim_node(FIRST)->incarnation = 1;
+    for (unsigned i = 0; i < WORLD_NODES; i++)
+        sim_node(i)->wants_join = i != FIRST;
+    world_at(0, operate, NULL);
 }
 
-static void poll_log(struct node *n, void *arg)
+/* --- Life --- */
+
+static bool make(struct node *n, const char *dir)
 {
-    bool way = lg.leader >= 0 &&
-               ((unsigned)lg.leader == n->index || reaches(n->index, (unsigned)lg.leader));
+    struct control_core_make m = {.dir = dir,
+                                  .id = {.site = n->site, .incarnation = n->incarnation}};
+    struct command first = add_member(n->index);
 
-    (void)arg;
-    if (n->ending)
-        return;
-    if (way && !n->log->busy && control_applied(n->control) < lg.n)
-        apply_some(n);
-    node_post(n, world_between(5 * MS, 60 * MS), poll_log, NULL);
+    memcpy(m.id.cluster, CLUSTER_NAME, sizeof m.id.cluster);
+    first.member_add.incarnation = n->incarnation;
+    if (n->index == FIRST && n->incarnation == 1)
+        m.first = &first;
+    return control_core_make(&m) == OK;
 }
 
-static void lease_first(struct node *n, void *arg)
+static void first_turn(struct node *n, void *arg)
 {
     (void)arg;
-    lease_turn(n);
+    if (!n->log->busy)
+        turn(n);
 }
 
 bool log_open(struct node *n)
 {
     char dir[200];
-    struct store_id id = lg.id;
-    struct control_options o = {
-        .dir = dir, .map_bytes = CTL_MAP_BYTES, .id = &id, .create = n->fresh};
+    struct control_core_options o = {.dir = dir,
+                                     .log_map_bytes = CTL_MAP_BYTES,
+                                     .state_map_bytes = CTL_MAP_BYTES,
+                                     .site = n->site,
+                                     .seed = world_below(UINT64_MAX / 4) + 1,
+                                     .boot_now_ms = node_ms(n),
+                                     .log_most = LOG_MOST,
+                                     .ops = {.ctx = n,
+                                             .send = on_send,
+                                             .answer = on_answer,
+                                             .changed = on_changed,
+                                             .fence = on_fence,
+                                             .cut = on_cut,
+                                             .solo = on_solo,
+                                             .now = on_now}};
 
-    id.site = n->site;
-    id.incarnation = n->incarnation;
     snprintf(dir, sizeof dir, "%s/control", n->dir);
-    if (control_open(&n->control, &o) != OK)
-        return false;
     n->log = calloc(1, sizeof *n->log);
     ASSERT(n->log != NULL);
+    n->log->last = &n->log->first;
+    n->log->out_last = &n->log->out;
     n->log->tick_us = NEVER;
-    n->log->clock_at_ms = node_ms(n);
-    if (control_cluster_ms(n->control, &n->log->clock_base_ms) != OK)
-        n->log->clock_base_ms = CONTROL_CLOCK_START_MS;
-    n->log->lease =
-        lease_new(&(struct lease_options){.site = n->site,
-                                          .incarnation = n->incarnation,
-                                          .duration_ms = DURATION_MS,
-                                          .renew_ms = RENEW_MS,
-                                          .nonce = world_below(UINT64_MAX / 4) + 1});
-    ASSERT(n->log->lease != NULL);
-    node_post(n, MS, poll_log, NULL);
-    node_post(n, 2 * MS, lease_first, NULL);
+    if (n->fresh && !make(n, dir))
+        return false;
+    disk_begin(n->ctl_disk);
+    if (control_core_open(&n->log->core, &o) != OK)
+        return false;
+    n->control = control_core_state(n->log->core);
+    n->log->busy = true;
+    node_post(n, TURN_US + disk_cost_us(n->ctl_disk), turn_done, NULL);
+    node_post(n, MS, first_turn, NULL);
     return true;
 }
 
 void log_close(struct node *n)
 {
-    if (n->log != NULL) {
-        lease_free(&n->log->lease);
-        free(n->log);
-        n->log = NULL;
+    struct log_state *l = n->log;
+    struct input *in, *next;
+
+    if (l == NULL)
+        return;
+    for (in = l->first; in != NULL; in = next) {
+        next = in->next;
+        if (in->kind == IN_PROPOSE)
+            on_answer(n, (uintptr_t)in->asked, &(struct control_outcome){.err = E_IO});
+        free(in);
     }
-    if (n->control != NULL)
-        control_close(&n->control);
+    if (l->core != NULL)
+        control_core_close(&l->core);
+    n->control = NULL;
 }
 
-uint64_t log_cluster_ms(struct node *n)
+void log_forget(struct node *n, size_t upto)
 {
-    uint64_t passed = node_ms(n) - n->log->clock_at_ms;
-    uint64_t ms = n->log->clock_base_ms + (passed < 5000 ? passed : 5000);
-
-    if (ms > n->cluster_ms)
-        n->cluster_ms = ms;
-    return n->cluster_ms;
+    if (n->log == NULL)
+        return;
+    send_out(n, upto);
+    free(n->log);
+    n->log = NULL;
 }

@@ -4,7 +4,7 @@
  * threads are servers that take one thing after another; what a thread posts to another comes
  * a moment later, in order.
  *
- *   control thread   node_log.c     the control log and state, leases
+ *   control thread   node_log.c     control core: log, state, leases
  *   writer thread    node_writer.c  all changes of the spool, group commit
  *   replica thread   node_data.c    the engine of the data plane
  *   cluster thread   node_mail.c    scheduler, outcomes, the connections to primaries
@@ -71,6 +71,7 @@ struct node {
     char dir[160];
     struct world_clock clock;
     struct disk_store *spool_disk, *ctl_disk;
+    bool wants_join; /* its disk is gone: its operator adds it again */
 
     bool up, paused, ending;
     bool fresh;    /* an empty disk */
@@ -90,10 +91,10 @@ struct node {
     uint64_t counter;
     struct replica *replica;
     uint64_t replica_tick_us;
-    bool gate_open;
+    bool gate_open, is_filled;
 
     struct sched *sched;
-    uint64_t sched_tick_us, cluster_ms;
+    uint64_t sched_tick_us;
     bool holds[SIM_DOMAINS];
     uint32_t outcomes[SIM_DOMAINS]; /* on their way through the writer */
     uint64_t slot_epochs[SIM_DOMAINS];
@@ -119,6 +120,7 @@ struct sim_counts *sim_counts(void);
 /* --- Life of a node: node_life.c --- */
 void node_init(unsigned index, const char *dir);
 void node_start(struct node *n);
+void node_start_later(struct node *n);
 void node_crash(struct node *n, bool power); /* power: what is not synced may be lost */
 void node_wipe(struct node *n);              /* and its disk; must be added anew */
 void node_pause(struct node *n);
@@ -135,19 +137,21 @@ void node_post_in_order(struct node *n, uint64_t delay_us,
 void node_at(struct node *n, uint64_t at_us, void (*fn)(struct node *n, void *arg), void *arg);
 
 /* --- The control thread: node_log.c --- */
-void log_init(void); /* the members and domains of a new cluster */
+void log_init(void); /* a new cluster: its operators add members and domains */
 bool log_open(struct node *n);
 void log_close(struct node *n);
-/* A wiped node gets a new incarnation. False: nobody can add it now. */
+/* After log_close(): what was said before so many writes of the turn goes out; the rest never.
+ */
+void log_forget(struct node *n, size_t upto);
+/* A wiped node gets a new incarnation, and is started then. True: it has one. */
 bool log_join(struct node *n);
+void log_frame(struct node *n, unsigned from, uint64_t incarnation, struct str bytes);
 void log_propose(struct node *n, const struct command *c);
 uint64_t log_leader_changes(void);
 uint64_t log_length(void);
 /* Tells the lease which slots that are to be given away have no open dot. */
 void log_quiet(struct node *n, bool (*is_quiet)(const struct node *n, uint32_t slot));
 bool log_is_leaving(const struct node *n, uint32_t slot);
-/* The node may hold leases by its clock. */
-bool log_lease_valid(const struct node *n);
 uint64_t log_cluster_ms(struct node *n);
 
 /* --- The writer: node_writer.c --- */
