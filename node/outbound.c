@@ -505,6 +505,7 @@ static struct outbound *outbound_new(struct smtp_thread *t, const struct conn_or
     if (t->outbound != NULL)
         t->outbound->prev = o;
     t->outbound = o;
+    smtp_thread_beat(t);
     stat_add(STAT_CONNS_OUT, 1);
     return o;
 }

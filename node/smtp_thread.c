@@ -189,9 +189,19 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
 
 static void on_pulse(evutil_socket_t fd, short what, void *arg)
 {
+    struct smtp_thread *t = arg;
+
     (void)fd;
     (void)what;
-    outbound_pulse(arg);
+    outbound_pulse(t);
+    if (t->outbound != NULL)
+        smtp_thread_beat(t);
+}
+
+void smtp_thread_beat(struct smtp_thread *t)
+{
+    if (!event_pending(t->pulse, EV_TIMEOUT, NULL))
+        event_add(t->pulse, &(struct timeval){.tv_sec = 1});
 }
 
 static void *smtp_main(void *arg)
@@ -249,10 +259,9 @@ enum err smtp_thread_start(struct node *n, struct smtp_thread **out)
         e = listener_open(t, &s->config->smtp.listen.v[i]);
     snapshot_release(&ref);
     t->box_event = event_new(t->base, mailbox_fd(t->box), EV_READ | EV_PERSIST, on_mail, t);
-    t->pulse = event_new(t->base, -1, EV_PERSIST, on_pulse, t);
+    t->pulse = event_new(t->base, -1, 0, on_pulse, t);
     ASSERT(t->box_event != NULL && t->pulse != NULL);
     event_add(t->box_event, NULL);
-    event_add(t->pulse, &(struct timeval){.tv_sec = 1});
     if (e == OK && pthread_create(&t->thread, NULL, smtp_main, t) != 0)
         e = E_IO;
     if (e != OK) {

@@ -72,6 +72,8 @@ void outbound_consent(struct smtp_thread *t, struct writer_request *r);
 void outbound_answer(struct smtp_thread *t, struct consent_ask *a);
 /* Once a second: ends connections of which nothing is heard. */
 void outbound_pulse(struct smtp_thread *t);
+/* It comes in a second, and every second as long as there are connections out. */
+void smtp_thread_beat(struct smtp_thread *t);
 /* Ends what carries no message; in a hurry also what has not sent its dot. */
 void outbound_drain(struct smtp_thread *t, bool hurry);
 void outbound_close_all(struct smtp_thread *t);
