@@ -182,7 +182,7 @@ def expire_one(tmp_path):
     n.env.update(clock_env("+0 x10000"))
     n.log.unlink()
     with n:
-        house.until(lambda: n.events("message_expired"), seconds=600, every=0.5)
+        house.until(lambda: n.events("message_expired"), seconds=1500, every=0.5)
     started, expired = n.events("start")[0], n.events("message_expired")[0]
     assert wall(expired) - wall(started) >= datetime.timedelta(days=13, hours=23, minutes=59)
     for key in clock_env("x"):
