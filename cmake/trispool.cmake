@@ -101,6 +101,16 @@ function(trispool_module name)
   endforeach()
 endfunction()
 
+# A process for each check, with ASan and a search for leaks at its end, costs up to 50 times what
+# the check does: all checks of a program share one, unless some of them are to die, or the test
+# says on top that it wants a process for each check (what it keeps between them would show).
+function(trispool_one_process target file)
+  file(STRINGS ${file} dying REGEX "raise_signal|exit_test|process for each check")
+  if(NOT dying)
+    set_property(TEST ${target} APPEND PROPERTY ENVIRONMENT CK_FORK=no)
+  endif()
+endfunction()
+
 function(trispool_check target file)
   set(libs ${ARGN})
   if(file MATCHES "_test\\.c$")
@@ -108,9 +118,11 @@ function(trispool_check target file)
     target_link_libraries(${target} PRIVATE ${libs} PkgConfig::CHECK)
     # Where the compiler ran: some wrappers (ccache) make __FILE__ relative to it.
     add_test(NAME ${target} COMMAND ${target} WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
-    # Check gives each test 4 seconds of the wall clock: on a busy machine that is none at all.
+    # Check gives a test in a process of its own 4 seconds of the wall clock: on a busy machine that
+    # is none at all.
     set_tests_properties(${target} PROPERTIES LABELS unit TIMEOUT 300
                          ENVIRONMENT CK_DEFAULT_TIMEOUT=120)
+    trispool_one_process(${target} ${file})
   elseif(file MATCHES "_fuzz\\.c$" AND TRISPOOL_FUZZ)
     add_executable(${target} ${file})
     target_link_libraries(${target} PRIVATE ${libs})

@@ -1,4 +1,5 @@
-/* The control thread answers every proposal once, survives restarts, and stops when it must. */
+/* The control thread answers every proposal once, survives restarts, and stops when it must.
+ * Wants a process for each check. */
 #include "node/control_thread.h"
 
 #include <check.h>

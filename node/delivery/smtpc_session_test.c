@@ -1,5 +1,5 @@
 /* Sessions of more than one message, TLS, consent, windows, deadlines, and what is never sent.
- */
+ * Wants a process for each check. */
 #include "node/delivery/scripted_primary.h"
 
 /* --- more than one message --- */
