@@ -80,9 +80,9 @@ static struct route_ip ip_of(const struct reach_addr *a)
 
 /* --- what is wanted --- */
 
-/* True: it is watched by the fleet from now on. The scheduler's own clock goes on beside the
- * turns: with two sites left the holder's turn comes every other second, and then a sibling's
- * word has to come here first, which together was more than the two seconds of INV-8. */
+/* True: the fleet watches it from now on, beside the scheduler's own clock: the turn of a site
+ * that is gone is lost until that is known, which alone is more than the two seconds of INV-8.
+ */
 static bool want(struct cluster *c, const struct reach_addr *a, uint64_t now_ms)
 {
     return reach_want(c->reach->reach, a, now_ms) == OK;
@@ -117,7 +117,7 @@ static void want_all(struct cluster *c, uint64_t now_ms)
     while (sched_down_next(c->sched, &at, &ip, &port)) {
         struct reach_addr a = addr_of(ip, port);
 
-        (void)want(c, &a, now_ms); /* too many: the scheduler's own clock goes on */
+        (void)want(c, &a, now_ms); /* too many: the scheduler's own clock is enough */
     }
     for (const struct placed *p = c->reach->placed; p != NULL; p = p->next)
         for (uint32_t i = 0; i < p->count; i++)

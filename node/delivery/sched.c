@@ -150,8 +150,6 @@ enum err sched_step(struct sched *s, const struct sched_event *ev, struct sched_
         return retry_now(s, ev, now);
     case SCHED_EV_PROBE_NOW:
         return sched_dom_probe(s, ev);
-    case SCHED_EV_WATCHED:
-        return sched_dest_watched(s, ev);
     case SCHED_EV_TRY:
         return sched_dest_try(s, ev, now);
     case SCHED_EV_DRAIN_STOP:

@@ -54,9 +54,8 @@
  * route is preferred meanwhile (a minute after 421, else ten). The first such event costs no
  * pause, so that a restart of the primary costs nothing.
  *
- * In a fleet the sites take turns at probing what is down (replication/reach): an address that
- * is WATCHED is left to them, and TRY says that it is our turn, or that somebody has seen it
- * up. A watch that is not renewed ends, and the own clock goes on.
+ * In a fleet the sites take turns at probing what is down, beside this clock
+ * (replication/reach): TRY says that it is our turn, or that somebody has seen it up.
  *
  * The shell's sockets must notice dead peers (TCP keepalive, about 10 s): the scheduler sees a
  * connection that hangs in a transaction only by its end.
@@ -181,11 +180,9 @@ enum sched_event_type {
                                  down destinations are probed at once. E_NOTFOUND */
     SCHED_EV_PROBE_NOW,       /* .domain .generation .token: a PROBE_RESULT for each address, at
                                  most LIMIT_PROBE_ADDRS. E_NOTFOUND, E_AGAIN: one is under way */
-    SCHED_EV_WATCHED,   /* .ip .port .until_ms (boot): the fleet takes turns at probing it;
-                           until then only TRY probes it. E_NOTFOUND */
-    SCHED_EV_TRY,       /* .ip .port: probed at once when it is down and mail waits.
-                           E_NOTFOUND: it is not, or that is not known */
-    SCHED_EV_DRAIN_STOP /* shut down: nothing new is begun, idle connections end */
+    SCHED_EV_TRY,             /* .ip .port: probed at once when it is down and mail waits.
+                                 E_NOTFOUND: it is not, or that is not known */
+    SCHED_EV_DRAIN_STOP       /* shut down: nothing new is begun, idle connections end */
 };
 
 enum sched_scope { SCHED_ALL, SCHED_DOMAIN, SCHED_MESSAGE };
@@ -207,7 +204,6 @@ struct sched_event {
     uint32_t token;
     struct route_ip ip;
     uint16_t port;
-    uint64_t until_ms;
 };
 
 /* Errors: per event, above; events about a connection that is not known (any more): E_NOTFOUND,

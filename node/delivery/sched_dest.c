@@ -248,8 +248,6 @@ void sched_dest_probe_update(struct sched *s, uint32_t dest)
         at = t->last_open_ms + PROBE_SECOND_MS;
     if (t->try_now)
         at = 0;
-    else if (at < t->watched_until_ms)
-        at = t->watched_until_ms;
     if (t->in_probes && due && t->probe_due_ms == at)
         return;
     if (t->in_probes)
@@ -361,7 +359,6 @@ static void go_up(struct sched *s, uint32_t dest, struct sched_now now)
     t->pause_until_ms = t->avoid_until_ms = 0;
     t->tell_up = true;
     t->try_now = false;
-    t->watched_until_ms = 0;
     t->told_down_ms = now.boot_ms - t->down_since_ms;
     sched_dest_probe_update(s, dest);
     for (uint32_t e = t->edges.first; e != 0; e = sched_list_next(DEST_EDGES(s), e))
@@ -485,23 +482,6 @@ static uint32_t dest_of_addr(const struct sched *s, const struct sched_event *ev
         return t;
     }
     return 0;
-}
-
-enum err sched_dest_watched(struct sched *s, const struct sched_event *ev)
-{
-    uint32_t at = 0, dest;
-    enum err e = E_NOTFOUND;
-
-    while ((dest = dest_of_addr(s, ev, &at)) != 0) {
-        struct sched_dest *t = sched_dest(s, dest);
-
-        if (t->state != SCHED_DEST_DOWN)
-            continue;
-        t->watched_until_ms = ev->until_ms;
-        sched_dest_probe_update(s, dest);
-        e = OK;
-    }
-    return e;
 }
 
 enum err sched_dest_try(struct sched *s, const struct sched_event *ev, struct sched_now now)

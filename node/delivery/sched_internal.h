@@ -182,9 +182,8 @@ struct sched_dest {
     enum sched_failure failure;
     uint64_t down_since_ms, next_probe_ms, last_open_ms;
     bool in_probes;
-    uint64_t probe_due_ms;     /* its key in the heap */
-    uint64_t watched_until_ms; /* the fleet takes turns: no probe of our own before, */
-    bool try_now;              /* but this one */
+    uint64_t probe_due_ms; /* its key in the heap */
+    bool try_now;          /* but this one */
     struct heap_node probe;
     bool tell_down, tell_up;
     uint64_t told_down_ms; /* how long it was down, for tell_up */
@@ -380,7 +379,6 @@ struct sched_outcome {
 void sched_dest_job(struct sched *s, uint32_t dest, const struct sched_outcome *o,
                     struct sched_now now);
 void sched_dest_retry(struct sched *s, uint32_t dest, struct sched_now now);
-enum err sched_dest_watched(struct sched *s, const struct sched_event *ev);
 enum err sched_dest_try(struct sched *s, const struct sched_event *ev, struct sched_now now);
 /* Connections it may have at work now. */
 uint32_t sched_dest_window(const struct sched *s, const struct sched_dest *t,
