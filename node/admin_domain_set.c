@@ -109,21 +109,49 @@ static enum admin_next propose_domain(struct admin_call *c, struct change_state 
 
 /* --- endings --- */
 
+static void publish_line(json_t *lines, struct str name, struct str host)
+{
+    char line[2 * LIMIT_SMTP_DOMAIN_BYTES + 64];
+
+    snprintf(line, sizeof line, STR_FMT ". IN MX 50 " STR_FMT ".", STR_ARG(name),
+             STR_ARG(host));
+    (void)json_array_append_new(lines, admin_json_text(str_of(line)));
+}
+
+/* A member that has not said its name yet is left out. */
+static void publish_member(struct admin_call *c, json_t *lines, struct str name, uint16_t site)
+{
+    char key[NODE_HOSTNAME_SETTING_BYTES];
+    struct arena arena;
+    struct setting s;
+
+    snprintf(key, sizeof key, NODE_HOSTNAME_SETTING, (unsigned)site);
+    arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    if (control_setting_get(store(c), str_of(key), &arena, &s) == OK)
+        publish_line(lines, name, s.value);
+    arena_reset(&arena);
+}
+
+/* One for each site, of equal preference: a sender may never reach the last of unequal ones. */
 static json_t *publish_lines(struct admin_call *c, struct str name)
 {
     struct admin *a = c->ctx;
     struct snapshot_ref *ref = snapshot_hold(a->node->settings);
     const struct node_settings *set = snapshot_value(ref);
-    char line[2 * LIMIT_SMTP_DOMAIN_BYTES + 64];
+    struct control_members all = {.count = 0};
     json_t *lines = json_array();
 
-    snprintf(line, sizeof line, STR_FMT ". IN MX 50 %s.", STR_ARG(name), set->config->hostname);
+    if (a->node->replica == NULL || control_members(store(c), &all) != OK)
+        all.count = 0;
+    for (uint32_t i = 0; i < all.count; i++)
+        if (!all.members[i].leaving && all.members[i].site != a->node->site)
+            publish_member(c, lines, name, all.members[i].site);
+    publish_line(lines, name, str_of(set->config->hostname));
     snapshot_release(&ref);
-    (void)json_array_append_new(lines, admin_json_text(str_of(line)));
     return lines;
 }
 
-/* The record as it is now; `publish`: and the MX record that its owner must publish. */
+/* The record as it is now; `publish`: and the MX records that its owner must publish. */
 static enum admin_next show_changed(struct admin_call *c, struct change_state *s, bool publish)
 {
     struct domain_terms terms;

@@ -1,4 +1,5 @@
 /* Which domains this node delivers, and how they are given away. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -6,6 +7,8 @@
 #include "base/log.h"
 #include "node/cluster_private.h"
 #include "node/smtp_thread.h"
+
+#define NAME_AGAIN_MS 5000
 
 static bool lease_counts(const struct control_lease *l)
 {
@@ -175,6 +178,32 @@ static void say_all_quiet(struct cluster *c)
     control_thread_quiet_all(c->node->control);
 }
 
+/* The host name of this site, for the MX records that any member tells. */
+static void say_name(struct cluster *c)
+{
+    struct control *control = control_thread_state(c->node->control);
+    char key[NODE_HOSTNAME_SETTING_BYTES];
+    struct snapshot_ref *ref;
+    struct arena arena;
+    struct setting s;
+    struct str name;
+    enum err e;
+
+    if (c->is_named || !holding_has_lease(c->holding) || clock_boot_ms() < c->name_again_ms)
+        return;
+    snprintf(key, sizeof key, NODE_HOSTNAME_SETTING, (unsigned)c->node->site);
+    name = str_of(cluster_settings(c, &ref)->config->hostname);
+    arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    e = control_setting_get(control, str_of(key), &arena, &s);
+    c->is_named = e == OK && str_eq(s.value, name);
+    if (!c->is_named && (e == OK || e == E_NOTFOUND))
+        cluster_propose(c, &(struct command){.kind = COMMAND_SETTING_PUT,
+                                             .setting_put = {str_of(key), name}});
+    c->name_again_ms = clock_boot_ms() + NAME_AGAIN_MS;
+    arena_reset(&arena);
+    snapshot_release(&ref);
+}
+
 void cluster_hold_beat(struct cluster *c)
 {
     struct control_lease lease;
@@ -187,6 +216,7 @@ void cluster_hold_beat(struct cluster *c)
         cluster_hold_look(c); /* the notice may come before what it is about can be seen */
     say_quiet(c);
     say_all_quiet(c);
+    say_name(c);
     cluster_dsn_step(c);
 }
 

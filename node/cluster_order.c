@@ -120,7 +120,7 @@ void cluster_domains_changed(struct cluster *c)
         cluster_look_again(c);
 }
 
-static void propose(struct cluster *c, const struct command *cmd)
+void cluster_propose(struct cluster *c, const struct command *cmd)
 {
     struct control_propose_to to = {.box = c->box, .kind = CLUSTER_MAIL_ANSWER};
 
@@ -154,7 +154,7 @@ void cluster_drop_closed(struct cluster *c)
                 cluster_tell(c, &(struct sched_event){.type = SCHED_EV_DOMAIN_GONE,
                                                       .domain = d.name,
                                                       .generation = d.generation});
-                propose(c, &cmd);
+                cluster_propose(c, &cmd);
             }
         }
         name = str_lower(d.name, after, sizeof after);
@@ -213,7 +213,7 @@ void cluster_order_written(struct cluster *c, uint64_t operation)
     *at = p->next;
     free(p);
     if (!c->ended)
-        propose(c, &cmd);
+        cluster_propose(c, &cmd);
 }
 
 /* HOLD works at once, RELEASE when it is written: else a try could begin on the old record. */

@@ -50,6 +50,8 @@ struct cluster {
 
     /* of a member */
     struct event *beat;                 /* ten times a second */
+    bool is_named;                      /* the control store has our host name */
+    uint64_t name_again_ms;             /* proposed anew, boot time */
     struct holding *holding;            /* NULL: a node alone */
     uint64_t leaving[4];                /* of the lease, as last looked at */
     uint64_t ask_serial;                /* of questions before dots */
@@ -148,6 +150,8 @@ void cluster_dsn_step(struct cluster *c);
 
 /* cluster_order.c: the control store's changes and operators' orders */
 void cluster_domains_changed(struct cluster *c);
+/* Of no consequence when it fails: what it is about is looked at again. */
+void cluster_propose(struct cluster *c, const struct command *cmd);
 void cluster_domain_look(struct cluster *c, struct str name); /* one of them */
 void cluster_domains_held(struct cluster *c); /* what came or went with the last view */
 void cluster_set_domain(struct cluster *c, const struct domain *d, uint64_t generation);

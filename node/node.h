@@ -20,6 +20,10 @@ struct smtp_thread;
 
 #define NODE_CLIENT_BUCKETS 65536
 
+/* Setting of the control store: the host name of a site, said by its node; for the MX records. */
+#define NODE_HOSTNAME_SETTING       "site.%u.hostname"
+#define NODE_HOSTNAME_SETTING_BYTES 32
+
 /* What a reload replaces: published as a snapshot; a session holds the one it began with. */
 struct node_settings {
     struct node_config *config;

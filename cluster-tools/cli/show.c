@@ -312,13 +312,16 @@ static void put_publish(struct show *s, const json_t *row)
 
     if (lines == NULL || s->quiet)
         return;
-    fputs("\nMX record to publish, its preference above those of the domain's own hosts:\n",
-          s->out);
+    fputs(
+        json_array_size(lines) > 1
+            ? "\nMX records to publish, of equal preference, above those of the domain's own "
+              "hosts:\n"
+            : "\nMX record to publish, its preference above those of the domain's own hosts:\n",
+        s->out);
     for (size_t i = 0; i < json_array_size(lines); i++) {
         text_value(json_array_get(lines, i), CLI_F_TEXT, text, sizeof text);
         fprintf(s->out, "  %s\n", text);
     }
-    fputs("With three sites there will be three of them, with equal preference.\n", s->out);
 }
 
 void show_row(struct show *s, json_t *row)

@@ -590,7 +590,7 @@ static const struct cli_command commands[] = {
      "message.cat", NULL, false, CLI_BYTES, NULL, 0},
 
     {"domain", "add", "Take mail for a domain",
-     "Prints the MX record that the domain's owner has to publish. Names in other scripts are "
+     "Prints the MX records that the domain's owner has to publish. Names in other scripts are "
      "turned into A-labels.",
      "trispool domain add example.com --route mail.example.com --hold 14d", ONE_DOMAIN,
      add_options, COUNT(add_options), "domain.add", NULL, false, CLI_RECORD, domain_columns,

@@ -1,5 +1,6 @@
 """Three daemons as one cluster on loopback: who may be a member, what each member knows, what an operator
 can do. What links, disks and deaths do to it is in scenarios/."""
+import itertools
 import json
 import shutil
 import subprocess
@@ -68,6 +69,16 @@ def test_all_members_know_all_members_and_all_domains(shared):
     shared[3].add_domain("by-three.test", "127.0.0.1:9")
     for m in shared.members:
         house.until(lambda m=m: any(r["name"] == "by-three.test" for r in m.ask("domain.list")))
+
+
+def test_the_owner_of_a_domain_is_told_an_mx_record_for_each_site(shared):
+    numbers = itertools.count()
+
+    def told():
+        return shared.cli("domain", "add", "mx%d.test" % next(numbers), "--route", "127.0.0.1:9",
+                          by=shared[2])
+    house.until(lambda: {"mx%d.example.net." % m.site for m in shared.members} <= set(told().split()),
+                every=0.5)
 
 
 def test_an_answer_means_that_the_asked_node_has_applied_it(shared):
