@@ -119,10 +119,10 @@ static void on_term(evutil_socket_t sig, short what, void *arg)
         return;
     sd_notify(0, "STOPPING=1");
     d->stop_at_ms = clock_boot_ms() + STOP_MS;
-    if (d->node->replica != NULL) {             /* what it holds is given away, at once */
-        control_thread_leave(d->node->control); /* before anybody says that all is quiet */
-        replica_thread_drain(d->node->replica);
-    }
+    /* What it holds is given away at once; mail of open sessions is still taken. Before anybody
+     * says that all is quiet. */
+    if (d->node->replica != NULL)
+        control_thread_leave(d->node->control);
     cluster_drain(d->node->cluster);
     for (size_t i = 0; i < d->node->smtp_count; i++)
         smtp_thread_drain(d->node->smtp[i]);

@@ -416,11 +416,6 @@ void replica_thread_copies(struct replica_thread *t, struct copies_ask *a)
     mailbox_answer(t->box, &a->mail);
 }
 
-void replica_thread_drain(struct replica_thread *t)
-{
-    atomic_store(&t->draining, true);
-}
-
 /* --- life --- */
 
 static struct event *event_of(struct replica_thread *t, int fd, short what, event_callback_fn f)

@@ -16,7 +16,7 @@
  * and says so.
  *
  * Start: new -> (control thread, writer with replica_thread_store()) -> run.
- * Stop:  drain -> smtp threads joined -> join -> writer joined -> end -> control thread
+ * Stop:  smtp threads joined -> join -> writer joined -> end -> control thread
  *        stopped -> free.
  * Threads: start and stop by main; the rest from any, unless said otherwise.
  * Limits: LIMIT_REPLICA_BOX requests waiting: then E_FULL. What ends things is always taken.
@@ -68,9 +68,6 @@ int replica_thread_notice_kind(void); /* for control_thread_options.notices */
 struct copy_store *replica_thread_store(struct replica_thread *t);
 /* Spool, control thread and writer are there. */
 MUST_CHECK enum err replica_thread_run(struct replica_thread *t);
-/* Takes no new intake (it comes back as REFUSED); what is under way goes on. Call it when the
- * sessions have ended. */
-void replica_thread_drain(struct replica_thread *t);
 /* Intakes and dots that wait here. */
 uint64_t replica_thread_pending(const struct replica_thread *t);
 /* Ends the thread; waiting intakes come back as CLOSE, dots as no. The writer still runs. */

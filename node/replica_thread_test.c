@@ -248,7 +248,6 @@ static void site_close(struct site *s)
 {
     struct node *n = s->node;
 
-    replica_thread_drain(n->replica);
     replica_thread_join(n->replica);
     writer_join(n->writer);
     replica_thread_end(n->replica);

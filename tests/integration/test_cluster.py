@@ -255,6 +255,20 @@ def test_a_member_that_was_away_learns_another_s_key(own):
     assert [len(queue_ids(m)) for m in own.members] == [15] * 3
 
 
+def test_a_node_that_stops_takes_the_mail_that_is_under_way(own):
+    m = own[2]
+    m.add_domain(DOMAIN, "127.0.0.1:%d" % house.free_port())
+    c = house.Client(m.port).hello()
+    for line, code in (("MAIL FROM:<>", 250), ("RCPT TO:<b@%s>" % DOMAIN, 250), ("DATA", 354)):
+        assert c.code(line) == code
+    m.process.terminate()
+    house.until(lambda: not m.status()["takes_mail"])
+    c.raw(b"Subject: late\r\n\r\nx\r\n.\r\n")
+    assert c.reply()[0] == 250
+    assert m.process.wait(30) == 0
+    house.until(lambda: len(queue_ids(own[1])) == 1)
+
+
 def test_two_lost_sites_are_given_up_only_when_an_operator_says_so(own):
     own.add_domain(DOMAIN, "127.0.0.1:%d" % house.free_port())
     house.load(own[1].port, "-n", 5)
