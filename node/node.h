@@ -20,7 +20,7 @@ struct smtp_thread;
 
 #define NODE_CLIENT_BUCKETS 65536
 
-/* Setting of the control store: the host name of a site, said by its node; for the MX records. */
+/* Setting of the control store: the host name of a site, told by its node, for MX records. */
 #define NODE_HOSTNAME_SETTING       "site.%u.hostname"
 #define NODE_HOSTNAME_SETTING_BYTES 32
 

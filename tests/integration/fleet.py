@@ -263,7 +263,10 @@ class Fleet:
         return None
 
     def add_domain(self, name, route=None):
+        """A domain of a customer; all members that run know it when this returns."""
         self.live()[0].add_domain(name, route)
+        sites = {r["site"] for r in self.rows("cluster", "members")}
+        house.until(lambda: all(m.knows_domain(name) for m in self.live() if m.site in sites))
 
     def queued(self):
         """Messages that some running member still has."""

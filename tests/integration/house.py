@@ -2,6 +2,7 @@
 named by TRISPOOL_BUILD (default build/dev)."""
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -22,11 +23,22 @@ RELEASE_DAEMON = RELEASE / "node" / "trispoold"
 CLI = BUILD / "cluster-tools" / "cli" / "trispool"
 
 
+# Below the range that the kernel gives to outgoing connections: no peer that looks for a member
+# that is not up yet can sit on its port. Each port is given once.
+PORTS = iter(random.sample(range(10000, 32000), 22000))
+
+
 def free_port():
     """A port of loopback that nobody has now; held by nobody afterwards."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    for port in PORTS:
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("no free port")
 
 
 def until(what, seconds=30, every=0.02):
@@ -116,6 +128,9 @@ class Node:
 
     def add_domain(self, name="example.test", route=None, **args):
         return self.ask("domain.add", name=name, **({"route": route} if route else {}), **args)
+
+    def knows_domain(self, name):
+        return any(row["name"] == name for row in self.ask("domain.list"))
 
     def trace(self, mid):
         return self.ask("queue.trace", id=mid)
