@@ -469,8 +469,6 @@ enum err replica_thread_new(struct replica_thread **out, struct node *n,
     t->fence_ctx = o->ctx;
     t->box = mailbox_new(LIMIT_REPLICA_BOX);
     t->view = snapshot_new(v, free);
-    t->encoded = malloc(LIMIT_ENVELOPE_BYTES);
-    ASSERT(t->encoded != NULL);
     arena_init(&t->scratch, RECORD_ARENA_BYTES);
     otree_init(&t->intakes, sizeof(struct replica_waiting), LIMIT_REPLICA_ACCEPTS);
     otree_init(&t->dots, sizeof(struct replica_asking), LIMIT_REPLICA_DOTS);
@@ -507,7 +505,7 @@ static void *replica_main(void *arg)
 
 enum err replica_thread_run(struct replica_thread *t)
 {
-    enum err e = spool_reader_open(t->node->spool, &t->reader);
+    enum err e = replica_read_open(&t->read, t->node->spool);
 
     if (e != OK)
         return e;
@@ -587,13 +585,11 @@ void replica_thread_free(struct replica_thread **tp)
     loop_free(t);
     if (t->engine != NULL)
         replica_free(&t->engine);
-    if (t->reader != NULL)
-        spool_reader_close(&t->reader);
+    replica_read_close(&t->read);
     otree_fini(&t->intakes);
     otree_fini(&t->dots);
     arena_reset(&t->scratch);
     snapshot_free(&t->view);
-    free(t->encoded);
     mailbox_abandon(&t->box); /* a notice of the control thread may lie in it */
     free(t);
 }

@@ -11,8 +11,6 @@
 #include "node/replica_thread_private.h"
 #include "proto/record.h"
 
-#define FACTS_AT_ONCE 1000 /* in one snapshot of the spool */
-
 /* --- the control state, as the writer and the engine look at it --- */
 
 static bool on_sealed(void *ctx, uint16_t site, uint64_t epoch)
@@ -100,68 +98,27 @@ static void on_store(void *ctx, struct copy_op *op)
     writer_post_always(t->node->writer, r); /* bounded by LIMIT_REPLICA_OPS */
 }
 
-static enum err encode(struct replica_thread *t, const struct envelope *e, struct str *out)
-{
-    size_t size = envelope_encoded_size(e);
-
-    if (size == 0)
-        return E_CORRUPT;
-    *out = (struct str){t->encoded, envelope_encode(e, t->encoded)};
-    return OK;
-}
-
 static enum err on_read_envelope(void *ctx, struct mid id, struct str *envelope,
                                  uint64_t *body_bytes)
 {
-    struct replica_thread *t = ctx;
-    struct envelope e;
-    enum err rc;
-
-    arena_reset(&t->scratch);
-    rc = spool_get(t->reader, id, &t->scratch, &e);
-    if (rc == OK)
-        rc = spool_verify_body(t->reader, &e); /* what is damaged is never passed on */
-    if (rc == OK)
-        rc = encode(t, &e, envelope);
-    if (rc == OK)
-        *body_bytes = e.body_bytes;
-    return rc;
+    return replica_read_envelope(&((struct replica_thread *)ctx)->read, id, envelope,
+                                 body_bytes);
 }
 
 static enum err on_read_body(void *ctx, struct mid id, uint64_t offset, void *buf, size_t size,
                              size_t *got)
 {
-    struct replica_thread *t = ctx;
-    struct envelope e;
-    enum err rc;
-
-    arena_reset(&t->scratch);
-    rc = spool_get(t->reader, id, &t->scratch, &e);
-    return rc == OK ? spool_read_body(t->reader, &e, offset, buf, size, got) : rc;
+    return replica_read_body(&((struct replica_thread *)ctx)->read, id, offset, buf, size, got);
 }
 
 static enum err on_read_trace(void *ctx, struct mid id, struct str *envelope)
 {
-    struct replica_thread *t = ctx;
-    struct envelope e;
-    bool live;
-    enum err rc;
-
-    arena_reset(&t->scratch);
-    rc = spool_trace(t->reader, id, &t->scratch, &e, &live);
-    if (rc == OK && live)
-        rc = E_NOTFOUND;
-    return rc == OK ? encode(t, &e, envelope) : rc;
+    return replica_read_trace(&((struct replica_thread *)ctx)->read, id, envelope);
 }
 
 static enum err on_read_mark(void *ctx, struct mid id, struct copy_mark *out)
 {
-    struct replica_thread *t = ctx;
-    struct spool_mark m;
-    enum err e = spool_mark_of(t->reader, id, &m);
-
-    *out = (struct copy_mark){m.slot_epoch, m.session, m.site, m.over, m.doubt};
-    return e;
+    return replica_read_mark(&((struct replica_thread *)ctx)->read, id, out);
 }
 
 /* --- what it tells --- */
@@ -294,63 +251,6 @@ static void on_tell(void *ctx, const struct replica_news *news)
 
 /* --- the start --- */
 
-static void on_fact(void *user, const struct spool_fact *f)
-{
-    struct replica_thread *t = user;
-    enum err e = OK;
-
-    switch (f->kind) {
-    case SPOOL_FACT_CLEAR:
-        replica_load_clear(t->engine, f->site, f->epoch);
-        break;
-    case SPOOL_FACT_SESSION:
-        e = replica_load_upto(t->engine, f->site, f->epoch, f->upto);
-        break;
-    case SPOOL_FACT_SETTLED:
-        e = replica_load_settled(t->engine, f->site, f->epoch, f->from, f->to);
-        break;
-    case SPOOL_FACT_ABORTED:
-    case SPOOL_FACT_COPY:
-        e = replica_load_copy(t->engine, f->id, f->state);
-        break;
-    case SPOOL_FACT_MARK:
-        e = replica_load_dot(t->engine, f->id, f->mark.site, f->mark.session,
-                             f->mark.slot_epoch);
-        break;
-    }
-    if (e != OK) { /* over LIMIT_QUEUE_MESSAGES and its like: it would forget mail */
-        LOG(EV_DATA_STOPPED, L_CSTR("why", "the spool holds more than a node may"), L_ERR(e));
-        t->stopping = true;
-    }
-}
-
-/* Fates that the peers may not know yet are told again. */
-static bool on_live(void *user, const struct envelope *e, bool dot_open)
-{
-    struct replica_thread *t = user;
-    bool has_news = e->possible_duplicates > 0;
-
-    (void)dot_open;
-    for (uint32_t i = 0; i < e->rcpt_count; i++)
-        has_news |= e->rcpts[i].fate != FATE_PENDING || e->rcpts[i].attempts > 0;
-    if (has_news)
-        replica_load_news(t->engine, e->id);
-    return true;
-}
-
-static enum err load(struct replica_thread *t)
-{
-    struct spool_facts facts = {0};
-    struct spool_cursor live = {.committed_only = true};
-    enum err e = OK;
-
-    while (e == OK && !facts.end)
-        e = spool_facts(t->reader, &facts, FACTS_AT_ONCE, on_fact, t);
-    while (e == OK && !live.end)
-        e = spool_scan(t->reader, &live, FACTS_AT_ONCE, on_live, t);
-    return t->stopping && e == OK ? E_FULL : e;
-}
-
 static void options_of(struct replica_thread *t, const struct spool_member *m,
                        struct replica_options *o)
 {
@@ -375,16 +275,17 @@ static void begin(struct replica_thread *t)
     struct spool_member m = {0};
     struct replica_options o;
     struct replica_status s;
-    enum err e = spool_member(t->reader, &m);
+    enum err e = spool_member(t->read.reader, &m);
 
     if (e == OK) {
         options_of(t, &m, &o);
         t->engine = replica_new(&o);
         ASSERT(t->engine != NULL);
-        e = load(t);
+        e = replica_read_all(&t->read, t->engine);
     }
     if (e != OK) {
-        LOG(EV_INTERNAL, L_CSTR("call", "the engine of the data plane"), L_ERR(e));
+        LOG(EV_DATA_STOPPED, L_CSTR("why", "what the spool holds cannot be taken over"),
+            L_ERR(e));
         t->stopping = true;
         replica_free(&t->engine);
         t->fence(t->fence_ctx, e);

@@ -15,6 +15,7 @@
 #include "base/snapshot.h"
 #include "node/net/plane.h"
 #include "node/node.h"
+#include "node/replica_read.h"
 #include "node/replica_thread.h"
 #include "replication/otree.h"
 
@@ -74,7 +75,7 @@ struct replica_thread {
     struct event *box_event, *timer, *turn, *second;
     struct identity identity;
     struct plane *plane;
-    struct spool_reader *reader;
+    struct replica_read read;
     struct copy_store store;
     pthread_t thread;
     bool running, stopping;
@@ -94,7 +95,6 @@ struct replica_thread {
     struct replica_thread_view counts; /* the counters of it */
 
     struct arena scratch;
-    char *encoded; /* LIMIT_ENVELOPE_BYTES */
 
     struct snapshot *view; /* of struct replica_thread_view */
     atomic_bool open, draining;

@@ -245,7 +245,8 @@ static bool make_body(struct conn_out *o, char **out, size_t *n)
     data_seen(o->node);
     good = stuffed(&s, j->env.trace_header, out, n, &room);
     while (good && got > 0) {
-        enum err e = spool_read_body(o->node->reader, &j->env, at, piece, sizeof piece, &got);
+        enum err e =
+            spool_read_body(o->node->read.reader, &j->env, at, piece, sizeof piece, &got);
 
         if (e == E_CORRUPT)
             replica_damaged(o->node->replica, j->env.id, node_ms(o->node));

@@ -9,9 +9,8 @@
 #include "proto/record.h"
 #include "tests/sim/sim.h"
 
-#define MAP_BYTES     (256 * MiB)
-#define HOP_US        300 /* from one thread to another, at most */
-#define FACTS_AT_ONCE 1000
+#define MAP_BYTES (256 * MiB)
+#define HOP_US    300 /* from one thread to another, at most */
 
 /* --- What the engine asks for --- */
 
@@ -155,84 +154,38 @@ void data_seen(struct node *n)
         disk_seen(n->spool_disk);
 }
 
-static enum err encode(const struct envelope *e, struct str *out)
-{
-    static char buf[LIMIT_ENVELOPE_BYTES];
-    size_t size = envelope_encoded_size(e);
-
-    if (size == 0)
-        return E_CORRUPT;
-    *out = (struct str){buf, envelope_encode(e, buf)};
-    return OK;
-}
-
 static enum err on_read_envelope(void *ctx, struct mid id, struct str *envelope,
                                  uint64_t *body_bytes)
 {
     struct node *n = ctx;
-    struct arena a;
-    struct envelope e;
-    enum err rc;
 
     data_seen(n);
-    arena_init(&a, 4 * RECORD_ARENA_BYTES);
-    rc = spool_get(n->reader, id, &a, &e);
-    if (rc == OK)
-        rc = spool_verify_body(n->reader, &e);
-    if (rc == OK)
-        rc = encode(&e, envelope);
-    if (rc == OK)
-        *body_bytes = e.body_bytes;
-    arena_reset(&a);
-    return rc;
+    return replica_read_envelope(&n->read, id, envelope, body_bytes);
 }
 
 static enum err on_read_body(void *ctx, struct mid id, uint64_t offset, void *buf, size_t size,
                              size_t *got)
 {
     struct node *n = ctx;
-    struct arena a;
-    struct envelope e;
-    enum err rc;
 
     data_seen(n);
-    arena_init(&a, 4 * RECORD_ARENA_BYTES);
-    rc = spool_get(n->reader, id, &a, &e);
-    if (rc == OK)
-        rc = spool_read_body(n->reader, &e, offset, buf, size, got);
-    arena_reset(&a);
-    return rc;
+    return replica_read_body(&n->read, id, offset, buf, size, got);
 }
 
 static enum err on_read_trace(void *ctx, struct mid id, struct str *envelope)
 {
     struct node *n = ctx;
-    struct arena a;
-    struct envelope e;
-    bool live;
-    enum err rc;
 
     data_seen(n);
-    arena_init(&a, 4 * RECORD_ARENA_BYTES);
-    rc = spool_trace(n->reader, id, &a, &e, &live);
-    if (rc == OK && live)
-        rc = E_NOTFOUND;
-    if (rc == OK)
-        rc = encode(&e, envelope);
-    arena_reset(&a);
-    return rc;
+    return replica_read_trace(&n->read, id, envelope);
 }
 
 static enum err on_read_mark(void *ctx, struct mid id, struct copy_mark *out)
 {
     struct node *n = ctx;
-    struct spool_mark m;
-    enum err e;
 
     data_seen(n);
-    e = spool_mark_of(n->reader, id, &m);
-    *out = (struct copy_mark){m.slot_epoch, m.session, m.site, m.over, m.doubt};
-    return e;
+    return replica_read_mark(&n->read, id, out);
 }
 
 static bool on_sealed(void *ctx, uint16_t site, uint64_t epoch)
@@ -305,7 +258,7 @@ static bool has_on_disk(void *ctx, struct mid id)
     struct node *n = ctx;
     struct spool_state s;
 
-    return spool_state_of(n->reader, id, &s) != OK || s.damaged || s.state != COPY_NONE;
+    return spool_state_of(n->read.reader, id, &s) != OK || s.damaged || s.state != COPY_NONE;
 }
 
 bool data_open(struct node *n)
@@ -317,7 +270,7 @@ bool data_open(struct node *n)
     snprintf(dir, sizeof dir, "%s/spool", n->dir);
     (void)mkdir(dir, 0700);
     o.dir = dir;
-    if (spool_open(&n->spool, &o) != OK || spool_reader_open(n->spool, &n->reader) != OK)
+    if (spool_open(&n->spool, &o) != OK || replica_read_open(&n->read, n->spool) != OK)
         return false;
     n->store = (struct copy_store){.site = n->site,
                                    .view = {.ctx = n,
@@ -335,60 +288,6 @@ bool data_open(struct node *n)
     node_post(n, MINUTE, every_minute, NULL);
     n->fresh = false;
     return true;
-}
-
-static void on_fact(void *user, const struct spool_fact *f)
-{
-    struct node *n = user;
-    enum err e = OK;
-
-    switch (f->kind) {
-    case SPOOL_FACT_CLEAR:
-        replica_load_clear(n->replica, f->site, f->epoch);
-        break;
-    case SPOOL_FACT_SESSION:
-        e = replica_load_upto(n->replica, f->site, f->epoch, f->upto);
-        break;
-    case SPOOL_FACT_SETTLED:
-        e = replica_load_settled(n->replica, f->site, f->epoch, f->from, f->to);
-        break;
-    case SPOOL_FACT_ABORTED:
-    case SPOOL_FACT_COPY:
-        e = replica_load_copy(n->replica, f->id, f->state);
-        break;
-    case SPOOL_FACT_MARK:
-        e = replica_load_dot(n->replica, f->id, f->mark.site, f->mark.session,
-                             f->mark.slot_epoch);
-        break;
-    }
-    ASSERT(e == OK);
-}
-
-/* Fates that the peers may not know yet. */
-static bool on_live(void *user, const struct envelope *e, bool dot_open)
-{
-    struct node *n = user;
-    bool news = e->possible_duplicates > 0;
-
-    (void)dot_open;
-    for (uint32_t i = 0; i < e->rcpt_count; i++)
-        news |= e->rcpts[i].fate != FATE_PENDING || e->rcpts[i].attempts > 0;
-    if (news)
-        replica_load_news(n->replica, e->id);
-    return true;
-}
-
-static void load(struct node *n)
-{
-    struct spool_facts c = {0};
-    struct spool_cursor live = {.committed_only = true};
-
-    while (!c.end)
-        if (spool_facts(n->reader, &c, FACTS_AT_ONCE, on_fact, n) != OK)
-            violation("node %u cannot read its own spool", n->index);
-    while (!live.end)
-        if (spool_scan(n->reader, &live, FACTS_AT_ONCE, on_live, n) != OK)
-            violation("node %u cannot read its own spool", n->index);
 }
 
 static void members(struct node *n)
@@ -417,7 +316,7 @@ void data_begin(struct node *n)
                                 .ops = {n, on_send, on_store, on_tell, on_read_envelope,
                                         on_read_body, on_read_trace, on_read_mark, on_sealed,
                                         on_released}};
-    enum err e = spool_member(n->reader, &m);
+    enum err e = spool_member(n->read.reader, &m);
 
     ASSERT(e == OK);
     o.first_epoch = m.first_epoch;
@@ -428,7 +327,8 @@ void data_begin(struct node *n)
     node_post(n, SECOND, every_second, NULL);
     n->replica = replica_new(&o);
     ASSERT(n->replica != NULL);
-    load(n);
+    if (replica_read_all(&n->read, n->replica) != OK)
+        violation("node %u cannot read its own spool", n->index);
     replica_start(n->replica, node_ms(n));
     members(n);
     if (!mail_open(n))
@@ -458,8 +358,7 @@ void data_close(struct node *n)
 {
     if (n->replica != NULL)
         replica_free(&n->replica);
-    if (n->reader != NULL)
-        spool_reader_close(&n->reader);
+    replica_read_close(&n->read);
     if (n->spool != NULL)
         spool_close(&n->spool);
 }

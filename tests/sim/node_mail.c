@@ -76,7 +76,7 @@ static void offer(struct node *n, struct mid id, enum sched_event_type type,
 
     data_seen(n);
     arena_init(&a, 4 * RECORD_ARENA_BYTES);
-    if (spool_get(n->reader, id, &a, &e) == OK) {
+    if (spool_get(n->read.reader, id, &a, &e) == OK) {
         message_of(&e, &ev.message);
         if (ev.message.next_ms < not_before_ms)
             ev.message.next_ms = not_before_ms;
@@ -104,7 +104,7 @@ static bool scan(struct node *n)
 
     data_seen(n);
     while (!c.end)
-        if (spool_scan(n->reader, &c, SCAN_BATCH, on_scan, n) != OK)
+        if (spool_scan(n->read.reader, &c, SCAN_BATCH, on_scan, n) != OK)
             return false;
     return true;
 }
@@ -177,7 +177,7 @@ static struct job_out *job_new(struct node *n, struct mid id)
     ASSERT(j != NULL);
     arena_init(&j->arena, 8 * RECORD_ARENA_BYTES);
     data_seen(n);
-    if (spool_get(n->reader, id, &j->arena, &j->env) != OK) {
+    if (spool_get(n->read.reader, id, &j->arena, &j->env) != OK) {
         arena_reset(&j->arena);
         free(j);
         return NULL;

@@ -17,6 +17,7 @@
 #include "base/limits.h"
 #include "node/copy_store.h"
 #include "node/delivery/sched.h"
+#include "node/replica_read.h"
 #include "proto/envelope.h"
 #include "replication/lease.h"
 #include "replication/replica.h"
@@ -83,7 +84,7 @@ struct node {
     struct control *control;
     struct log_state *log;
     struct spool *spool;
-    struct spool_reader *reader;
+    struct replica_read read;
     struct copy_store store;
     struct writer_state writer;
 

@@ -134,7 +134,7 @@ static bool is_settled(void *ctx, struct mid id)
 {
     struct node *n = ctx;
 
-    return spool_settled_contains(n->reader, id) == OK;
+    return spool_settled_contains(n->read.reader, id) == OK;
 }
 
 static const struct envelope *trace_of(void *ctx, struct mid id)
@@ -146,7 +146,7 @@ static const struct envelope *trace_of(void *ctx, struct mid id)
 
     arena_reset(&a);
     arena_init(&a, 8 * LIMIT_ENVELOPE_BYTES);
-    return spool_trace(n->reader, id, &a, &e, &live) == OK ? &e : NULL;
+    return spool_trace(n->read.reader, id, &a, &e, &live) == OK ? &e : NULL;
 }
 
 static void states_are_equal(void)
@@ -191,7 +191,7 @@ static void tell_rest(void)
         trace("node %u: up %d session %llu gate %d", i, n->up, (unsigned long long)n->session,
               n->gate_open);
         while (n->up && !c.end)
-            if (spool_facts(n->reader, &c, 1000, tell_fact, n) != OK)
+            if (spool_facts(n->read.reader, &c, 1000, tell_fact, n) != OK)
                 break;
     }
 }
