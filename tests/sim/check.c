@@ -25,7 +25,7 @@ struct dot {
 
 struct message {
     struct mid id;
-    bool has_id, accepted, refused, closed;
+    bool has_id, accepted, refused, closed, rotted;
     uint8_t copies;  /* nodes with a durable copy, or its settled mark */
     uint8_t settled; /* nodes where all fates are final and durable */
     uint8_t flagged;
@@ -298,6 +298,18 @@ void check_restarted(unsigned node, bool (*has)(void *ctx, struct mid id), void 
         if ((m->copies & 1u << node) != 0 && !has(ctx, m->id))
             violation("node %u lost %s, which was durable on its disk", node, text_of(m->id));
     }
+}
+
+void check_rotted(uint32_t key)
+{
+    message_of_key(key)->rotted = true;
+}
+
+bool check_may_stay(struct mid id)
+{
+    const struct message *m = find(id);
+
+    return m != NULL && m->rotted && !m->accepted;
 }
 
 void check_consent(struct mid id, unsigned node)

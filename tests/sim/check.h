@@ -45,6 +45,10 @@ void check_wiped(unsigned node);
 void check_crashed(unsigned node);
 /* After a restart: what was durable must be there. has(): live, settled or aborted. */
 void check_restarted(unsigned node, bool (*has)(void *ctx, struct mid id), void *ctx);
+/* A bit of it flips somewhere. What was never acknowledged and lost its only copy so cannot
+ * end. */
+void check_rotted(uint32_t key);
+bool check_may_stay(struct mid id);
 /* The node was allowed a final dot; it is sent; it is known, or known not to be sent. */
 void check_consent(struct mid id, unsigned node);
 void check_dot_sent(struct mid id, unsigned node);

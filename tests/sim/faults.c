@@ -227,12 +227,14 @@ static void rot(struct node *n)
     uint64_t offered = check_counts()->offered;
 
     for (int i = 0; i < 20 && offered > 0; i++) {
-        snprintf(text, sizeof text, "X-Sim-Key: %08u",
-                 (unsigned)(offered - 1 - world_below(offered < 50 ? offered : 50)));
+        uint32_t key = (uint32_t)(offered - 1 - world_below(offered < 50 ? offered : 50));
+
+        snprintf(text, sizeof text, "X-Sim-Key: %08u", (unsigned)key);
         if (!disk_flip(n->spool_disk, text, 19))
             continue;
         trace("node %u: a bit of %s flips", n->index, text);
         sim_counts()->flips++;
+        check_rotted(key);
         return;
     }
 }

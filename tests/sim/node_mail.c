@@ -248,18 +248,43 @@ static void give(struct node *n, const struct sched_action *a)
 
 /* --- Outcomes --- */
 
+struct written {
+    struct copy_op *op;
+    enum err err;
+};
+
+static void outcome_give(struct node *n, struct copy_op *op);
+
+static void outcome_again(struct node *n, void *arg)
+{
+    struct written w = *(struct written *)arg;
+
+    free(arg);
+    outcome_give(n, w.op);
+}
+
 static void outcome_stored(struct node *n, void *arg)
 {
-    struct copy_op *op = *(struct copy_op **)arg;
+    struct written w = *(struct written *)arg;
+    struct copy_op *op = w.op;
     struct mid id = op->record.id;
-    bool good = op->answer.code == COPY_OK, settled = op->state == COPY_SETTLED;
+    bool good = w.err == OK && op->answer.code == COPY_OK;
+    bool settled = good && op->state == COPY_SETTLED;
 
+    if (w.err == E_FULL) { /* the disk is full even for this: again in a second */
+        node_post(n, SECOND, outcome_again, arg);
+        return;
+    }
     free(arg);
     check_dot_over(id, n->index);
     if (op->shell != NULL)
         --*(uint32_t *)op->shell;
     if (good && n->replica != NULL) {
         replica_outcome(n->replica, id, op->keep, settled, node_ms(n));
+        data_poke(n);
+    }
+    if (w.err == OK && op->answer.code == COPY_DAMAGED) {
+        replica_damaged(n->replica, id, node_ms(n));
         data_poke(n);
     }
     blob_release(&op->keep);
@@ -275,17 +300,25 @@ static void outcome_stored(struct node *n, void *arg)
 
 static void outcome_done(struct node *n, struct write_request *r)
 {
-    struct copy_op **op = malloc(sizeof(struct copy_op *));
+    struct written *w = malloc(sizeof *w);
 
-    ASSERT(op != NULL);
-    *op = r->op;
+    ASSERT(w != NULL);
+    *w = (struct written){r->op, r->err};
     write_request_free(r);
-    node_post(n, world_below(300), outcome_stored, op);
+    node_post(n, world_below(300), outcome_stored, w);
+}
+
+static void outcome_give(struct node *n, struct copy_op *op)
+{
+    struct write_request *r = write_request_new(WRITE_COPY);
+
+    r->op = op;
+    r->done = outcome_done;
+    writer_give(n, r);
 }
 
 static void write_outcome(struct node *n, const struct envelope *e)
 {
-    struct write_request *r = write_request_new(WRITE_COPY);
     struct copy_op *op = calloc(1, sizeof *op);
     size_t size = envelope_encoded_size(e);
 
@@ -299,9 +332,18 @@ static void write_outcome(struct node *n, const struct envelope *e)
     op->incarnation = n->incarnation;
     op->shell = &n->outcomes[sim_domain_index(e->domain)];
     ++*(uint32_t *)op->shell;
-    r->op = op;
-    r->done = outcome_done;
-    writer_give(n, r);
+    outcome_give(n, op);
+}
+
+/* An earlier dot of the message may have been sent, and the mark that says so goes: the message
+ * itself must say it from now on (docs/wire.md, 13). */
+static void flag(struct node *n, const struct envelope *e)
+{
+    struct envelope flagged = *e;
+
+    flagged.possible_duplicates++;
+    check_counts()->flagged++;
+    write_outcome(n, &flagged);
 }
 
 /* The job comes back, and its dot was not sent. */
@@ -310,6 +352,11 @@ void mail_untried(struct node *n, struct job_out *j)
     struct sched_message_view v;
 
     check_dot_over(j->env.id, n->index);
+    if (j->possible_duplicate && n->replica != NULL) {
+        flag(n, &j->env);
+        mail_job_free(j);
+        return;
+    }
     if (n->replica != NULL) {
         replica_closed(n->replica, j->env.id, j->slot_epoch, node_ms(n));
         data_poke(n);
@@ -429,12 +476,27 @@ static struct job_out *job_of(struct node *n, const struct replica_news *news)
     return j;
 }
 
+/* A word that came when its job was back already; the mark is gone, or goes. */
+static void late(struct node *n, const struct replica_news *news)
+{
+    struct job_out *j;
+
+    if (news->kind != REPLICA_CONSENT || !news->possible_duplicate)
+        return;
+    j = job_new(n, news->id);
+    if (j == NULL)
+        return;
+    flag(n, &j->env);
+    mail_job_free(j);
+}
+
 static void consent_news(struct node *n, const struct replica_news *news)
 {
     struct job_out *j = job_of(n, news);
 
     if (j == NULL) { /* its connection ended meanwhile, and CLOSED was told */
         trace("node %u: late word on a dot", n->index);
+        late(n, news);
         return;
     }
     if (news->kind == REPLICA_CONSENT) {

@@ -126,7 +126,7 @@ static void fail(struct write_request *r, enum err e)
 {
     r->err = e;
     if (r->op != NULL)
-        r->op->answer.code = COPY_FAILED;
+        r->op->answer.code = e == E_FULL ? COPY_NO_ROOM : COPY_FAILED;
 }
 
 /* After a batch that did not fit: mail is shed, what ends messages is tried once more. */

@@ -118,13 +118,32 @@ static void run_until(uint64_t until_us)
     sim_counts()->awake_us += world_now() - from;
 }
 
+static void count_left(void *user, const struct spool_fact *f)
+{
+    if (f->kind == SPOOL_FACT_COPY && !check_may_stay(f->id))
+        ++*(uint64_t *)user;
+}
+
+/* Messages that should have ended. */
+static uint64_t left_at(struct node *n)
+{
+    struct spool_facts c = {0};
+    uint64_t left = 0;
+
+    if (n->spool == NULL || spool_totals(n->spool).messages == 0 || sim_counts()->flips == 0)
+        return n->spool == NULL ? 0 : spool_totals(n->spool).messages;
+    while (!c.end)
+        if (spool_facts(n->read.reader, &c, 1000, count_left, &left) != OK)
+            violation("node %u cannot read its own spool", n->index);
+    return left;
+}
+
 static bool drained(void)
 {
     for (unsigned i = 0; i < WORLD_NODES; i++) {
         struct node *n = sim_node(i);
 
-        if (!n->up || n->session == 0 || n->spool == NULL ||
-            spool_totals(n->spool).messages > 0)
+        if (!n->up || n->session == 0 || n->spool == NULL || left_at(n) > 0)
             return false;
     }
     return faults_all_well();
@@ -208,12 +227,10 @@ static void end_of_life(void)
     if (!drained())
         tell_rest();
     for (unsigned i = 0; i < WORLD_NODES && !drained(); i++)
-        if (sim_node(i)->spool == NULL || spool_totals(sim_node(i)->spool).messages > 0)
+        if (sim_node(i)->spool == NULL || left_at(sim_node(i)) > 0)
             violation("not drained %llu s after the faults ended: node %u holds %llu messages",
                       (unsigned long long)(DRAIN_US / SECOND), i,
-                      sim_node(i)->spool == NULL
-                          ? 0ULL
-                          : (unsigned long long)spool_totals(sim_node(i)->spool).messages);
+                      (unsigned long long)left_at(sim_node(i)));
     if (!drained())
         violation("the nodes are not well %llu s after the faults ended",
                   (unsigned long long)(DRAIN_US / SECOND));
