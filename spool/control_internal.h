@@ -1,5 +1,5 @@
 /* Between the parts of control: control.c (store, domains, plans, settings, operators),
- * control_cluster.c (members, sessions, slots), control_snapshot.c. Nobody else includes it. */
+ * control_cluster.c (members, sessions, slots), control_image.h. Nobody else includes it. */
 #pragma once
 
 #include "base/assert.h"

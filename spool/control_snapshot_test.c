@@ -1,5 +1,5 @@
 /* A state travels whole or not at all, and what a failed or damaged restore leaves is the state
- * before it. */
+ * before it. Here for control_image.c and control_restore.c, too. */
 #include "spool/control_snapshot.h"
 
 #include <check.h>

@@ -120,7 +120,7 @@ class Here(house.Node):
 
 class InBed(house.Node):
     """A member that is a machine of a bed, with its data on a disk of that."""
-    TOOLS, CONFIG_PATH, SOCKET = "/opt/trispool", "/etc/trispool.yaml", "/run/trispool.sock"
+    TOOLS, CONFIG_PATH, SOCKET = "/opt/tools", "/etc/trispool.yaml", "/run/trispool.sock"
 
     def __init__(self, net, name, site, disk, **settings):
         host = net.hosts[name]
