@@ -10,7 +10,8 @@
  * nobody would see that it can return. While watched, the fleet makes one probe of it in each
  * interval: 1 s in the first 10 minutes, 2.5 s after, so that each of three sites looks at
  * least every 7.5 s and a primary that only one of them reaches is found, and its domain moved,
- * within 10 s at any age of the outage.
+ * within 10 s at any age of the outage. These are beside the holder's own probes, which follow
+ * its retry clock (node/delivery/sched.h): who holds a domain sees its return by itself.
  *
  *   turn = (cluster_ms / interval + hash of the address) mod number of sites: the place among
  *          the sites, in ascending order

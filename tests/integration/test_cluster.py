@@ -19,10 +19,13 @@ def shared(tmp_path_factory):
     f = fleet.on_loopback(folder)
     with house.Sink(folder / "sink") as sink:
         f.sink = sink
-        f.form()
-        f.add_domain(DOMAIN, "127.0.0.1:%d" % sink.port)
-        yield f
-        f.stop()
+        try:
+            f.form()
+            f.add_domain(DOMAIN, "127.0.0.1:%d" % sink.port)
+            yield f
+            f.stop()
+        finally:
+            f.kill()
         assert not f.broken()
 
 
@@ -30,9 +33,11 @@ def shared(tmp_path_factory):
 def own(tmp_path):
     """A cluster for one test alone."""
     f = fleet.on_loopback(tmp_path)
-    f.form()
-    yield f
-    f.kill()
+    try:
+        f.form()
+        yield f
+    finally:
+        f.kill()
     assert not f.broken()
 
 

@@ -59,6 +59,7 @@ if [ -n "${USE_ROOT:-}" ]; then
 else
     root=$(mktemp -d "${TMPDIR:-/var/tmp}/trispool-root.XXXXXX")
 fi
+chmod 755 -- "$root" # a real one is open to all, and tests become somebody else
 trap remove EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
