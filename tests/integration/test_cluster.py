@@ -288,3 +288,26 @@ def test_two_lost_sites_are_given_up_only_when_an_operator_says_so(own):
     house.until(lambda: house.Client(own[1].port).banner[0] == 220, seconds=60)
     assert len(queue_ids(own[1])) == 5
     house.load(own[1].port, "-n", 5)
+
+
+def test_a_report_outlives_the_node_that_was_to_send_it(own, tmp_path):
+    """The primary refuses; the sender's server is away. The holder dies; another sends the reports."""
+    count = 12
+    mailbox = house.Sink(tmp_path / "mailbox")
+    with house.Sink(tmp_path / "sink", None, "--mode", "reject code=550 at=rcpt") as refuses:
+        own.add_domain("sender.test", "127.0.0.1:%d" % mailbox.port)
+        own.add_domain(DOMAIN, "127.0.0.1:%d" % refuses.port)
+        for i in range(count):
+            code, _ = house.Client(own[1 + i % 3].port).hello().send(
+                b"Subject: %d\r\n\r\nx\r\n" % i, sender="me@sender.test")
+            assert code == 250
+        holder = house.until(lambda: own.holder(DOMAIN), 60)
+        house.until(lambda: sum(r["dsn"]["fate"] == "pending" for i in queue_ids(holder)
+                                for r in holder.trace(i)) == count)
+        holder.kill()
+        with mailbox:
+            house.until(lambda: own.queued() == 0, 60)
+            holder.start()
+            own.until_whole()
+            assert own.queued() == 0 and mailbox.stats()["received"] == count
+    assert not own.flagged()
