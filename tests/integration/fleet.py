@@ -265,7 +265,7 @@ class Fleet:
     def add_domain(self, name, route=None):
         """A domain of a customer; all members that run know it when this returns."""
         self.live()[0].add_domain(name, route)
-        sites = {r["site"] for r in self.rows("cluster", "members")}
+        sites = {r.get("site") for r in self.rows("cluster", "members")}
         house.until(lambda: all(m.knows_domain(name) for m in self.live() if m.site in sites))
 
     def queued(self):
