@@ -24,12 +24,23 @@ struct chain {
     uint64_t bytes, feed_bytes;
 };
 
+/* How much may fly. The way there and back without a queue is the best one of the last one or
+ * two spans. */
+struct pace {
+    uint64_t window; /* bytes */
+    uint64_t best_ms[2], span_ms;
+    uint64_t brake_ms; /* not again before */
+};
+
+#define PACE_SPAN_MS 30000
+
 struct stream_out {
     struct arena arena; /* this struct lies in it */
     struct pool entries;
     enum frame_stream which;
     struct chain queues[QUEUES];
     struct chain flying; /* seq acked + 1 and on, without gaps */
+    struct pace pace;
     uint64_t next_seq, acked;
     uint64_t generation; /* counts resets */
     uint32_t resend;     /* what flies from here on is to be sent again; 0: nothing */
@@ -86,6 +97,8 @@ static void start_anew(struct stream_out *s)
     for (int q = 0; q < QUEUES; q++)
         s->queues[q] = (struct chain){0};
     s->flying = (struct chain){0};
+    s->pace =
+        (struct pace){.window = LIMIT_STREAM_FIRST_BYTES, .best_ms = {UINT64_MAX, UINT64_MAX}};
     s->next_seq = 1;
     s->acked = 0;
     s->generation++;
@@ -170,13 +183,45 @@ enum err stream_push(struct stream_out *s, const struct stream_item *item, bool 
 
 /* --- sending --- */
 
-/* Something always flies when something waits, however large it is. */
-static bool fits_window(const struct chain *flying, const struct entry *x)
+static uint64_t less(uint64_t a, uint64_t b)
 {
+    return a < b ? a : b;
+}
+
+/* Something always flies when something waits, however large it is. */
+static bool fits_window(const struct stream_out *s, const struct entry *x)
+{
+    const struct chain *flying = &s->flying;
+
     if (x->feed && flying->feed_bytes > 0 &&
-        flying->feed_bytes + x->bytes > LIMIT_FEED_WINDOW_BYTES)
+        flying->feed_bytes + x->bytes > less(LIMIT_FEED_WINDOW_BYTES, s->pace.window / 2))
         return false;
-    return flying->bytes == 0 || flying->bytes + x->bytes <= LIMIT_STREAM_WINDOW_BYTES;
+    return flying->bytes == 0 || flying->bytes + x->bytes <= s->pace.window;
+}
+
+/* `bytes` were acknowledged, the newest of them after took_ms. */
+static void pace_step(struct pace *p, uint64_t bytes, uint64_t took_ms, uint64_t now)
+{
+    uint64_t late_ms;
+
+    if (now >= p->span_ms) {
+        p->best_ms[1] = p->best_ms[0];
+        p->best_ms[0] = UINT64_MAX;
+        p->span_ms = now + PACE_SPAN_MS;
+    }
+    p->best_ms[0] = less(p->best_ms[0], took_ms);
+    late_ms = took_ms - less(p->best_ms[0], p->best_ms[1]);
+    if (late_ms <= LIMIT_STREAM_DELAY_MS) {
+        if (late_ms <= LIMIT_STREAM_DELAY_MS / 2)
+            p->window = less(p->window + bytes, LIMIT_STREAM_WINDOW_BYTES);
+        return;
+    }
+    if (now < p->brake_ms)
+        return;
+    p->brake_ms = now + took_ms; /* once a round: what flies now was sent before */
+    p->window = p->window / 4 * 3;
+    if (p->window < LIMIT_STREAM_LEAST_BYTES)
+        p->window = LIMIT_STREAM_LEAST_BYTES;
 }
 
 /* The queue whose first record goes next; NULL: none may. Feed never overtakes. */
@@ -184,7 +229,7 @@ static struct chain *next_queue(struct stream_out *s)
 {
     for (int q = 0; q < QUEUES; q++)
         if (s->queues[q].first != 0)
-            return fits_window(&s->flying, at(s, s->queues[q].first)) ? &s->queues[q] : NULL;
+            return fits_window(s, at(s, s->queues[q].first)) ? &s->queues[q] : NULL;
     return NULL;
 }
 
@@ -253,7 +298,7 @@ uint64_t stream_out_deadline(const struct stream_out *s)
 {
     for (int q = 0; q < QUEUES; q++) {
         if (s->queues[q].first != 0) {
-            if (fits_window(&s->flying, at(s, s->queues[q].first)))
+            if (fits_window(s, at(s, s->queues[q].first)))
                 return 0;
             break;
         }
@@ -324,7 +369,8 @@ bool stream_acked(struct stream_out *s, const struct frame *ack, uint64_t now,
                   void *ctx)
 {
     const struct copy_answer ok = {.code = COPY_OK};
-    uint64_t generation = s->generation;
+    uint64_t generation = s->generation, flew = s->flying.bytes, sent_ms = now;
+    bool is_first = s->tries == 0; /* else nobody can say which sending it answers */
     uint32_t i = 0;
 
     if (!ack_is_sound(s, ack))
@@ -337,12 +383,15 @@ bool stream_acked(struct stream_out *s, const struct frame *ack, uint64_t now,
 
         while (i < ack->refusal_count && ack->refusals[i].seq < x->seq)
             i++;
+        sent_ms = x->sent_ms;
         done(ctx, &x->item,
              i < ack->refusal_count && ack->refusals[i].seq == x->seq ? &ack->refusals[i].answer
                                                                       : &ok,
              now - x->sent_ms);
         let_go(s, e);
     }
+    if (s->generation == generation && is_first && s->flying.bytes < flew)
+        pace_step(&s->pace, flew - s->flying.bytes, now - sent_ms, now);
     if (s->generation == generation && ack->refusal_count > LIMIT_FRAME_REFUSALS / 2)
         s->say_acked = true;
     return true;
