@@ -163,10 +163,12 @@
 #define LIMIT_STREAM_WINDOW_BYTES                                                              \
     (8 * MiB)                                /* sent to a peer and not acknowledged, a stream  \
                                               */
-#define LIMIT_STREAM_LEAST_BYTES (512 * KiB) /* the window while the way is slow */
+#define LIMIT_STREAM_LEAST_BYTES (256 * KiB) /* the window while the way is slow */
 #define LIMIT_STREAM_FIRST_BYTES (2 * MiB)   /* the window of a new link */
 #define LIMIT_STREAM_DELAY_MS                                                                  \
     200 /* that an ack may be later than the way takes; then less flies */
+#define LIMIT_STREAM_WAY_MS                                                                    \
+    200 /* the way is taken to be no longer: acks behind it and the delay are late */
 #define LIMIT_STREAM_QUEUE_BYTES                                                               \
     (64 * MiB) /* waiting for the window; then the link starts anew */
 #define LIMIT_FEED_WINDOW_BYTES  (1 * MiB) /* of copies that a peer lacks, besides live mail */

@@ -268,7 +268,7 @@ static void on_send(void *ctx, uint16_t site, uint64_t incarnation, struct str b
 
     (void)incarnation; /* stands in the frame; one before or after it drops it */
     if (t->links.plane != NULL)
-        plane_send(t->links.plane, site, bytes);
+        plane_send(t->links.plane, site, PLANE_URGENT, bytes);
 }
 
 static void on_cut(void *ctx, uint16_t site)

@@ -283,12 +283,14 @@ static void body_end(struct inbound *in)
     feed(in, &ev);
 }
 
-/* Large bodies are read no faster than the faster peer takes them. */
+/* Large bodies are read no faster than the faster peer takes them: those that will go in
+ * pieces, whether on disk by now or not. */
 static bool peers_lag(const struct inbound *in)
 {
     const struct node *n = in->thread->node;
 
-    return n->replica != NULL && in->tx.body_number != 0 &&
+    return n->replica != NULL &&
+           in->tx.staged_bytes + in->tx.body.bytes > LIMIT_BODY_PIECE_BYTES &&
            replica_thread_backlog(n->replica) > LIMIT_STREAM_WINDOW_BYTES / 2;
 }
 

@@ -476,6 +476,7 @@ enum err replica_thread_new(struct replica_thread **out, struct node *n,
     loop_new(t);
     e = plane_open(&t->plane, &(struct plane_options){.base = t->base,
                                                       .bind = o->bind,
+                                                      .has_bulk = true,
                                                       .public_key = o->identity->public_key,
                                                       .secret_key = o->identity->secret_key,
                                                       .ops = {t, on_frame, on_refused}});

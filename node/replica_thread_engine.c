@@ -78,11 +78,11 @@ static bool on_sealed_cached(void *ctx, uint16_t site, uint64_t epoch)
 
 /* --- what it asks for --- */
 
-static void on_send(void *ctx, uint16_t site, struct str bytes)
+static void on_send(void *ctx, uint16_t site, bool is_bulk, struct str bytes)
 {
     struct replica_thread *t = ctx;
 
-    if (plane_send(t->plane, site, bytes))
+    if (plane_send(t->plane, site, is_bulk ? PLANE_BULK : PLANE_URGENT, bytes))
         stat_add(STAT_DATA_FRAMES_SENT_TOTAL, 1);
     else
         stat_add(STAT_DATA_FRAMES_DROPPED_TOTAL, 1);

@@ -39,17 +39,21 @@ static void sample(struct gate *g, bool slow, uint64_t now)
         g->count++;
 }
 
-void gate_ack(struct gate *g, uint64_t took_ms, uint64_t now)
+void gate_ack(struct gate *g, uint64_t took_ms, bool is_body, uint64_t now)
 {
     bool slow = took_ms > LIMIT_GATE_SLOW_MS;
 
     if (is_dead(g, now))
         g->good = g->any = 0;
     g->last_ack_ms = now;
-    sample(g, slow, now);
+    if (!slow || !is_body)
+        sample(g, slow, now);
     if (g->open)
         return;
-    g->good = slow ? 0 : g->good + 1;
+    if (!slow)
+        g->good++;
+    else if (!is_body)
+        g->good = 0;
     g->any++;
 }
 
@@ -114,11 +118,6 @@ bool gate_step(struct gate *g, bool sibling_open, uint64_t now)
     if (is_dead(g, now))
         g->good = g->any = 0;
     return false;
-}
-
-bool gate_echo_due(const struct gate *g, uint64_t asked_ms, uint64_t now)
-{
-    return since(g->last_ack_ms, now) >= LIMIT_ECHO_MS && since(asked_ms, now) >= LIMIT_ECHO_MS;
 }
 
 uint64_t gate_deadline(const struct gate *g)

@@ -10,8 +10,9 @@
  * before. A good ack is one that took at most 500 ms; while no sibling is open any ack is good,
  * so that slowness never closes all sites. In a row: with less than 1 s in between. Slow: of
  * the last 5 s, cut into tenths of a second, half of those with an ack (at least 8) have only
- * slow ones: one hiccup of a disk under load answers many acks at once. At start: CLOSED,
- * without a minimum. Limits: LIMIT_GATE_*.
+ * slow ones: one hiccup of a disk under load answers many acks at once. The ack of what waited
+ * for bodies on their way is proof, but never slow. At start: CLOSED, without a
+ * minimum. Limits: LIMIT_GATE_*.
  */
 #pragma once
 
@@ -35,11 +36,10 @@ struct gate {
 };
 
 void gate_init(struct gate *g, uint64_t now);
-/* A durable ack of a peer's writer that took so long. */
-void gate_ack(struct gate *g, uint64_t took_ms, uint64_t now);
+/* A durable ack of a peer's writer that took so long. `is_body`: behind bodies, see
+ * above. */
+void gate_ack(struct gate *g, uint64_t took_ms, bool is_body, uint64_t now);
 /* Decides; true: the state has changed. */
 bool gate_step(struct gate *g, bool sibling_open, uint64_t now);
-/* An ECHO is due: no ack for LIMIT_ECHO_MS, and none asked for (at asked_ms, the last time). */
-bool gate_echo_due(const struct gate *g, uint64_t asked_ms, uint64_t now);
 /* When gate_step() may change the state by the passing of time alone; UINT64_MAX: never. */
 uint64_t gate_deadline(const struct gate *g);

@@ -24,7 +24,7 @@ static bool acks(uint64_t every_ms, uint64_t took_ms, uint64_t for_ms, bool sibl
 
     for (uint64_t end = now + for_ms; now < end;) {
         now += every_ms;
-        gate_ack(&g, took_ms, now);
+        gate_ack(&g, took_ms, false, now);
         changed |= gate_step(&g, sibling_open, now);
     }
     return changed;
@@ -163,7 +163,7 @@ START_TEST(one_hiccup_under_load_does_not_close_it)
     acks(10, 5, 6000, true);
     now += 700;
     for (int i = 0; i < 1000; i++)
-        gate_ack(&g, 700, now);
+        gate_ack(&g, 700, false, now);
     ck_assert(!gate_step(&g, true, now));
     ck_assert(!acks(10, 5, 1000, true));
     ck_assert(g.open);
@@ -201,13 +201,22 @@ START_TEST(after_a_closing_for_slowness_it_is_judged_anew)
 }
 END_TEST
 
-START_TEST(an_echo_is_due_when_nothing_came_and_none_was_asked_for)
+START_TEST(what_waited_for_bodies_is_proof_but_never_slow)
 {
-    gate_ack(&g, 10, now);
-    ck_assert(!gate_echo_due(&g, 0, now + LIMIT_ECHO_MS - 1));
-    ck_assert(gate_echo_due(&g, 0, now + LIMIT_ECHO_MS));
-    ck_assert(!gate_echo_due(&g, now + 1, now + LIMIT_ECHO_MS));
-    ck_assert(gate_echo_due(&g, now + 1, now + 1 + LIMIT_ECHO_MS));
+    open_gate();
+    for (uint64_t end = now + 20000; now < end;) {
+        now += 100;
+        gate_ack(&g, 900, true, now);
+        ck_assert(!gate_step(&g, true, now));
+    }
+    ck_assert(silence(LIMIT_GATE_DEAD_MS));
+    for (uint64_t end = now + 10000;
+         now < end;) { /* neither does it open it beside a sibling */
+        now += 100;
+        gate_ack(&g, 900, true, now);
+        ck_assert(!gate_step(&g, true, now));
+    }
+    ck_assert(acks(100, 10, 300, true));
 }
 END_TEST
 
@@ -225,7 +234,7 @@ START_TEST(over_random_runs_it_is_never_open_without_proof_and_never_flaps)
 
         now += prng_below(&r, mood == 0 ? 1500 : 300);
         if (prng_below(&r, 3) > 0)
-            gate_ack(&g, prng_below(&r, mood == 1 ? 1500 : 400), now);
+            gate_ack(&g, prng_below(&r, mood == 1 ? 1500 : 400), prng_below(&r, 2) > 0, now);
         if (gate_step(&g, sibling, now) != (was != g.open))
             ck_abort_msg("seed %d: a change is not told", _i + 1);
         if (g.open && now - g.last_ack_ms >= LIMIT_GATE_DEAD_MS)
@@ -263,7 +272,7 @@ int main(void)
     tcase_add_test(tc, a_fast_peer_beside_a_slow_one_keeps_it_open);
     tcase_add_test(tc, slow_acks_open_it_when_no_sibling_is_open);
     tcase_add_test(tc, after_a_closing_for_slowness_it_is_judged_anew);
-    tcase_add_test(tc, an_echo_is_due_when_nothing_came_and_none_was_asked_for);
+    tcase_add_test(tc, what_waited_for_bodies_is_proof_but_never_slow);
     tcase_add_loop_test(tc, over_random_runs_it_is_never_open_without_proof_and_never_flaps, 0,
                         20);
     suite_add_tcase(suite, tc);

@@ -84,8 +84,9 @@ struct replica_news {
 
 struct replica_ops {
     void *ctx;
-    /* Best effort, never blocks; `bytes` is borrowed. */
-    void (*send)(void *ctx, uint16_t site, struct str bytes);
+    /* Best effort, never blocks; `bytes` is borrowed. `is_bulk`: copies, which all else should
+     * not wait for; between the two there is no order. */
+    void (*send)(void *ctx, uint16_t site, bool is_bulk, struct str bytes);
     /* To the store, in this order; answered by replica_stored() after the commit, in the order
      * of the commits. */
     void (*store)(void *ctx, struct copy_op *op);

@@ -179,9 +179,12 @@ void feed_mark_acked(struct replica *r, struct peer *p, const struct copy_record
 
 /* --- copies --- */
 
+/* Copies overtake marks: only behind all that is told over a new link, or a node with an older
+ * disk would get back what it misses before it is asked for it. */
 static bool feed_has_room(const struct peer *p)
 {
-    return !p->overflow && stream_out_feed(p->out[FRAME_COPIES]) < LIMIT_FEED_WINDOW_BYTES;
+    return p->have_acked && !p->overflow &&
+           stream_out_feed(p->out[FRAME_COPIES]) < LIMIT_FEED_WINDOW_BYTES;
 }
 
 /* Up to `bytes` of the body from an offset; NULL: not that many, or not readable. */

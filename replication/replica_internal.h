@@ -170,7 +170,7 @@ struct peer {
     uint64_t note_ms; /* when it last said so; 0: not on this link */
     uint64_t next_note_ms, live, single;
     /* acks */
-    uint64_t echo_asked_ms, last_ack_ms, echo_ms, progress_ms;
+    uint64_t echo_asked_ms, last_ack_ms, mark_ack_ms, echo_ms, progress_ms;
     bool echo_out;
     uint64_t body_bytes;
     /* summaries */

@@ -69,7 +69,8 @@ static void send_frame(struct replica *r, struct peer *p, struct frame *f)
         replica_stop(r, COPY_MALFORMED, "a frame of our own does not fit");
         return;
     }
-    (*r->ops.send)(r->ops.ctx, p->site, bytes);
+    (*r->ops.send)(r->ops.ctx, p->site, f->kind == FRAME_RECORDS && f->stream == FRAME_COPIES,
+                   bytes);
 }
 
 static void send_hello(struct replica *r, struct peer *p)
@@ -126,7 +127,7 @@ static void link_up(struct replica *r, struct peer *p)
 {
     ASSERT(!p->up);
     p->up = true;
-    p->last_ack_ms = r->now;
+    p->last_ack_ms = p->mark_ack_ms = r->now;
     p->progress_ms = r->now;
     p->next_note_ms = r->now;
     p->echo_asked_ms = 0;
@@ -388,7 +389,7 @@ void link_pump(struct replica *r, struct peer *p)
 
 static uint64_t echo_due(const struct peer *p)
 {
-    uint64_t last = p->last_ack_ms > p->echo_asked_ms ? p->last_ack_ms : p->echo_asked_ms;
+    uint64_t last = p->mark_ack_ms > p->echo_asked_ms ? p->mark_ack_ms : p->echo_asked_ms;
 
     return p->echo_out ? NEVER : last + LIMIT_ECHO_MS;
 }

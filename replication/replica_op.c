@@ -469,10 +469,23 @@ static bool is_durable(const struct copy_record *rec, const struct copy_answer *
     }
 }
 
-static void gate_acked(struct replica *r, struct peer *p, uint64_t took_ms)
+/* True: it waited for bodies on their way, not for the writer of the peer. */
+static bool is_behind_bodies(const struct peer *p, const struct copy_record *rec)
 {
-    gate_ack(&r->gate, took_ms, r->now);
+    if (rec->kind != COPY_PUT)
+        return rec->kind == COPY_BODY;
+    return rec->body_number != 0 || p->body_bytes > 0 ||
+           stream_out_feed(p->out[FRAME_COPIES]) > 0;
+}
+
+static void gate_acked(struct replica *r, struct peer *p, const struct copy_record *rec,
+                       uint64_t took_ms)
+{
+    gate_ack(&r->gate, took_ms, is_behind_bodies(p, rec), r->now);
     p->last_ack_ms = r->now;
+    if (rec->kind == COPY_PUT || rec->kind == COPY_BODY)
+        return;
+    p->mark_ack_ms = r->now;
     p->echo_ms = p->echo_ms == 0 ? took_ms : (p->echo_ms * 7 + took_ms) / 8;
 }
 
@@ -484,7 +497,7 @@ void op_acked(struct replica *r, struct peer *p, const struct stream_item *i,
     const struct copy_record *rec = &i->record;
 
     if (is_durable(rec, a))
-        gate_acked(r, p, took_ms);
+        gate_acked(r, p, rec, took_ms);
     switch (rec->kind) {
     case COPY_ECHO:
         p->echo_out = false;

@@ -159,8 +159,8 @@ struct world {
     uint32_t log_count; /* entry i has index i + 1 */
     struct w_event events[W_EVENTS];
     uint32_t event_count;
-    uint32_t loss, dup, reorder;                /* in 1000 */
-    uint64_t last_ms[W_NODES + 1][W_NODES + 1]; /* arrival of the last frame in order */
+    uint32_t loss, dup, reorder;                   /* in 1000 */
+    uint64_t last_ms[W_NODES + 1][W_NODES + 1][2]; /* arrival of the last frame in order */
     bool verbose;
     bool solo; /* one copy is enough */
     uint64_t delivered, duplicates, accepted, refused, closed, consents, crashes, wipes;

@@ -14,7 +14,7 @@ struct w_shell {
 
 static struct w_shell w_shells[W_NODES];
 
-static void w_frame(void *ctx, uint16_t site, struct str bytes)
+static void w_frame(void *ctx, uint16_t site, bool is_bulk, struct str bytes)
 {
     struct w_shell *s = ctx;
     struct world *w = s->w;
@@ -25,7 +25,7 @@ static void w_frame(void *ctx, uint16_t site, struct str bytes)
     for (uint64_t i = 0; i < copies; i++) {
         struct blob *b = blob_new(bytes.n);
         uint64_t delay = 2 + prng_below(&w->rng, prng_below(&w->rng, 20) == 0 ? 400 : 20);
-        uint64_t *last = &w->last_ms[s->n->site][site];
+        uint64_t *last = &w->last_ms[s->n->site][site][is_bulk];
         struct w_event *e;
 
         if (prng_below(&w->rng, 1000) >= w->reorder) {

@@ -9,14 +9,15 @@
 /* What a frame has besides its records, at most. */
 #define FRAME_HEAD_BYTES 512
 
-enum { URGENT, FEED, QUEUES };
+/* Of large bodies, which wait for the window, and what overtakes them. */
+enum { URGENT, BULK, FEED, QUEUES };
 
 struct entry {
     struct stream_item item;
     uint64_t seq;     /* 0: waits */
     uint64_t sent_ms; /* the first time */
     uint32_t bytes, next;
-    bool feed;
+    uint8_t queue;
 };
 
 struct chain {
@@ -25,7 +26,8 @@ struct chain {
 };
 
 /* How much may fly. The way there and back without a queue is the best one of the last one or
- * two spans. */
+ * two spans, and at most LIMIT_STREAM_WAY_MS: under a load that never ends no ack comes without
+ * a queue, and each span would allow a longer one. */
 struct pace {
     uint64_t window; /* bytes */
     uint64_t best_ms[2], span_ms;
@@ -67,7 +69,7 @@ static void push_back(const struct stream_out *s, struct chain *c, uint32_t e)
         c->first = e;
     c->last = e;
     c->bytes += x->bytes;
-    c->feed_bytes += x->feed ? x->bytes : 0;
+    c->feed_bytes += x->queue == FEED ? x->bytes : 0;
 }
 
 static uint32_t pop_front(const struct stream_out *s, struct chain *c)
@@ -79,7 +81,7 @@ static uint32_t pop_front(const struct stream_out *s, struct chain *c)
     if (c->first == 0)
         c->last = 0;
     c->bytes -= x->bytes;
-    c->feed_bytes -= x->feed ? x->bytes : 0;
+    c->feed_bytes -= x->queue == FEED ? x->bytes : 0;
     return e;
 }
 
@@ -127,7 +129,7 @@ struct stream_out *stream_out_new(enum frame_stream which)
 void stream_out_reset(struct stream_out *s,
                       void (*lost)(void *ctx, const struct stream_item *i), void *ctx)
 {
-    struct chain old[] = {s->flying, s->queues[URGENT], s->queues[FEED]};
+    struct chain old[] = {s->flying, s->queues[URGENT], s->queues[BULK], s->queues[FEED]};
 
     start_anew(s); /* first: lost() may push for the new link */
     for (size_t i = 0; i < sizeof old / sizeof *old; i++) {
@@ -156,7 +158,17 @@ void stream_out_free(struct stream_out **s)
 
 static uint64_t waiting_bytes(const struct stream_out *s)
 {
-    return s->queues[URGENT].bytes + s->queues[FEED].bytes;
+    return s->queues[URGENT].bytes + s->queues[BULK].bytes + s->queues[FEED].bytes;
+}
+
+/* A large body and its PUT stay in order; what is whole in one record need not wait for them.
+ */
+static int queue_of(const struct copy_record *rec, bool feed)
+{
+    if (feed)
+        return FEED;
+    return rec->kind == COPY_BODY || (rec->kind == COPY_PUT && rec->body_number != 0) ? BULK
+                                                                                      : URGENT;
 }
 
 enum err stream_push(struct stream_out *s, const struct stream_item *item, bool feed)
@@ -176,8 +188,8 @@ enum err stream_push(struct stream_out *s, const struct stream_item *item, bool 
     blob_hold(x->item.keep[0]);
     blob_hold(x->item.keep[1]);
     x->bytes = (uint32_t)bytes;
-    x->feed = feed;
-    push_back(s, &s->queues[feed ? FEED : URGENT], e);
+    x->queue = (uint8_t)queue_of(&item->record, feed);
+    push_back(s, &s->queues[x->queue], e);
     return OK;
 }
 
@@ -188,40 +200,48 @@ static uint64_t less(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Something always flies when something waits, however large it is. */
+/* Something always flies when something waits, however large it is. Large bodies leave a little
+ * room for what overtakes them. */
 static bool fits_window(const struct stream_out *s, const struct entry *x)
 {
     const struct chain *flying = &s->flying;
+    uint64_t window = s->pace.window + (x->queue == URGENT ? LIMIT_STREAM_LEAST_BYTES : 0);
 
-    if (x->feed && flying->feed_bytes > 0 &&
-        flying->feed_bytes + x->bytes > less(LIMIT_FEED_WINDOW_BYTES, s->pace.window / 2))
+    if (x->queue == FEED && flying->feed_bytes > 0 &&
+        flying->feed_bytes + x->bytes > less(LIMIT_FEED_WINDOW_BYTES, window / 2))
         return false;
-    return flying->bytes == 0 || flying->bytes + x->bytes <= s->pace.window;
+    return flying->bytes == 0 || flying->bytes + x->bytes <= window;
 }
 
-/* `bytes` were acknowledged, the newest of them after took_ms. */
-static void pace_step(struct pace *p, uint64_t bytes, uint64_t took_ms, uint64_t now)
+static uint64_t best_ms(struct pace *p, uint64_t took_ms, uint64_t now)
 {
-    uint64_t late_ms;
-
     if (now >= p->span_ms) {
         p->best_ms[1] = p->best_ms[0];
         p->best_ms[0] = UINT64_MAX;
         p->span_ms = now + PACE_SPAN_MS;
     }
     p->best_ms[0] = less(p->best_ms[0], took_ms);
-    late_ms = took_ms - less(p->best_ms[0], p->best_ms[1]);
-    if (late_ms <= LIMIT_STREAM_DELAY_MS) {
-        if (late_ms <= LIMIT_STREAM_DELAY_MS / 2)
+    return less(less(p->best_ms[0], p->best_ms[1]), LIMIT_STREAM_WAY_MS);
+}
+
+/* Of `flew` bytes some were acknowledged, the newest of them after took_ms. A window that is
+ * not used proves nothing and does not grow; one too large shrinks to what the way has carried
+ * in the time that is not late. */
+static void pace_step(struct pace *p, uint64_t flew, uint64_t bytes, uint64_t took_ms,
+                      uint64_t now)
+{
+    uint64_t best = best_ms(p, took_ms, now), fits;
+
+    if (took_ms <= best + LIMIT_STREAM_DELAY_MS) {
+        if (took_ms <= best + LIMIT_STREAM_DELAY_MS / 2 && flew >= p->window / 2)
             p->window = less(p->window + bytes, LIMIT_STREAM_WINDOW_BYTES);
         return;
     }
     if (now < p->brake_ms)
         return;
     p->brake_ms = now + took_ms; /* once a round: what flies now was sent before */
-    p->window = p->window / 4 * 3;
-    if (p->window < LIMIT_STREAM_LEAST_BYTES)
-        p->window = LIMIT_STREAM_LEAST_BYTES;
+    fits = p->window * (best + LIMIT_STREAM_DELAY_MS / 2) / took_ms;
+    p->window = fits > LIMIT_STREAM_LEAST_BYTES ? fits : LIMIT_STREAM_LEAST_BYTES;
 }
 
 /* The queue whose first record goes next; NULL: none may. Feed never overtakes. */
@@ -391,7 +411,7 @@ bool stream_acked(struct stream_out *s, const struct frame *ack, uint64_t now,
         let_go(s, e);
     }
     if (s->generation == generation && is_first && s->flying.bytes < flew)
-        pace_step(&s->pace, flew - s->flying.bytes, now - sent_ms, now);
+        pace_step(&s->pace, flew, flew - s->flying.bytes, now - sent_ms, now);
     if (s->generation == generation && ack->refusal_count > LIMIT_FRAME_REFUSALS / 2)
         s->say_acked = true;
     return true;

@@ -6,10 +6,11 @@
  *   in:  expected seq --> taken, executed, answered --> acknowledged cumulatively
  *
  * The window, up to LIMIT_STREAM_WINDOW_BYTES, follows the way: acks that come later than the
- * best ones by LIMIT_STREAM_DELAY_MS say that records wait in a queue on it, before which marks
+ * best ones by LIMIT_STREAM_DELAY_MS say that records wait in a queue on it, behind which marks
  * and acks wait too; then less flies (the delay as RFC 6817 measures it). Go-back-N: no ack for
  * LIMIT_RESEND_MS (doubling to LIMIT_RESEND_MAX_MS) sends all flying records again. Records of
- * the urgent queue go before those of the feed queue; what flies stays in order. Threads: one
+ * the urgent queue go before those of the feed queue, and what is whole in one record before
+ * large bodies and their PUTs; what flies stays in order. Threads: one
  * owner. Memory: heap; bytes up to the limits. Limits: LIMIT_STREAM_WINDOW_BYTES flying,
  * LIMIT_STREAM_QUEUE_BYTES waiting, LIMIT_FRAME_BYTES, LIMIT_FRAME_RECORDS,
  * LIMIT_FRAME_REFUSALS answers kept.

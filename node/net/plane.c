@@ -126,12 +126,12 @@ static void way_open(struct plane *p, struct plane_way *w, const char *address)
         way_close(w);
 }
 
-static void ways_open(struct plane *p, struct plane_member *m)
+static void lane_open(struct plane *p, struct plane_member *m, struct plane_way ways[2])
 {
     const uint8_t *keys[2] = {m->is.key, m->is.has_old_key ? m->is.old_key : NULL};
 
     for (size_t i = 0; i < 2; i++) {
-        struct plane_way *w = &m->ways[i];
+        struct plane_way *w = &ways[i];
 
         if (w->socket != NULL || keys[i] == NULL)
             continue;
@@ -140,28 +140,42 @@ static void ways_open(struct plane *p, struct plane_member *m)
     }
 }
 
+static void ways_open(struct plane *p, struct plane_member *m)
+{
+    lane_open(p, m, m->ways[PLANE_URGENT]);
+    if (p->o.has_bulk)
+        lane_open(p, m, m->ways[PLANE_BULK]);
+}
+
 static void ways_close(struct plane_member *m)
 {
-    way_close(&m->ways[0]);
-    way_close(&m->ways[1]);
+    for (size_t i = 0; i < PLANE_LANES; i++) {
+        way_close(&m->ways[i][0]);
+        way_close(&m->ways[i][1]);
+    }
+}
+
+static void way_tick(struct plane *p, const struct plane_member *m, struct plane_way *w,
+                     uint64_t now)
+{
+    if (w->socket == NULL)
+        return;
+    if (events_of(w->socket) & ZMQ_POLLOUT) {
+        w->stuck_ms = 0;
+    } else if (w->stuck_ms == 0) {
+        w->stuck_ms = now;
+    } else if (now >= w->stuck_ms + STUCK_MS) {
+        way_close(w);
+        way_open(p, w, m->is.address);
+    }
 }
 
 static void ways_tick(struct plane *p, struct plane_member *m, uint64_t now)
 {
     ways_open(p, m);
-    for (size_t i = 0; i < 2; i++) {
-        struct plane_way *w = &m->ways[i];
-
-        if (w->socket == NULL)
-            continue;
-        if (events_of(w->socket) & ZMQ_POLLOUT) {
-            w->stuck_ms = 0;
-        } else if (w->stuck_ms == 0) {
-            w->stuck_ms = now;
-        } else if (now >= w->stuck_ms + STUCK_MS) {
-            way_close(w);
-            way_open(p, w, m->is.address);
-        }
+    for (size_t i = 0; i < PLANE_LANES; i++) {
+        way_tick(p, m, &m->ways[i][0], now);
+        way_tick(p, m, &m->ways[i][1], now);
     }
 }
 
@@ -176,12 +190,18 @@ static bool way_send(const struct plane_way *w, struct str bytes)
            zmq_send(w->socket, bytes.p, bytes.n, ZMQ_DONTWAIT) >= 0;
 }
 
-bool plane_send(struct plane *p, uint16_t site, struct str bytes)
+static bool lane_send(const struct plane_way ways[2], struct str bytes)
+{
+    return way_send(&ways[0], bytes) || way_send(&ways[1], bytes);
+}
+
+bool plane_send(struct plane *p, uint16_t site, enum plane_lane lane, struct str bytes)
 {
     struct plane_member *m = member_at(p, site);
 
     ASSERT(bytes.n <= LIMIT_FRAME_BYTES);
-    if (m == NULL || !(way_send(&m->ways[0], bytes) || way_send(&m->ways[1], bytes))) {
+    if (m == NULL || !(lane_send(m->ways[lane], bytes) ||
+                       (lane != PLANE_URGENT && lane_send(m->ways[PLANE_URGENT], bytes)))) {
         p->counts.dropped++;
         return false;
     }

@@ -1,13 +1,14 @@
 /*
  * plane: how a node hears and reaches the other members on one plane (control, data). One
  * ZeroMQ message is one frame. A receive-only ROUTER is bound to the own address; a send-only
- * DEALER is connected to each peer (two while its key is changed over). CURVE encrypts both
+ * DEALER is connected to each peer for each lane (two while its key is changed over): what is
+ * small and urgent does not wait behind what is large. CURVE encrypts both
  * ways, and a ZAP handler of this plane lets in the keys of plane_peers() only: a key that is
  * nobody's gets nothing, not even an error (INV-9). Who sent a frame is who its key says,
  * whatever stands in it.
  *
  *   plane_peers(list) --> ways to new or changed peers are opened, others are closed
- *   plane_send(site)  --> queued for that peer; dropped when it is away, or is behind
+ *   plane_send(site, lane) --> queued for that peer; dropped when it is away, or is behind
  *   ops.frame(site, incarnation, bytes) <-- a frame of a member
  *
  * Threads: one owner, that of `base`; ops are called from its loop and may call back, but for
@@ -31,6 +32,9 @@
 
 struct plane;
 
+/* Each is a connection of its own. Between them there is no order. */
+enum plane_lane { PLANE_URGENT, PLANE_BULK, PLANE_LANES };
+
 struct plane_ops {
     void *ctx;
     void (*frame)(void *ctx, uint16_t site, uint64_t incarnation, struct str bytes);
@@ -43,6 +47,7 @@ struct plane_ops {
 struct plane_options {
     struct event_base *base;
     const char *bind;                       /* "host:port" or "[address]:port" */
+    bool has_bulk;                          /* else PLANE_URGENT carries all */
     const uint8_t *public_key, *secret_key; /* PLANE_KEY_BYTES each; copied */
     struct plane_ops ops;
 };
@@ -71,8 +76,9 @@ MUST_CHECK enum err plane_peers(struct plane *p, const struct plane_peer *peers,
 MUST_CHECK enum err plane_rekey(struct plane *p, const uint8_t *public_key,
                                 const uint8_t *secret_key);
 
-/* Best effort, never blocks; borrows. False: dropped. */
-bool plane_send(struct plane *p, uint16_t site, struct str bytes);
+/* Best effort, never blocks; borrows. Takes the urgent lane while the other is not there.
+ * False: dropped. */
+bool plane_send(struct plane *p, uint16_t site, enum plane_lane lane, struct str bytes);
 /* For so long nothing of that member is heard (what comes is dropped). */
 void plane_cut(struct plane *p, uint16_t site, uint64_t for_ms);
 

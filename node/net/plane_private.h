@@ -16,7 +16,7 @@ struct plane_way {
 
 struct plane_member {
     struct plane_peer is;
-    struct plane_way ways[2]; /* to the key, to the old key */
+    struct plane_way ways[PLANE_LANES][2]; /* to the key, to the old key */
     uint64_t cut_until_ms;
 };
 

@@ -80,6 +80,7 @@ static void open_node(struct node *n)
     ck_assert_int_eq(
         plane_open(&n->plane, &(struct plane_options){.base = base,
                                                       .bind = n->address,
+                                                      .has_bulk = true,
                                                       .public_key = n->public_key,
                                                       .secret_key = n->secret_key,
                                                       .ops = {n, on_frame, on_refused}}),
@@ -151,7 +152,7 @@ static void reaches(int from, int to, const char *text)
 
     while (nodes[to].frames == before) {
         ck_assert_msg(clock_boot_ms() < end, "node %d does not reach node %d", from, to);
-        plane_send(nodes[from].plane, (uint16_t)(to + 1), str_of(text));
+        plane_send(nodes[from].plane, (uint16_t)(to + 1), PLANE_URGENT, str_of(text));
         turn();
     }
     ck_assert_str_eq(nodes[to].last, text);
@@ -165,7 +166,7 @@ static void does_not_reach(int from, int to)
     int before = nodes[to].frames;
 
     for (uint64_t end = clock_boot_ms() + QUIET_MS; clock_boot_ms() < end;) {
-        plane_send(nodes[from].plane, (uint16_t)(to + 1), STR("no"));
+        plane_send(nodes[from].plane, (uint16_t)(to + 1), PLANE_URGENT, STR("no"));
         turn();
     }
     ck_assert_int_eq(nodes[to].frames, before);
@@ -220,7 +221,7 @@ START_TEST(many_frames_come_whole_and_in_order)
         char text[16];
 
         snprintf(text, sizeof text, "%d", i);
-        while (!plane_send(nodes[0].plane, 2, str_of(text)))
+        while (!plane_send(nodes[0].plane, 2, PLANE_URGENT, str_of(text)))
             turn();
     }
     want += 3000;
@@ -230,10 +231,36 @@ START_TEST(many_frames_come_whole_and_in_order)
     ck_assert_int_eq(nodes[1].frames, want);
     ck_assert_str_eq(nodes[1].last, "2999");
     memset(big, 'x', sizeof big);
-    ck_assert(plane_send(nodes[0].plane, 2, (struct str){big, sizeof big}));
+    ck_assert(plane_send(nodes[0].plane, 2, PLANE_URGENT, (struct str){big, sizeof big}));
     while (nodes[1].frames == want)
         turn();
     ck_assert_uint_eq(nodes[1].last_bytes, sizeof big);
+}
+END_TEST
+
+/* Each lane is a connection of its own: what is queued in one stands before nothing else. */
+START_TEST(what_is_urgent_does_not_wait_behind_what_is_large)
+{
+    static char big[LIMIT_FRAME_BYTES];
+    int sent = 0, before;
+
+    know(0, 2);
+    know(1, 1);
+    reaches(0, 1, "first");
+    memset(big, 'x', sizeof big);
+    for (uint64_t end = clock_boot_ms() + WAIT_MS; sent < 1 && clock_boot_ms() < end; turn())
+        sent += plane_send(nodes[0].plane, 2, PLANE_BULK, (struct str){big, sizeof big});
+    while (sent < LIMIT_LINK_QUEUE && /* until the way takes no more; nobody reads */
+           plane_send(nodes[0].plane, 2, PLANE_BULK, (struct str){big, sizeof big}))
+        sent++;
+    before = nodes[1].frames;
+    while (!plane_send(nodes[0].plane, 2, PLANE_URGENT, STR("urgent")))
+        turn();
+    for (uint64_t end = clock_boot_ms() + WAIT_MS;
+         strcmp(nodes[1].last, "urgent") != 0 && clock_boot_ms() < end;)
+        turn();
+    ck_assert_str_eq(nodes[1].last, "urgent");
+    ck_assert_int_lt(nodes[1].frames - before, sent / 2);
 }
 END_TEST
 
@@ -245,8 +272,8 @@ START_TEST(nothing_is_queued_for_one_that_is_away)
     plane_close(&nodes[1].plane);
     run(100);
     for (int i = 0; i < 10; i++)
-        ck_assert(!plane_send(nodes[0].plane, 2, STR("stale")));
-    ck_assert(!plane_send(nodes[0].plane, 9, STR("to nobody")));
+        ck_assert(!plane_send(nodes[0].plane, 2, PLANE_URGENT, STR("stale")));
+    ck_assert(!plane_send(nodes[0].plane, 9, PLANE_URGENT, STR("to nobody")));
     plane_counts(nodes[0].plane, &c);
     ck_assert_uint_eq(c.dropped, 11);
     open_node(&nodes[1]);
@@ -402,7 +429,7 @@ START_TEST(a_removed_peer_is_no_longer_heard)
     for (end = clock_boot_ms() + WAIT_MS; nodes[0].refused == 0; turn()) /* and is told of */
         ck_assert_msg(clock_boot_ms() < end, "it was not told of");
     ck_assert_str_eq(nodes[0].refused_from, "127.0.0.1");
-    ck_assert(!plane_send(nodes[0].plane, 2, STR("nor spoken to")));
+    ck_assert(!plane_send(nodes[0].plane, 2, PLANE_URGENT, STR("nor spoken to")));
     reaches(2, 0, "still one");
 }
 END_TEST
@@ -419,7 +446,7 @@ START_TEST(a_peer_can_be_removed_when_its_frame_is_handed_on)
     reaches(1, 0, "the last one");
     nodes[0].on_frame = forget_the_others;
     for (int i = 0; i < 20; i++)
-        plane_send(nodes[1].plane, 1, STR("x"));
+        plane_send(nodes[1].plane, 1, PLANE_URGENT, STR("x"));
     until_frames(&nodes[0], nodes[0].frames + 1);
     does_not_reach(1, 0);
     nodes[0].on_frame = NULL;
@@ -600,6 +627,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, frames_go_both_ways_and_say_whose_they_are);
     tcase_add_test(tc, many_frames_come_whole_and_in_order);
+    tcase_add_test(tc, what_is_urgent_does_not_wait_behind_what_is_large);
     tcase_add_test(tc, nothing_is_queued_for_one_that_is_away);
     tcase_add_test(tc, a_strangers_key_gets_nothing_and_is_counted);
     tcase_add_test(tc, a_member_that_asks_for_another_key_is_not_let_in);

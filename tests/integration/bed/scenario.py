@@ -26,6 +26,8 @@ from bed.private import WORK, until
 
 SCENARIOS = Path(__file__).resolve().parents[1] / "scenarios"
 
+LOAD_TOLD = ("acked", "given_up", "refused_sessions", "max_ack_gap_ms")
+
 # Tells every change of the banner, with the time it was asked for.
 WATCH = r"""
 import socket, sys, time
@@ -158,8 +160,8 @@ class Runner:
         code = self.loads[name].wait(seconds)
         with open("%s/load-%s" % (WORK, name)) as f:
             told = json.loads(f.read().splitlines()[-1])
-        self.measured.update({"%s_%s" % (name, k): told[k] for k in ("acked", "given_up", "max_ack_gap_ms")})
-        return "exit %s, %s" % (code, {k: told[k] for k in ("offered", "acked", "given_up", "max_ack_gap_ms")})
+        self.measured.update({"%s_%s" % (name, k): told[k] for k in LOAD_TOLD})
+        return "exit %s, %s" % (code, {k: told[k] for k in ("offered", *LOAD_TOLD)})
 
     def do_wait_accepted(self, count, seconds=60):
         until(lambda: len(self.books()[0]) >= count, seconds, 0.05, "%d accepted" % count)
