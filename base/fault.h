@@ -33,7 +33,7 @@
     X(WIPED_WITNESS, "a node that is not filled bears witness")                                \
     X(FILLED_BY_ONE, "filled as soon as one of the others has told it")                        \
     X(TOMBSTONE_DROPPED, "settled mail leaves no mark")                                        \
-    X(SETTLED_AGES, "the settled set forgets")                                                 \
+    X(SETTLED_AGES, "the settled set forgets sessions that are clear")                         \
     X(MERGE_LOWER_FATE, "of two fates the lower one wins")                                     \
     X(OUTCOME_NOT_STORED, "a delivery is told and not stored")                                 \
     X(ID_REUSED, "ids begin with 1 again in an old session")                                   \

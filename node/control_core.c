@@ -552,6 +552,12 @@ const struct clusterclock *control_core_clock(const struct control_core *c)
     return &c->clock;
 }
 
+uint64_t control_core_vote(const struct control_core *c, uint64_t *term)
+{
+    *term = ctllog_term(c->log);
+    return ctllog_vote(c->log);
+}
+
 bool control_core_leads(const struct control_core *c)
 {
     return cs_leads(c->cs);

@@ -183,6 +183,8 @@ struct control *control_core_state(struct control_core *c); /* lives until close
 const struct store_id *control_core_id(const struct control_core *c);
 const struct clusterclock *control_core_clock(const struct control_core *c);
 bool control_core_leads(const struct control_core *c);
+/* Durable: the term it is in, and whom it gave its vote there (incarnation; 0: nobody). */
+uint64_t control_core_vote(const struct control_core *c, uint64_t *term);
 /* It is the only voter: nobody is needed to decide. */
 bool control_core_is_lone(const struct control_core *c);
 /* Index of the first entry of the own term, while it leads; 0: it does not. */

@@ -2,6 +2,7 @@
 
 #include <xxhash.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "proto/merge.h"
 #include "proto/record.h"
@@ -572,7 +573,9 @@ static void merge_outcome(struct run *x, struct envelope *e)
     x->op->answer = v.answer;
     if (v.answer.code != COPY_OK || x->f.state == COPY_SETTLED)
         return;
-    if (v.state == COPY_SETTLED)
+    if (v.state == COPY_SETTLED && FAULT(OUTCOME_NOT_STORED) && x->op->from == x->cs->site)
+        x->op->state = COPY_SETTLED;
+    else if (v.state == COPY_SETTLED)
         settle(x, &own);
     else if (is_live(x->f.state))
         keep_fates(x, &own, changed, &v);

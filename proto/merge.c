@@ -1,4 +1,5 @@
 #include "proto/merge.h"
+#include "base/fault.h"
 
 static int cmp_u64(uint64_t a, uint64_t b)
 {
@@ -39,6 +40,8 @@ static int cmp_end(const struct rcpt *a, const struct rcpt *b)
 {
     int d = cmp_u64((uint64_t)a->fate, (uint64_t)b->fate);
 
+    if (FAULT(MERGE_LOWER_FATE))
+        d = -d;
     if (d == 0)
         d = cmp_u64(a->final_ms, b->final_ms);
     /* The reply of a recipient that still waits is that of its last try. */

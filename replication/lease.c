@@ -1,5 +1,6 @@
 #include "replication/lease.h"
 
+#include "base/fault.h"
 #include "base/limits.h"
 
 #define RENEWALS 16 /* proposals of which the time is remembered */
@@ -242,7 +243,8 @@ static void step_take(struct lease *l, const struct lease_state *s, struct lease
         const struct lease_member *m = &s->members[i];
         struct watch *w = watch_of(l, m->site);
         uint64_t from_ms = w->since_ms > l->counted_from_ms ? w->since_ms : l->counted_from_ms;
-        uint64_t at_ms = from_ms + ((uint64_t)m->duration_ms * 101 + 99) / 100;
+        uint64_t wait_ms = FAULT(TAKEOVER_AT_ONCE) ? 0 : m->duration_ms;
+        uint64_t at_ms = from_ms + (wait_ms * 101 + 99) / 100;
         struct command c = {.kind = COMMAND_SESSION_END,
                             .session_end = {m->site, m->session, m->renewal_index}};
 
@@ -464,7 +466,7 @@ struct lease *lease_new(const struct lease_options *o)
     }
     l->arena = arena;
     l->o = *o;
-    l->nonce = o->nonce;
+    l->nonce = FAULT(ID_REUSED) ? o->site : o->nonce;
     return l;
 }
 

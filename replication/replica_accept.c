@@ -1,4 +1,5 @@
 /* Mail of clients until it is decided, once; commit knowledge of our own sessions. */
+#include "base/fault.h"
 #include "replication/replica_internal.h"
 
 static struct accept *accept_at(const struct replica *r, uint32_t h)
@@ -190,7 +191,7 @@ static void check_copies(struct replica *r, struct accept *a)
         return;
     for (uint32_t i = 0; i < REPLICA_PEERS; i++)
         copies += a->put[i] == PUT_ACKED;
-    if (copies >= (replica_is_solo(r) ? 1 : r->o.copies))
+    if (copies >= (replica_is_solo(r) || FAULT(ACK_ON_ONE_COPY) ? 1 : r->o.copies))
         commit(r, a);
 }
 
@@ -375,7 +376,7 @@ void accept_abort_stored(struct replica *r, struct mid id, const struct copy_op 
     }
     a->phase = ACC_ABORT;
     link_push_marks(r, &(struct copy_record){.kind = COPY_ABORT, .id = id});
-    if (replica_is_solo(r))
+    if (replica_is_solo(r) || FAULT(REFUSE_ON_OWN_ABORT))
         answer(r, a, REPLICA_REFUSED); /* nobody else decides anything */
     count_decided(r, id);
     look_at(r, r->now);
@@ -499,7 +500,7 @@ static uint64_t decided_upto(const struct replica *r, const struct session *s)
     if (!rset_next(&r->decided, mid_make(site, epoch, s->told + 1), &span) ||
         span.site != site || span.epoch != epoch || span.from != s->told + 1)
         return s->told;
-    return span.to;
+    return span.to + (FAULT(UPTO_OFF_BY_ONE) ? 1 : 0);
 }
 
 static void flush_session(struct replica *r, struct session *s)

@@ -1,4 +1,5 @@
 /* Questions before the final dot. */
+#include "base/fault.h"
 #include "replication/replica_internal.h"
 
 static const uint64_t RETRY_MS =
@@ -284,7 +285,7 @@ static void take_no(struct replica *r, struct dot *d, uint32_t side)
 
 static void dot_step(struct replica *r, struct dot *d)
 {
-    bool has_peer = replica_is_solo(r);
+    bool has_peer = replica_is_solo(r) || FAULT(DOT_WITHOUT_PEER);
 
     for (uint32_t i = 0; i < SIDES; i++) {
         if (d->side[i].state == ASK_NO)

@@ -1,5 +1,6 @@
 /* What a peer lacks goes to it: marks, then single copies, then the others, beside live mail;
  * repair of damaged copies; FILLED. */
+#include "base/fault.h"
 #include "replication/replica_internal.h"
 
 static const uint64_t WANT_MS = 10000; /* between two questions for a damaged copy */
@@ -508,7 +509,7 @@ void feed_filled(struct replica *r, struct peer *p)
     if (r->filled)
         return;
     for (uint32_t i = 0; i < REPLICA_PEERS; i++)
-        if (r->peers[i].incarnation != 0 && !r->peers[i].filled_us)
+        if (r->peers[i].incarnation != 0 && !r->peers[i].filled_us && !FAULT(FILLED_BY_ONE))
             return;
     op_own(r, &(struct copy_record){.kind = COPY_FILLED}, NULL, 0);
 }

@@ -1,6 +1,7 @@
 /* Summaries and deltas of what is held; clear sessions; whether this node was rolled back. */
 #include <stdlib.h>
 
+#include "base/fault.h"
 #include "replication/replica_internal.h"
 
 /* Entries looked at for one record of a summary. */
@@ -481,7 +482,8 @@ void have_upto_of_ours(struct replica *r, const struct copy_record *rec)
     const struct site_clear *c = replica_clear_of(r, rec->site);
     struct rset_span piece, rest = {rec->site, rec->epoch, 1, rec->counter};
 
-    if (rec->epoch < r->o.first_epoch || (c != NULL && rec->epoch < c->durable))
+    if (rec->epoch < r->o.first_epoch || (c != NULL && rec->epoch < c->durable) ||
+        FAULT(OWN_ROLLBACK_UNSEEN))
         return;
     while (rest.from <= rest.to) {
         uint32_t h =

@@ -1,4 +1,5 @@
 /* Outcomes; undecided copies of sessions that are over. */
+#include "base/fault.h"
 #include "replication/replica_internal.h"
 
 static const uint64_t ASK_MS = 1000;    /* between two questions about a session */
@@ -220,7 +221,7 @@ void settle_tick(struct replica *r)
             continue;
         if (site == r->o.site)
             commit_own(r, s);
-        else if (replica_is_solo(r))
+        else if (replica_is_solo(r) || FAULT(RESOLVE_UNASKED))
             resolve_alone(r, s);
         else
             ask_session(r, s);

@@ -1,4 +1,5 @@
 /* Members, their sessions, slots and placements: what entries do to them. */
+#include "base/fault.h"
 #include "spool/control_internal.h"
 
 /* --- assignment --- */
@@ -185,11 +186,13 @@ static void apply_session_renew(struct control_step *s, const struct session_ren
     struct session have;
     enum err e = control_get_session(s->txn, r->site, &have);
 
-    if (e == E_NOTFOUND || (e == OK && (have.epoch != r->epoch || have.ended))) {
+    if (e == E_NOTFOUND ||
+        (e == OK && (have.epoch != r->epoch || (have.ended && !FAULT(RENEW_ENDED))))) {
         control_refuse(s, E_CONFLICT, "the session is over");
     } else if (e == OK) {
         have.renewal_index = s->index;
         have.renewal_seq = r->seq;
+        have.ended = have.ended && !FAULT(RENEW_ENDED);
         control_put_session(s->txn, &have);
     }
 }

@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #include "base/assert.h"
+#include "base/fault.h"
 #include "base/limits.h"
 #include "base/log.h"
 
@@ -201,7 +202,8 @@ static int open_env(struct ctlkv *kv, uint64_t map_bytes)
     if (rc == 0)
         rc = mdb_env_set_mapsize(kv->env, map_bytes);
     if (rc == 0)
-        rc = mdb_env_open(kv->env, kv->dir, MDB_NOTLS, 0600);
+        rc = mdb_env_open(kv->env, kv->dir,
+                          MDB_NOTLS | (FAULT(LOG_SKIPS_SYNC) ? MDB_NOSYNC : 0U), 0600);
     return rc;
 }
 

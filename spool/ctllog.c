@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/fault.h"
 #include "base/limits.h"
 #include "spool/ctlkv.h"
 
@@ -420,7 +421,7 @@ enum err ctllog_put_term(struct ctllog *l, uint64_t term, uint64_t vote)
 
     ASSERT(term >= l->term);
     ctlkv_begin(&t, &l->kv, true);
-    put_term(&t, term, vote);
+    put_term(&t, term, FAULT(FORGET_VOTE) ? 0 : vote);
     e = ctlkv_commit(&t);
     if (e == OK) {
         l->term = term;

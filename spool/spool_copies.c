@@ -2,6 +2,7 @@
  * dots, what is settled elsewhere. Verdicts are taken above; here states only go upwards. */
 #include <stdlib.h>
 
+#include "base/fault.h"
 #include "proto/record.h"
 #include "spool/spool_internal.h"
 
@@ -224,7 +225,8 @@ enum err spool_abort_copy(struct spool_txn *t, struct mid id)
     case COPY_NONE:
         break;
     }
-    return e == OK ? spool_store(t, TABLE_ABORTED, &key, STR_NONE) : e;
+    return e == OK && !FAULT(ABORT_FORGOTTEN) ? spool_store(t, TABLE_ABORTED, &key, STR_NONE)
+                                              : e;
 }
 
 /* --- Marks of final dots --- */
@@ -397,5 +399,7 @@ enum err spool_clear_below(struct spool_txn *t, uint16_t site, uint64_t epoch)
     for (size_t i = 0; i < sizeof shrunk / sizeof shrunk[0] && e == OK; i++)
         e = remove_keys(t, shrunk[i], &from, &to);
     put_be(data, CLEAR_DATA_BYTES, epoch);
+    if (FAULT(SETTLED_AGES))
+        return e;
     return e == OK ? spool_store(t, TABLE_CLEAR, &key, (struct str){data, sizeof data}) : e;
 }

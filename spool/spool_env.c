@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/stats.h"
 #include "proto/record.h"
@@ -151,7 +152,8 @@ static int env_open(MDB_env **env, const char *path, uint64_t map_bytes, unsigne
     if (rc == 0)
         rc = mdb_env_set_assert(*env, on_lmdb_assert);
     if (rc == 0)
-        rc = mdb_env_open(*env, path, flags | MDB_NOTLS, FILE_MODE);
+        rc = mdb_env_open(*env, path, flags | MDB_NOTLS | (FAULT(SKIP_SYNC) ? MDB_NOSYNC : 0U),
+                          FILE_MODE);
     return rc;
 }
 

@@ -1,4 +1,5 @@
 #include "spool/spool_format.h"
+#include "base/fault.h"
 
 #include <xxhash.h>
 
@@ -110,7 +111,8 @@ bool spool_value_open(enum spool_table table, struct str key, struct str value,
     if (value.n < CHECKSUM_BYTES)
         return false;
     *data = str_from(value, CHECKSUM_BYTES);
-    return get_be(value.p, CHECKSUM_BYTES) == spool_checksum(table, key, *data);
+    return get_be(value.p, CHECKSUM_BYTES) == spool_checksum(table, key, *data) ||
+           FAULT(CHECKSUM_IGNORED);
 }
 
 void spool_value_seal(enum spool_table table, struct str key, char *value, size_t data_bytes)

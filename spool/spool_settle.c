@@ -1,4 +1,5 @@
 /* The end of a message's life, and of what is remembered of it. */
+#include "base/fault.h"
 #include "base/log.h"
 #include "proto/record.h"
 #include "spool/spool_internal.h"
@@ -53,7 +54,7 @@ enum err spool_settle(struct spool_txn *t, struct envelope *e, uint64_t now_ms, 
     err = may_settle(t, e, &h);
     if (err != OK)
         return err;
-    err = spool_settled_add(t, e->id);
+    err = FAULT(TOMBSTONE_DROPPED) ? OK : spool_settled_add(t, e->id);
     if (err == E_EXISTS)
         err = OK; /* live and settled at once is damage; settling mends it */
     /* From here on an error is one of the environment, and sticks: nothing stays half done. */
@@ -89,7 +90,7 @@ enum err spool_settle_absent(struct spool_txn *t, struct envelope *e, uint64_t n
     last.settled_wall_ms = wall_ms;
     if (envelope_encoded_size(&last) == 0)
         return E_PROTO;
-    err = spool_settled_add(t, e->id);
+    err = FAULT(TOMBSTONE_DROPPED) ? OK : spool_settled_add(t, e->id);
     if (err == OK && st.damaged) {
         err = spool_remove(t, TABLE_MSG, &key);
         t->messages_out++;

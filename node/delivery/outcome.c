@@ -1,4 +1,5 @@
 #include "node/delivery/outcome.h"
+#include "base/fault.h"
 
 #define OPERATOR_TEXT STR("(ended by the operator)")
 
@@ -212,7 +213,7 @@ enum err outcome_of_time(const struct envelope *env, uint64_t now_ms, struct are
         end_dsn(out, DSN_GIVEN_UP);
         changed = true;
     }
-    if (env->phase == PHASE_DELIVER && now_ms >= env->deadline_ms) {
+    if (env->phase == PHASE_DELIVER && (now_ms >= env->deadline_ms || FAULT(EXPIRES_AT_ONCE))) {
         for (uint32_t i = 0; i < env->rcpt_count; i++)
             if (env->rcpts[i].fate == FATE_PENDING)
                 end_rcpt(out, &out->env.rcpts[i], FATE_EXPIRED, now_ms);

@@ -1,4 +1,5 @@
 #include "node/delivery/stuff.h"
+#include "base/fault.h"
 
 void stuff_init(struct stuff *s)
 {
@@ -44,7 +45,7 @@ static bool move(struct stuff *s, struct str *in, char *out, size_t room, size_t
         s->after_cr = true;
         return true;
     }
-    if (s->line_start && c == '.') {
+    if (s->line_start && c == '.' && !FAULT(DOT_NOT_STUFFED)) {
         if (room - *n < 2)
             return false;
         out[(*n)++] = '.';

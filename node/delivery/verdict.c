@@ -1,4 +1,5 @@
 #include "node/delivery/verdict.h"
+#include "base/fault.h"
 
 #define IN(at) (UINT32_C(1) << (at))
 #define SETUP  (IN(AT_BANNER) | IN(AT_EHLO) | IN(AT_STARTTLS) | IN(AT_AUTH))
@@ -47,6 +48,8 @@ static bool matches(const struct row *row, enum at at, const struct reply *r)
 
 enum verdict verdict_of(enum at at, const struct reply *r)
 {
+    if (FAULT(REPLY_4XX_TAKEN) && at == AT_DOT && r->code / 100 == 4)
+        return VERDICT_OK;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (!matches(&rows[i], at, r))
             continue;

@@ -26,11 +26,12 @@ struct dot {
 struct message {
     struct mid id;
     bool has_id, accepted, refused, closed, rotted;
-    uint8_t copies;  /* nodes with a durable copy, or its settled mark */
-    uint8_t settled; /* nodes where all fates are final and durable */
+    uint8_t copies;       /* nodes with a durable copy, or its settled mark */
+    uint8_t settled;      /* nodes where all fates are final and durable */
+    uint8_t ended_before; /* nodes that lost their disk when it had ended */
     uint8_t flagged;
     uint32_t rcpt_count;
-    uint64_t bytes, hold_ms, offered_us;
+    uint64_t bytes, hold_ms, offered_us, accepted_us;
     struct check_rcpt rcpts[CHECK_RCPTS];
     struct dot dots[WORLD_NODES];
 };
@@ -175,6 +176,7 @@ void check_accepted(uint32_t key, unsigned node)
 
     c.counts.accepted++;
     m->accepted = true;
+    m->accepted_us = world_now();
     trace("node %u: 250 for %u %s, durable on nodes %x", node, key, text_of(m->id), m->copies);
     if (!m->has_id || count_bits(m->copies) < 2)
         violation("INV-1: 250 for message %u (%s) with copies durable on %u nodes", key,
@@ -277,6 +279,8 @@ void check_wiped(unsigned node)
     for (uint32_t i = 0; i < c.n; i++) {
         struct message *m = &c.all[i];
 
+        if (m->settled != 0)
+            m->ended_before |= (uint8_t)(1u << node);
         m->copies &= (uint8_t) ~(1u << node);
         m->settled &= (uint8_t) ~(1u << node);
         for (uint32_t k = 0; k < m->rcpt_count; k++)
@@ -310,6 +314,29 @@ bool check_may_stay(struct mid id)
     const struct message *m = find(id);
 
     return m != NULL && m->rotted && !m->accepted;
+}
+
+void check_filled(unsigned node, uint64_t since_us, bool (*is_told)(void *ctx, struct mid id),
+                  void *ctx)
+{
+    for (uint32_t i = 0; i < c.n; i++) {
+        const struct message *m = &c.all[i];
+
+        if (m->accepted && m->accepted_us + 2 * SECOND < since_us && m->settled == 0 &&
+            (m->copies & 1u << node) == 0 && is_told(ctx, m->id))
+            violation("INV-2: node %u calls itself filled, and lacks %s", node, text_of(m->id));
+    }
+}
+
+void check_yes(struct mid id, unsigned node)
+{
+    const struct message *m = find(id);
+
+    if (m == NULL)
+        violation("node %u says yes to a dot for %s, which no client sent", node, text_of(id));
+    if ((m->settled & 1u << node) != 0)
+        violation("INV-2: node %u says yes to a dot for %s, and knows its end", node,
+                  text_of(id));
 }
 
 void check_consent(struct mid id, unsigned node)
@@ -422,6 +449,10 @@ void check_end(unsigned node, const struct envelope *(*trace_of)(void *ctx, stru
         const struct envelope *e;
 
         if (!m->accepted)
+            continue;
+        /* What all others call clear is not told to a node that joins after that: nobody has a
+         * copy that could come in (docs/wire.md, 18). */
+        if (!settled(ctx, m->id) && (m->ended_before & 1u << node) != 0)
             continue;
         if (!settled(ctx, m->id))
             violation("%s (message %u, 250) is not settled on node %u in the end",

@@ -49,6 +49,12 @@ void check_restarted(unsigned node, bool (*has)(void *ctx, struct mid id), void 
  * end. */
 void check_rotted(uint32_t key);
 bool check_may_stay(struct mid id);
+/* The node, on an empty disk since then, has been told all that the others had. is_told(): the
+ * process that took the message from its client is alive, and can tell. */
+void check_filled(unsigned node, uint64_t since_us, bool (*is_told)(void *ctx, struct mid id),
+                  void *ctx);
+/* The node tells another that it may send one. */
+void check_yes(struct mid id, unsigned node);
 /* The node was allowed a final dot; it is sent; it is known, or known not to be sent. */
 void check_consent(struct mid id, unsigned node);
 void check_dot_sent(struct mid id, unsigned node);

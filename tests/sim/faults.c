@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "tests/sim/sim.h"
@@ -24,6 +25,11 @@ enum kind {
     F_CLOCK_STEP,
     F_BIT_ROT,
     F_POWER_ALL,
+    F_PAUSE_AT_DOT,
+    F_POWER_AT_DOT,
+    F_FORMAT,
+    F_DATA_CUT,
+    F_SPLIT,
     F_KINDS
 };
 
@@ -48,12 +54,21 @@ static const struct {
     [F_CLOCK_STEP] = {"wall clock steps by days", 3},
     [F_BIT_ROT] = {"a bit flips on a disk", 4},
     [F_POWER_ALL] = {"power cut everywhere", 2},
+    [F_PAUSE_AT_DOT] = {"holder frozen at a dot", 6},
+    [F_POWER_AT_DOT] = {"power cut at a dot", 4},
+    [F_FORMAT] = {"a node of another version", 2},
+    [F_DATA_CUT] = {"data plane cut alone", 6},
+    [F_SPLIT] = {"an intake split three ways", 4},
 };
 
 static struct {
     bool on;
     uint64_t until_us, well_since_us;
     uint32_t only;
+    /* A flipped bit and a lost disk are two copies gone: in a life with rot both befall one
+     * node only; in one without, any. */
+    bool rots;
+    unsigned bad;
     struct world_link calm;
     uint64_t sync_min_us, sync_max_us;
     uint64_t counts[F_KINDS];
@@ -92,6 +107,8 @@ void faults_weather(void)
     static const uint64_t delays_ms[] = {1, 2, 10, 40};
     uint64_t ms = delays_ms[world_below(4)];
 
+    f.rots = world_chance(500);
+    f.bad = (unsigned)world_below(WORLD_NODES);
     f.calm = (struct world_link){.delay_min_us = (uint32_t)(ms * MS),
                                  .delay_max_us = (uint32_t)(2 * ms * MS),
                                  .tail_pm = 10};
@@ -123,7 +140,7 @@ static bool all_well(void)
             control_member_get(n->control, n->site, &m) != OK || !m.filled)
             return false;
         for (unsigned k = 0; k < WORLD_NODES; k++)
-            if (k != i && world_link(i, k)->cut)
+            if (k != i && (world_link(i, k)->cut || world_link(i, k)->cut_planes != 0))
                 return false;
     }
     return true;
@@ -161,6 +178,16 @@ static void keep_alive(void *arg)
         revive(n);
 }
 
+/* It is set back to the version of the others. */
+static void end_format(struct node *n)
+{
+    if (!n->other_format)
+        return;
+    node_crash(n, false);
+    n->other_format = false;
+    revive(n);
+}
+
 static void end_fault(void *arg)
 {
     struct ending e = *(struct ending *)arg;
@@ -173,6 +200,7 @@ static void end_fault(void *arg)
     case F_ONE_WAY:
     case F_LOSSY:
     case F_CLOG:
+    case F_DATA_CUT:
         calm_link(e.a, e.b);
         break;
     case F_ISOLATE:
@@ -192,6 +220,9 @@ static void end_fault(void *arg)
     case F_POWER_ALL:
         for (unsigned i = 0; i < WORLD_NODES; i++)
             revive(sim_node(i));
+        break;
+    case F_FORMAT:
+        end_format(n);
         break;
     default:
         revive(n);
@@ -221,6 +252,44 @@ static void cut_in_commit(void *arg)
         world_at(world_now() + world_between(50, 900), cut_in_commit, n);
 }
 
+/* Waits for a dot that is allowed and has no answer yet. Frozen for less than a lease counts,
+ * or for longer: before its fence, and behind it. */
+static void stop_at_dot(struct node *n, enum kind k)
+{
+    if (k == F_POWER_AT_DOT) {
+        node_crash(n, true);
+        end_in(k, n->index, 0, world_between(100, 20000) * MS);
+        return;
+    }
+    node_pause(n);
+    end_in(k, n->index, 0,
+           world_chance(400) ? world_between(100, 8000) * MS : world_between(9, 40) * SECOND);
+}
+
+static void wait_for_dot(void *arg)
+{
+    struct ending *e = arg;
+    struct node *n = sim_node(e->a);
+
+    if (e->generation != f.generation || !n->up || n->paused || world_now() > f.until_us) {
+        free(e);
+    } else if (mail_has_consent(n)) {
+        stop_at_dot(n, e->kind);
+        free(e);
+    } else {
+        world_at(world_now() + world_between(300, 3000), wait_for_dot, e);
+    }
+}
+
+static void at_dot(struct node *n, enum kind k)
+{
+    struct ending *e = malloc(sizeof *e);
+
+    ASSERT(e != NULL);
+    *e = (struct ending){k, n->index, 0, f.generation};
+    wait_for_dot(e);
+}
+
 static void rot(struct node *n)
 {
     char text[32];
@@ -229,14 +298,22 @@ static void rot(struct node *n)
     for (int i = 0; i < 20 && offered > 0; i++) {
         uint32_t key = (uint32_t)(offered - 1 - world_below(offered < 50 ? offered : 50));
 
-        snprintf(text, sizeof text, "X-Sim-Key: %08u", (unsigned)key);
-        if (!disk_flip(n->spool_disk, text, 19))
+        if (world_chance(600)) /* in its body, or in its envelope */
+            snprintf(text, sizeof text, "X-Sim-Key: %08u", (unsigned)key);
+        else
+            snprintf(text, sizeof text, "u%u.0@d", (unsigned)key);
+        if (!disk_flip(n->spool_disk, text, strlen(text)))
             continue;
         trace("node %u: a bit of %s flips", n->index, text);
         sim_counts()->flips++;
         check_rotted(key);
         return;
     }
+}
+
+static void cut_data(unsigned from, unsigned to, bool on)
+{
+    world_link(from, to)->cut_planes = on ? 1u << SIM_PLANE_DATA : 0;
 }
 
 static void links_of(enum kind k, unsigned a, unsigned b)
@@ -252,11 +329,79 @@ static void links_of(enum kind k, unsigned a, unsigned b)
         end_in(k, a, b, world_between(2, 30) * SECOND);
     } else if (k == F_CLOG) {
         l->clogged_until_us = world_now() + world_between(1, 12) * SECOND;
+    } else if (k == F_DATA_CUT) {
+        cut_data(a, b, true);
+        sim_counts()->cuts++;
+        end_in(k, a, b, world_between(1, 40) * SECOND);
     } else {
         l->cut = true;
         sim_counts()->cuts++;
         end_in(k, a, b, world_between(1, 40) * SECOND);
     }
+}
+
+/* --- An intake split three ways ---
+ *
+ * Mail that node a takes now is stored at c, which cannot say so; b hears of its end alone;
+ * then a dies, and c is left with a copy that nobody told it about. What c makes of it, b and c
+ * must agree on (docs/wire.md, 4 and 7 to 9). Only the data plane is cut: the log goes on. */
+struct split {
+    unsigned step, a, b, c;
+    uint64_t generation;
+};
+
+static void split(void *arg)
+{
+    struct split *s = arg;
+    uint64_t wait_ms = 0;
+
+    if (s->generation != f.generation) {
+        free(s);
+        return;
+    }
+    switch (s->step++) {
+    case 0:
+        cut_data(s->a, s->b, true);
+        cut_data(s->b, s->a, true);
+        cut_data(s->c, s->a, true);
+        cut_data(s->c, s->b, true);
+        cut_data(s->b, s->c, true);
+        wait_ms = world_between(500, 3000);
+        break;
+    case 1:
+        cut_data(s->a, s->c, true);
+        wait_ms = world_between(2000, 6000);
+        break;
+    case 2:
+        cut_data(s->a, s->b, false);
+        cut_data(s->b, s->a, false);
+        wait_ms = world_between(200, 6000);
+        break;
+    case 3:
+        if (world_chance(700))
+            node_crash(sim_node(s->a), true);
+        else
+            node_pause(sim_node(s->a));
+        wait_ms = world_between(8000, 25000);
+        break;
+    default:
+        for (unsigned i = 0; i < WORLD_NODES; i++)
+            for (unsigned k = 0; k < WORLD_NODES; k++)
+                cut_data(i, k, false);
+        end_in(F_POWER, s->a, 0, world_between(100, 20000) * MS);
+        free(s);
+        return;
+    }
+    world_at(world_now() + wait_ms * MS, split, s);
+}
+
+static void split_begin(unsigned a, unsigned b)
+{
+    struct split *s = malloc(sizeof *s);
+
+    ASSERT(s != NULL);
+    *s = (struct split){0, a, b, WORLD_NODES - a - b, f.generation};
+    split(s);
 }
 
 static void isolate(unsigned a)
@@ -288,11 +433,64 @@ static void disks_of(enum kind k, struct node *n)
     }
 }
 
-/* Only when the disk lost before is replaced in full, and nothing else is wrong: two lost disks
- * are more than the promise covers. */
-static bool may_wipe(void)
+/* What is lost must stand on another disk: so not before the disk that was lost last is filled
+ * again. Else at any time: also while a node is away, and has not got it all. */
+static bool may_wipe(const struct node *n)
 {
-    return f.well_since_us != NEVER && world_now() > f.well_since_us + 20 * SECOND;
+    for (unsigned i = 0; i < WORLD_NODES; i++) {
+        const struct node *o = sim_node(i);
+
+        if (o != n && (o->incarnation == 0 || !o->is_filled))
+            return false;
+    }
+    return (!f.rots || n->index == f.bad) && n->incarnation != 0 && n->is_filled;
+}
+
+static bool is_calm(void)
+{
+    return f.well_since_us != NEVER && world_now() > f.well_since_us + 10 * SECOND;
+}
+
+/* A process ends, or stands still. */
+static void stop(enum kind k, struct node *n)
+{
+    bool power = k == F_POWER;
+
+    if (k == F_PAUSE || k == F_LONG_PAUSE)
+        node_pause(n);
+    else if (k == F_POWER_IN_COMMIT)
+        cut_in_commit(n);
+    else if (k == F_WIPE)
+        node_wipe(n);
+    else
+        node_crash(n, power);
+    if (k == F_PAUSE)
+        end_in(k, n->index, 0, world_between(300, 30000) * MS);
+    else if (k == F_LONG_PAUSE)
+        end_in(k, n->index, 0, world_between(10, 16) * MINUTE);
+    else
+        end_in(k, n->index, 0, world_between(100, 20000) * MS);
+}
+
+static void stop_all(void)
+{
+    for (unsigned i = 0; i < WORLD_NODES; i++)
+        node_crash(sim_node(i), true);
+    end_in(F_POWER_ALL, 0, 0, world_between(1, 10) * SECOND);
+}
+
+static void upgrade(struct node *n)
+{
+    node_crash(n, false);
+    n->other_format = true;
+    revive(n);
+    end_in(F_FORMAT, n->index, 0, world_between(5, 40) * SECOND);
+}
+
+static void annoy(unsigned primary)
+{
+    primary_set(primary, (enum primary_temper)(1 + world_below(PRIMARY_TEMPERS - 1)));
+    end_in(F_PRIMARY, primary, 0, world_between(2, 40) * SECOND);
 }
 
 static void strike(enum kind k)
@@ -301,34 +499,23 @@ static void strike(enum kind k)
     unsigned b = (a + 1 + (unsigned)world_below(WORLD_NODES - 1)) % WORLD_NODES;
     struct node *n = sim_node(a);
 
-    if (k == F_WIPE && !may_wipe())
+    if ((k == F_WIPE && !may_wipe(n)) || (k == F_BIT_ROT && !f.rots))
         return;
     f.counts[k]++;
     trace("fault: %s (%u %u)", kinds[k].name, a, b);
     switch (k) {
     case F_POWER:
-        node_crash(n, true);
-        end_in(k, a, b, world_between(100, 25000) * MS);
-        break;
     case F_POWER_IN_COMMIT:
-        cut_in_commit(n);
-        end_in(k, a, b, world_between(2000, 20000) * MS);
-        break;
     case F_KILL:
-        node_crash(n, false);
-        end_in(k, a, b, world_between(100, 15000) * MS);
-        break;
     case F_PAUSE:
-        node_pause(n);
-        end_in(k, a, b, world_between(300, 30000) * MS);
-        break;
     case F_LONG_PAUSE:
-        node_pause(n);
-        end_in(k, a, b, world_between(10, 16) * MINUTE);
+    case F_WIPE:
+        stop(k, n);
         break;
     case F_ONE_WAY:
     case F_LOSSY:
     case F_CLOG:
+    case F_DATA_CUT:
         links_of(k, a, b);
         break;
     case F_ISOLATE:
@@ -339,30 +526,70 @@ static void strike(enum kind k)
     case F_FULL:
         disks_of(k, n);
         break;
-    case F_WIPE:
-        node_wipe(n);
-        end_in(k, a, b, world_between(1, 20) * SECOND);
-        break;
     case F_PRIMARY:
-        a = (unsigned)world_below(SIM_DOMAINS);
-        primary_set(a, (enum primary_temper)(1 + world_below(PRIMARY_TEMPERS - 1)));
-        end_in(k, a, b, world_between(2, 40) * SECOND);
+        annoy((unsigned)world_below(SIM_DOMAINS));
         break;
     case F_CLOCK_STEP:
         n->clock.wall_ms = (int64_t)world_below(28 * 86400000ULL) - 14 * 86400000LL;
         break;
     case F_BIT_ROT:
-        if (n->up)
-            rot(n);
+        if (sim_node(f.bad)->up)
+            rot(sim_node(f.bad));
         break;
     case F_POWER_ALL:
-        for (unsigned i = 0; i < WORLD_NODES; i++)
-            node_crash(sim_node(i), true);
-        end_in(k, a, b, world_between(1, 10) * SECOND);
+        stop_all();
+        break;
+    case F_PAUSE_AT_DOT:
+    case F_POWER_AT_DOT:
+        at_dot(n, k);
+        break;
+    case F_FORMAT:
+        upgrade(n);
+        break;
+    case F_SPLIT:
+        split_begin(a, b);
         break;
     case F_KINDS:
         break;
     }
+}
+
+uint32_t faults_mask_of_wipe(void)
+{
+    return 1u << F_WIPE;
+}
+
+static struct node *some_disk(void)
+{
+    return sim_node(f.rots ? f.bad : (unsigned)world_below(WORLD_NODES));
+}
+
+void faults_wipe(void)
+{
+    struct node *n = some_disk();
+
+    if (!may_wipe(n))
+        return;
+    f.counts[F_WIPE]++;
+    node_wipe(n);
+    calm_disk(n);
+    n->wants_join = true;
+}
+
+struct node *faults_keep_spool(void)
+{
+    struct node *n = some_disk();
+
+    if (!may_wipe(n) || !is_calm())
+        return NULL;
+    node_backup(n);
+    return n;
+}
+
+void faults_set_back(struct node *n)
+{
+    if (all_well())
+        node_restore(n);
 }
 
 static void next_fault(void *arg)
@@ -424,6 +651,8 @@ void faults_end(void)
     }
     for (unsigned i = 0; i < SIM_DOMAINS; i++)
         primary_set(i, PRIMARY_UP);
+    for (unsigned i = 0; i < WORLD_NODES; i++)
+        end_format(sim_node(i));
     heal(NULL);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "proto/frame.h"
 #include "proto/record.h"
 #include "tests/sim/sim.h"
 
@@ -14,11 +15,31 @@
 
 /* --- What the engine asks for --- */
 
+/* A version to come greets in its own format. */
+static struct str in_other_format(struct str bytes)
+{
+    static uint8_t buf[LIMIT_FRAME_BYTES];
+    struct arena a;
+    struct frame f;
+    struct str out = bytes;
+
+    arena_init(&a, LIMIT_REPLICA_FRAME_BYTES);
+    if (frame_decode(bytes, &a, &f) == OK && f.kind == FRAME_HELLO) {
+        f.format = FRAME_FORMAT + 1;
+        if (frame_encode(&f, buf, sizeof buf, &out) != OK)
+            violation("a HELLO of another format cannot be said");
+    }
+    arena_reset(&a);
+    return out;
+}
+
 static void on_send(void *ctx, uint16_t site, bool is_bulk, struct str bytes)
 {
     struct node *n = ctx;
 
     (void)is_bulk; /* frames of one lane overtake each other here, too */
+    if (n->other_format)
+        bytes = in_other_format(bytes);
     world_send(n->index, sim_node_of(site)->index, SIM_PLANE_DATA, n->incarnation, bytes);
 }
 
@@ -93,6 +114,13 @@ static void every_minute(struct node *n, void *arg)
     node_post(n, MINUTE, every_minute, NULL);
 }
 
+static bool is_origin_there(void *ctx, struct mid id)
+{
+    const struct node *n = ctx, *o = sim_node_of(mid_site(id));
+
+    return o != n && o->up && o->session == mid_epoch(id);
+}
+
 static void news_later(struct node *n, void *arg)
 {
     struct replica_news news = *(struct replica_news *)arg;
@@ -117,9 +145,16 @@ static void news_later(struct node *n, void *arg)
         break;
     case REPLICA_FILLED:
         trace("node %u is filled", n->index);
+        check_filled(n->index, n->joined_us, is_origin_there, n);
         n->is_filled = true;
         break;
     case REPLICA_STOP:
+        if (n->set_back) { /* as it says: it joins anew */
+            trace("node %u sees that its spool is older: %s", n->index, news.text);
+            node_wipe(n);
+            (void)log_join(n);
+            return;
+        }
         violation("node %u was told to stop: %s", n->index, news.text != NULL ? news.text : "");
     case REPLICA_ALARM:
         trace("node %u: alarm: %s", n->index, copy_code_text(news.why));
@@ -129,6 +164,9 @@ static void news_later(struct node *n, void *arg)
               news.text != NULL ? news.text : "");
         break;
     case REPLICA_LINK:
+        if (news.open && (n->other_format || sim_node_of(news.site)->other_format))
+            violation("node %u speaks with site %u, which has another format", n->index,
+                      news.site);
         if (news.open)
             upkeep(n, WRITE_LINK, news.site);
         trace("node %u: link to site %u %s", n->index, news.site, news.open ? "up" : "down");

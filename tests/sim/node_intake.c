@@ -432,6 +432,9 @@ void intake_news(struct node *n, const struct replica_news *news)
         return;
     s->committing = false;
     if (news->kind == REPLICA_ACCEPTED) {
+        if (n->set_back)
+            violation("node %u says 250, and its spool is older than it was", n->index);
+        n->accepted++;
         check_accepted(s->client->key, n->index);
         ev.err = OK;
     } else if (news->kind == REPLICA_REFUSED) {

@@ -2,6 +2,7 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -103,7 +104,7 @@ void node_init(unsigned index, const char *dir)
     n->spool_disk = disk_add(path);
     snprintf(path, sizeof path, "%s/control/", n->dir);
     n->ctl_disk = disk_add(path);
-    n->clock.drift_ppm = (int64_t)world_between(0, 18000) - 9000;
+    n->clock.drift_ppm = (int64_t)world_between(0, 20000) - 10000; /* 1 % */
 }
 
 void node_start(struct node *n)
@@ -116,6 +117,8 @@ void node_start(struct node *n)
     n->starts++;
     n->session = 0;
     n->gate_open = false;
+    if (n->joined_us == 0)
+        n->joined_us = world_now();
     trace("node %u starts (incarnation %llu)", n->index, (unsigned long long)n->incarnation);
     world_use_clock(&n->clock);
     writer_init(n);
@@ -183,8 +186,67 @@ void node_wipe(struct node *n)
     check_wiped(n->index);
     n->fresh = true;
     n->incarnation = 0;
+    n->set_back = n->is_filled = false;
+    n->joined_us = 0;
     n->wipes++;
     counts.wipes++;
+}
+
+/* --- An older spool --- */
+
+static const char *backup_from; /* of nftw(), which has no argument for it */
+static const char *backup_to;
+
+static int copy_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    char to[400], buf[65536];
+    FILE *in, *out;
+    size_t got;
+
+    (void)st, (void)ftw;
+    snprintf(to, sizeof to, "%s%s", backup_to, path + strlen(backup_from));
+    if (type == FTW_D)
+        return mkdir(to, 0700);
+    in = fopen(path, "rb");
+    out = fopen(to, "wb");
+    ASSERT(in != NULL && out != NULL);
+    while ((got = fread(buf, 1, sizeof buf, in)) > 0)
+        ASSERT(fwrite(buf, 1, got, out) == got);
+    fclose(in);
+    fclose(out);
+    return 0;
+}
+
+void node_backup(struct node *n)
+{
+    char from[200], to[200];
+
+    node_crash(n, false);
+    disk_forget(n->spool_disk);
+    snprintf(from, sizeof from, "%s/spool", n->dir);
+    snprintf(to, sizeof to, "%s/kept", n->dir);
+    nftw(to, unlink_one, 16, FTW_DEPTH | FTW_PHYS);
+    backup_from = from;
+    backup_to = to;
+    ASSERT(nftw(from, copy_one, 16, FTW_PHYS) == 0);
+    node_start(n);
+}
+
+void node_restore(struct node *n)
+{
+    char from[200], to[200];
+
+    node_crash(n, false);
+    trace("node %u gets an older spool", n->index);
+    disk_forget(n->spool_disk);
+    snprintf(from, sizeof from, "%s/kept", n->dir);
+    snprintf(to, sizeof to, "%s/spool", n->dir);
+    nftw(to, unlink_one, 16, FTW_DEPTH | FTW_PHYS);
+    ASSERT(rename(from, to) == 0);
+    check_wiped(n->index);
+    n->set_back = true;
+    counts.set_backs++;
+    node_start(n);
 }
 
 static void start_again(void *arg)

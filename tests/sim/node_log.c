@@ -56,6 +56,16 @@ struct log_state {
     uint64_t tick_us, cluster_ms, applied;
 };
 
+/* What a member has said, and must know for ever. */
+struct promise {
+    uint64_t incarnation, term, vote;
+};
+
+/* A session that somebody has sealed, as of that index. */
+struct seal {
+    uint64_t epoch, applied;
+};
+
 /* What the members did, as somebody sees it who sees all of them. */
 struct view {
     uint64_t digest, leader; /* by index of the log; by term: who led in it */
@@ -65,6 +75,8 @@ struct view {
 static struct {
     uint64_t leaders, longest;
     bool joining[WORLD_NODES], domains;
+    struct promise promises[WORLD_NODES];
+    struct seal seals[WORLD_NODES];
     struct view *views;
     size_t room;
 } lg;
@@ -264,6 +276,41 @@ static void note_lead(struct node *n)
     n->log->leads = leads;
 }
 
+/* A vote is given once in a term, and not forgotten. */
+static void note_vote(struct node *n)
+{
+    struct promise *p = &lg.promises[n->index];
+    uint64_t term, vote = control_core_vote(n->log->core, &term);
+
+    if (p->incarnation == n->incarnation &&
+        (term < p->term || (term == p->term && p->vote != 0 && vote != p->vote)))
+        violation("node %u voted for %llu in term %llu, and has forgotten it", n->index,
+                  (unsigned long long)p->vote, (unsigned long long)p->term);
+    *p = (struct promise){n->incarnation, term, vote};
+}
+
+/* A session that is over stays over (rule 7 of docs/wire.md); and it is not over before its own
+ * node knows, by its own clock, that it may be. */
+static void note_seals(struct node *n, uint64_t applied)
+{
+    for (unsigned i = 0; i < WORLD_NODES; i++) {
+        const struct node *o = sim_node(i);
+        struct seal *s = &lg.seals[i];
+
+        if (s->epoch != 0 && applied >= s->applied &&
+            !control_session_sealed(n->control, o->site, s->epoch))
+            violation("node %u takes session %llu of node %u as open again", n->index,
+                      (unsigned long long)s->epoch, i);
+        if (!o->up || o->session == 0 || o->session == s->epoch ||
+            !control_session_sealed(n->control, o->site, o->session))
+            continue;
+        *s = (struct seal){o->session, applied};
+        if (o->log != NULL && !o->ending && log_lease_counts(o))
+            violation("INV-4: node %u has ended session %llu, and node %u still counts on it",
+                      n->index, (unsigned long long)o->session, i);
+    }
+}
+
 /* Who has applied the same entries has the same state. */
 static void note_state(struct node *n)
 {
@@ -282,6 +329,7 @@ static void note_state(struct node *n)
     *v = (struct view){.digest = digest, .leader = v->leader, .has_digest = true};
     if (applied > lg.longest)
         lg.longest = applied;
+    note_seals(n, applied);
 }
 
 static void turn_done(struct node *n, void *arg)
@@ -295,6 +343,7 @@ static void turn_done(struct node *n, void *arg)
     l->busy = false;
     l->changed = 0;
     note_lead(n);
+    note_vote(n);
     note_state(n);
     look_at_session(n);
     if (changed != 0)
@@ -389,6 +438,11 @@ void log_quiet(struct node *n, bool (*is_quiet)(const struct node *n, uint32_t s
 bool log_is_leaving(const struct node *n, uint32_t slot)
 {
     return control_core_is_leaving(n->log->core, slot);
+}
+
+bool log_lease_counts(const struct node *n)
+{
+    return control_core_valid_until(n->log->core) > node_ms(n);
 }
 
 uint64_t log_cluster_ms(struct node *n)
@@ -499,6 +553,24 @@ static void forget_replaced(struct node *at)
     }
 }
 
+/* An addition that timed out was decided after all, behind the one that was asked for next: the
+ * disk belongs to nobody, and its operator begins again. */
+static void join_replaced(const struct node *at)
+{
+    for (unsigned i = 0; i < WORLD_NODES; i++) {
+        struct node *n = sim_node(i);
+        struct member m;
+
+        if (!n->up || n->session != 0 || n == at ||
+            control_member_get(at->control, n->site, &m) != OK ||
+            m.incarnation <= n->incarnation)
+            continue;
+        trace("node %u was replaced before it began", i);
+        node_wipe(n);
+        n->wants_join = true;
+    }
+}
+
 static void operate(void *arg)
 {
     struct node *at = some_member();
@@ -514,8 +586,10 @@ static void operate(void *arg)
         log_propose(at, &c);
     }
     lg.domains |= at != NULL;
-    if (at != NULL)
+    if (at != NULL) {
+        join_replaced(at);
         forget_replaced(at);
+    }
     world_at(world_now() + (lg.domains ? OPERATOR_US : SECOND / 4), operate, NULL);
 }
 

@@ -73,16 +73,22 @@ static void offer(struct node *n, struct mid id, enum sched_event_type type,
     struct sched_event ev = {.type = type};
     struct arena a;
     struct envelope e;
+    enum err err;
 
     data_seen(n);
     arena_init(&a, 4 * RECORD_ARENA_BYTES);
-    if (spool_get(n->read.reader, id, &a, &e) == OK) {
+    err = spool_get(n->read.reader, id, &a, &e);
+    if (err == OK) {
         message_of(&e, &ev.message);
         if (ev.message.next_ms < not_before_ms)
             ev.message.next_ms = not_before_ms;
         mail_tell(n, &ev);
     } else {
         mail_tell(n, &(struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = id});
+    }
+    if (err == E_CORRUPT && n->replica != NULL) {
+        replica_damaged(n->replica, id, node_ms(n));
+        data_poke(n);
     }
     arena_reset(&a);
     mail_poke(n);
@@ -124,7 +130,8 @@ void mail_control_changed(struct node *n)
 
         if (control_holder(n->control, name, &site, &epoch) != OK)
             site = 0;
-        ours = site == n->site && !log_is_leaving(n, control_slot_of(name));
+        ours =
+            site == n->site && log_lease_counts(n) && !log_is_leaving(n, control_slot_of(name));
         n->slot_epochs[i] = epoch;
         if (ours == n->holds[i])
             continue;
@@ -516,6 +523,14 @@ static void consent_news(struct node *n, const struct replica_news *news)
         expire_now(n, j);
     else
         mail_untried(n, j);
+}
+
+bool mail_has_consent(const struct node *n)
+{
+    for (const struct job_out *j = n->jobs; j != NULL; j = j->list_next)
+        if (j->consent)
+            return true;
+    return false;
 }
 
 bool mail_may_send(const struct node *n, const struct job_out *j)

@@ -7,7 +7,8 @@
 #include "proto/record.h"
 #include "tests/sim/sim.h"
 
-#define TURN_US 100 /* work of a turn besides the disk */
+#define TURN_US     100 /* work of a turn besides the disk */
+#define PRUNE_COUNT 1000
 
 void writer_init(struct node *n)
 {
@@ -44,8 +45,62 @@ static enum err put(struct node *n, struct spool_txn *t, struct write_request *r
     return gone == E_IO ? E_IO : e;
 }
 
+/* INV-4: a yes comes from a witness that has applied this slot epoch as the newest. */
+static void look_at_dot(struct node *n, struct spool_txn *t, const struct copy_op *op)
+{
+    uint64_t epoch = 0;
+    uint16_t site = 0;
+    char text[MID_TEXT_SIZE];
+
+    if (op->answer.code != COPY_OK && op->answer.code != COPY_DOUBT)
+        return;
+    mid_text(op->record.id, text);
+    if (control_holder(n->control, op->record.domain, &site, &epoch) != OK ||
+        site != op->record.site || epoch != op->record.slot_epoch)
+        violation("INV-4: node %u says yes to a dot of site %u for %s under epoch %llu, and "
+                  "knows %u and %llu",
+                  n->index, op->record.site, text, (unsigned long long)op->record.slot_epoch,
+                  site, (unsigned long long)epoch);
+    if (!spool_is_filled(t))
+        violation("INV-4: node %u says yes to a dot for %s, and its own memory has a gap",
+                  n->index, text);
+    check_yes(op->record.id, n->index);
+}
+
+/* The state of a copy whose session is over; COPY_SETTLED: nothing is to be said of it. */
+static enum copy_state state_behind_seal(struct node *n, struct spool_txn *t,
+                                         const struct copy_op *op)
+{
+    struct mid id = op->record.id;
+    struct spool_state st;
+
+    if ((op->record.kind != COPY_PUT && op->record.kind != COPY_ABORT) ||
+        !control_session_sealed(n->control, mid_site(id), mid_epoch(id)) ||
+        spool_state(t, id, &st) != OK || st.damaged)
+        return COPY_SETTLED;
+    return st.state;
+}
+
+/* INV-3: behind the seal its origin decides nothing any more, and nothing new comes in. */
+static void look_at_seal(const struct node *n, enum copy_state before, const struct copy_op *op)
+{
+    char text[MID_TEXT_SIZE];
+
+    if (op->answer.code != COPY_OK)
+        return;
+    if (before == COPY_NONE && op->record.kind == COPY_PUT && op->state == COPY_UNDECIDED)
+        violation("INV-3: node %u takes %s, undecided, of a session that is over", n->index,
+                  mid_text(op->record.id, text));
+    if (before < COPY_ABORTED && op->record.kind == COPY_ABORT && op->state == COPY_ABORTED &&
+        op->from == mid_site(op->record.id))
+        violation("INV-3: node %u takes the word of site %u that %s is aborted, and its "
+                  "session is over",
+                  n->index, op->from, mid_text(op->record.id, text));
+}
+
 static enum err run(struct node *n, struct spool_txn *t, struct write_request *r)
 {
+    enum copy_state before;
     enum err e;
 
     switch (r->kind) {
@@ -54,7 +109,11 @@ static enum err run(struct node *n, struct spool_txn *t, struct write_request *r
     case WRITE_STAGE:
         return spool_stage_copy(t, r->body_number, r->offset, r->body);
     case WRITE_COPY:
+        before = state_behind_seal(n, t, r->op);
         copy_store_apply(&n->store, t, r->op);
+        look_at_seal(n, before, r->op);
+        if (r->op->record.kind == COPY_DOT && r->op->from != n->site)
+            look_at_dot(n, t, r->op);
         return OK;
     case WRITE_MEMBER:
         e = spool_member_begin(t, r->incarnation, r->incarnation, r->filled);
@@ -64,7 +123,7 @@ static enum err run(struct node *n, struct spool_txn *t, struct write_request *r
         return OK;
     case WRITE_AGE:
         copy_store_age(&n->store, t, node_ms(n));
-        return OK;
+        return spool_prune(t, log_cluster_ms(n), PRUNE_COUNT, NULL);
     }
     return E_PROTO;
 }

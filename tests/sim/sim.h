@@ -72,11 +72,14 @@ struct node {
     char dir[160];
     struct world_clock clock;
     struct disk_store *spool_disk, *ctl_disk;
-    bool wants_join; /* its disk is gone: its operator adds it again */
+    bool wants_join;   /* its disk is gone: its operator adds it again */
+    bool other_format; /* it runs another version, which speaks another format of frames */
+    bool set_back;     /* its spool is an older one, and it has not noticed yet */
 
     bool up, paused, ending;
-    bool fresh;    /* an empty disk */
-    uint64_t life; /* number of this process; stale events do not run */
+    bool fresh;         /* an empty disk */
+    uint64_t joined_us; /* first start with this disk */
+    uint64_t life;      /* number of this process; stale events do not run */
     uint64_t posted_us;
     struct deferred *held, **held_last;
     uint64_t starts, crashes, wipes;
@@ -93,6 +96,7 @@ struct node {
     struct replica *replica;
     uint64_t replica_tick_us;
     bool gate_open, is_filled;
+    uint64_t accepted; /* messages that it answered 250 */
 
     struct sched *sched;
     uint64_t sched_tick_us;
@@ -112,7 +116,7 @@ const char *sim_domain(unsigned i);
 int sim_domain_index(struct str name); /* -1: none of ours */
 
 struct sim_counts {
-    uint64_t crashes, wipes, pauses, cuts, restarts, commits, takeovers, io_errors, full_disks,
+    uint64_t crashes, wipes, set_backs, pauses, cuts, restarts, commits, io_errors, full_disks,
         flips, rests;
     uint64_t rest_us, awake_us;
 };
@@ -124,6 +128,9 @@ void node_start(struct node *n);
 void node_start_later(struct node *n);
 void node_crash(struct node *n, bool power); /* power: what is not synced may be lost */
 void node_wipe(struct node *n);              /* and its disk; must be added anew */
+/* Its spool is kept as it is now; and put back in the place of a newer one. */
+void node_backup(struct node *n);
+void node_restore(struct node *n);
 void node_pause(struct node *n);
 void node_resume(struct node *n);
 /* Fatal for this process: an I/O error, a fence, its session is over. Started again soon. */
@@ -154,6 +161,7 @@ uint64_t log_length(void);
 void log_quiet(struct node *n, bool (*is_quiet)(const struct node *n, uint32_t slot));
 bool log_is_leaving(const struct node *n, uint32_t slot);
 uint64_t log_cluster_ms(struct node *n);
+bool log_lease_counts(const struct node *n); /* its own session, by its own clock */
 
 /* --- The writer: node_writer.c --- */
 void writer_init(struct node *n);
@@ -185,6 +193,7 @@ void mail_close(struct node *n);
 void mail_control_changed(struct node *n);
 void mail_news(struct node *n, const struct replica_news *news);
 void mail_accepted(struct node *n, struct mid id);
+bool mail_has_consent(const struct node *n); /* a final dot is allowed, and not answered yet */
 
 /* --- Primaries: primary.c --- */
 enum primary_temper {

@@ -253,6 +253,42 @@ static void begin_life(const struct options *o, uint64_t seed, const char *dir)
     client_begin();
 }
 
+/* Own mail is taken and told to both peers between the two: so the older spool is seen. */
+static void set_back(void)
+{
+    uint64_t before;
+    struct node *n = faults_keep_spool();
+
+    if (n == NULL)
+        return;
+    run_until(world_now() + 25 * SECOND);
+    before = n->accepted;
+    client_rate(200 * MS);
+    run_until(world_now() + 15 * SECOND);
+    client_rate(1 * HOUR);
+    if (n->accepted == before)
+        return;
+    run_until(world_now() + 10 * SECOND);
+    faults_set_back(n);
+    run_until(world_now() + 30 * SECOND);
+    if (n->set_back)
+        violation("node %u goes on with a spool that is older than it was", n->index);
+}
+
+/* Faults end for a while. Then, at times, a disk is lost, and faults go on while it is filled.
+ */
+static void calm(uint32_t only)
+{
+    bool wipes = (only & faults_mask_of_wipe()) != 0;
+
+    faults_end();
+    run_until(world_now() + world_between(20, 60) * SECOND);
+    if (wipes && world_chance(500))
+        faults_wipe();
+    else if (wipes && world_chance(150))
+        set_back();
+}
+
 static void live(const struct options *o, uint64_t seed, const char *dir)
 {
     begin_life(o, seed, dir);
@@ -268,10 +304,8 @@ static void live(const struct options *o, uint64_t seed, const char *dir)
         if (only != 0)
             faults_begin(world_now() + us, only);
         run_until(world_now() + us);
-        if (world_chance(400)) {
-            faults_end();
-            run_until(world_now() + 20 * SECOND);
-        }
+        if (world_chance(400))
+            calm(o->only);
         if (world_chance(400))
             faults_rest(world_between(1, 36) * HOUR);
     }

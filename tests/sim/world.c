@@ -260,7 +260,7 @@ static void arrive(void *arg)
     struct frame_in_flight *f = arg;
 
     /* A cut also eats what is on its way. */
-    if (w.links[f->from][f->to].cut)
+    if (w.links[f->from][f->to].cut || w.links[f->from][f->to].cut_planes >> f->plane & 1)
         w.counts.frames_lost++;
     else
         w.receive(f->from, f->to, f->plane, f->incarnation, (struct str){f->bytes, f->n});
@@ -290,7 +290,7 @@ void world_send(unsigned from, unsigned to, int plane, uint64_t incarnation, str
 
     w.counts.frames++;
     w.counts.bytes += bytes.n;
-    if (l->cut || world_chance(l->loss_pm)) {
+    if (l->cut || (l->cut_planes >> plane & 1) || world_chance(l->loss_pm)) {
         w.counts.frames_lost++;
         return;
     }

@@ -72,6 +72,7 @@ void world_note(const char *text);
 /* --- The network between nodes --- */
 struct world_link { /* one direction */
     bool cut;
+    uint32_t cut_planes;                     /* a bit for each plane that is cut alone */
     uint32_t loss_pm, double_pm, corrupt_pm; /* per mille */
     uint32_t delay_min_us, delay_max_us;
     uint32_t tail_pm; /* so many take up to ten times as long */
