@@ -105,6 +105,15 @@
 #define LIMIT_CLIENT_ADDR_BYTES  64     /* text form of an address */
 #define LIMIT_TLS_TEXT_BYTES     128    /* version and cipher suite */
 
+/* --- Edge policy --- */
+#define LIMIT_PREFIXES         1048576    /* networks in one set, both families together */
+#define LIMIT_GREY_ENTRIES     1000000    /* first tries and known clients, all sites */
+#define LIMIT_GREY_FIRST_TRIES 750000     /* of them, not yet passed: no more are noted */
+#define LIMIT_GREY_DELAY_MS    60000      /* a retry that comes earlier is refused as well */
+#define LIMIT_GREY_WINDOW_MS   172800000  /* a first try without a retry is forgotten */
+#define LIMIT_GREY_KNOWN_MS    3110400000 /* a client without mail is forgotten */
+#define LIMIT_GREY_TOUCH_MS    3600000    /* a known client is noted anew at most so often */
+
 /* --- Control --- */
 #define LIMIT_COMMAND_BYTES       65536 /* one entry of the control log */
 #define LIMIT_CONTROL_BOX         1024

@@ -1,0 +1,383 @@
+#include "node/policy/greylist.h"
+
+struct item {
+    uint64_t key, first_ms, last_ms;
+    uint64_t serial;       /* of its last change */
+    uint32_t older, newer; /* in the order of changes; 0: none */
+    bool is_passed;
+};
+
+void greylist_init(struct greylist *g, const struct greylist_options *opt)
+{
+    *g = (struct greylist){.opt = *opt};
+    if (g->opt.delay_ms == 0)
+        g->opt.delay_ms = LIMIT_GREY_DELAY_MS;
+    if (g->opt.window_ms == 0)
+        g->opt.window_ms = LIMIT_GREY_WINDOW_MS;
+    if (g->opt.known_ms == 0)
+        g->opt.known_ms = LIMIT_GREY_KNOWN_MS;
+    if (g->opt.entries == 0)
+        g->opt.entries = LIMIT_GREY_ENTRIES;
+    if (g->opt.first_tries == 0)
+        g->opt.first_tries = LIMIT_GREY_FIRST_TRIES;
+    pool_init(&g->pool, sizeof(struct item), g->opt.entries);
+    map_init(&g->map, g->opt.entries, 0); /* the keys are hashes under a secret already */
+}
+
+void greylist_fini(struct greylist *g)
+{
+    map_fini(&g->map);
+    pool_fini(&g->pool);
+}
+
+static struct item *item_at(const struct greylist *g, uint32_t handle)
+{
+    return pool_at(&g->pool, handle);
+}
+
+/* --- the order of changes --- */
+
+static void unlink_item(struct greylist *g, uint32_t handle)
+{
+    struct item *it = item_at(g, handle);
+
+    if (it->older != 0)
+        item_at(g, it->older)->newer = it->newer;
+    else
+        g->oldest = it->newer;
+    if (it->newer != 0)
+        item_at(g, it->newer)->older = it->older;
+    else
+        g->newest = it->older;
+}
+
+static void link_newest(struct greylist *g, uint32_t handle)
+{
+    struct item *it = item_at(g, handle);
+
+    it->older = g->newest;
+    it->newer = 0;
+    if (g->newest != 0)
+        item_at(g, g->newest)->newer = handle;
+    else
+        g->oldest = handle;
+    g->newest = handle;
+    it->serial = ++g->serial;
+}
+
+static void changed(struct greylist *g, uint32_t handle)
+{
+    unlink_item(g, handle);
+    link_newest(g, handle);
+}
+
+/* --- items --- */
+
+static bool has_key(const void *ctx, uint32_t value, const void *key)
+{
+    const struct pool *pool = ctx;
+
+    return ((const struct item *)pool_at(pool, value))->key == *(const uint64_t *)key;
+}
+
+static uint32_t find(const struct greylist *g, uint64_t key)
+{
+    return map_find(&g->map, key, has_key, &g->pool, &key);
+}
+
+static uint64_t ttl(const struct greylist *g, bool is_passed)
+{
+    return is_passed ? g->opt.known_ms : g->opt.window_ms;
+}
+
+static bool is_dead(const struct greylist *g, bool is_passed, uint64_t last_ms, uint64_t now_ms)
+{
+    return now_ms >= ttl(g, is_passed) && last_ms <= now_ms - ttl(g, is_passed);
+}
+
+static void drop(struct greylist *g, uint32_t handle)
+{
+    struct item *it = item_at(g, handle);
+
+    unlink_item(g, handle);
+    if (!it->is_passed)
+        g->first_tries--;
+    map_remove(&g->map, it->key, handle);
+    pool_give(&g->pool, handle);
+}
+
+/* 0: at a ceiling. */
+static uint32_t add(struct greylist *g, const struct greylist_entry *e)
+{
+    uint32_t handle;
+    struct item *it;
+
+    if (!e->is_passed && g->first_tries >= g->opt.first_tries)
+        return 0;
+    handle = pool_take(&g->pool);
+    if (handle == 0)
+        return 0;
+    if (map_put(&g->map, e->key, handle) != OK) {
+        pool_give(&g->pool, handle);
+        return 0;
+    }
+    it = item_at(g, handle);
+    *it = (struct item){.key = e->key,
+                        .first_ms = e->first_ms,
+                        .last_ms = e->last_ms,
+                        .is_passed = e->is_passed};
+    g->first_tries += !e->is_passed;
+    link_newest(g, handle);
+    return handle;
+}
+
+/* The live item of a key; a dead one goes. 0: none. */
+static uint32_t live(struct greylist *g, uint64_t key, uint64_t now_ms)
+{
+    uint32_t handle = find(g, key);
+    const struct item *it;
+
+    if (handle == 0)
+        return 0;
+    it = item_at(g, handle);
+    if (!is_dead(g, it->is_passed, it->last_ms, now_ms))
+        return handle;
+    drop(g, handle);
+    return 0;
+}
+
+/* --- merging --- */
+
+static uint64_t min_of(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t max_of(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* What is left of an entry in the light of our clock. Of a known client nobody asks any more
+ * when it came first: 0, so that all sites say the same. */
+static struct greylist_entry clamped(const struct greylist_entry *e, uint64_t now_ms)
+{
+    struct greylist_entry c = *e;
+
+    c.last_ms = min_of(c.last_ms, now_ms);
+    if (c.is_passed)
+        c.first_ms = 0;
+    return c;
+}
+
+/* Whether it has changed. */
+static bool join(struct greylist *g, struct item *it, const struct greylist_entry *e)
+{
+    bool is_passed = it->is_passed || e->is_passed;
+    uint64_t first_ms = is_passed ? 0 : min_of(it->first_ms, e->first_ms);
+    uint64_t last_ms = max_of(it->last_ms, e->last_ms);
+
+    if (is_passed == it->is_passed && first_ms == it->first_ms && last_ms == it->last_ms)
+        return false;
+    g->first_tries -= is_passed && !it->is_passed;
+    it->is_passed = is_passed;
+    it->first_ms = first_ms;
+    it->last_ms = last_ms;
+    return true;
+}
+
+enum greylist_merged greylist_merge(struct greylist *g, const struct greylist_entry *e,
+                                    uint64_t now_ms)
+{
+    struct greylist_entry c = clamped(e, now_ms);
+    uint32_t handle = live(g, e->key, now_ms);
+
+    ASSERT(e->key != 0);
+    if (is_dead(g, c.is_passed, c.last_ms, now_ms))
+        return GREYLIST_NO_NEWS;
+    if (handle == 0)
+        return add(g, &c) != 0 ? GREYLIST_NEWS : GREYLIST_NO_ROOM;
+    if (!join(g, item_at(g, handle), &c))
+        return GREYLIST_NO_NEWS;
+    changed(g, handle);
+    return GREYLIST_NEWS;
+}
+
+/* --- checks --- */
+
+/* A known client is noted anew only when that makes its time much longer: not each of its
+ * messages is told to all sites. */
+static bool touch_known(struct greylist *g, uint64_t key, uint64_t now_ms)
+{
+    uint32_t handle = live(g, key, now_ms);
+    struct item *it;
+
+    if (handle == 0)
+        return false;
+    it = item_at(g, handle);
+    if (!it->is_passed)
+        return false;
+    if (it->last_ms > now_ms || now_ms - it->last_ms >= LIMIT_GREY_TOUCH_MS) {
+        it->last_ms = now_ms;
+        changed(g, handle);
+    }
+    return true;
+}
+
+enum greylist_verdict greylist_check(struct greylist *g, const struct greylist_keys *keys,
+                                     uint64_t now_ms, uint64_t *wait_ms)
+{
+    struct greylist_entry seen = {keys->try, now_ms, now_ms, false};
+    struct greylist_entry known = {keys->client, 0, now_ms, true};
+    uint32_t handle;
+    struct item *it;
+
+    *wait_ms = 0;
+    if (touch_known(g, keys->client, now_ms) || touch_known(g, keys->network, now_ms))
+        return GREYLIST_KNOWN;
+    handle = live(g, keys->try, now_ms);
+    if (handle == 0) {
+        if (add(g, &seen) == 0)
+            return GREYLIST_FULL;
+        *wait_ms = g->opt.delay_ms;
+        return GREYLIST_FIRST;
+    }
+    it = item_at(g, handle);
+    if (it->first_ms > now_ms) { /* of a clock that is ahead: now we have seen it ourselves */
+        it->first_ms = now_ms;
+        it->last_ms = now_ms;
+        changed(g, handle);
+    }
+    if (now_ms - it->first_ms < g->opt.delay_ms) {
+        *wait_ms = g->opt.delay_ms - (now_ms - it->first_ms);
+        return GREYLIST_EARLY;
+    }
+    /* No room for the client is no harm: the first try stays, and passes again. */
+    return greylist_merge(g, &known, now_ms) == GREYLIST_NO_ROOM ? GREYLIST_FULL
+                                                                 : GREYLIST_PASSED;
+}
+
+const char *greylist_reply(void)
+{
+    return "450 4.7.1 Not seen before: please try again in some minutes";
+}
+
+const char *greylist_verdict_text(enum greylist_verdict v)
+{
+    static const char *const texts[] = {
+        [GREYLIST_FIRST] = "first", [GREYLIST_EARLY] = "early", [GREYLIST_PASSED] = "passed",
+        [GREYLIST_KNOWN] = "known", [GREYLIST_FULL] = "full",
+    };
+
+    return texts[v];
+}
+
+/* --- reading and ageing --- */
+
+static struct greylist_entry entry_of(const struct item *it)
+{
+    return (struct greylist_entry){it->key, it->first_ms, it->last_ms, it->is_passed};
+}
+
+bool greylist_get(const struct greylist *g, uint64_t key, uint64_t now_ms,
+                  struct greylist_entry *out)
+{
+    uint32_t handle = find(g, key);
+
+    if (handle == 0)
+        return false;
+    *out = entry_of(item_at(g, handle));
+    return !is_dead(g, out->is_passed, out->last_ms, now_ms);
+}
+
+uint32_t greylist_count(const struct greylist *g)
+{
+    return g->pool.count;
+}
+
+/* The oldest item above the cursor. As a rule the item taken last is still where it was; else
+ * the way goes back from the newest. */
+static uint32_t above(const struct greylist *g, const struct greylist_cursor *at)
+{
+    uint32_t handle = g->newest;
+
+    if (at->serial >= g->serial)
+        return 0;
+    if (at->serial == 0)
+        return g->oldest;
+    if (pool_is_taken(&g->pool, at->hint) && item_at(g, at->hint)->serial == at->serial)
+        return item_at(g, at->hint)->newer;
+    if (handle == 0 || item_at(g, handle)->serial <= at->serial)
+        return 0;
+    while (item_at(g, handle)->older != 0 &&
+           item_at(g, item_at(g, handle)->older)->serial > at->serial)
+        handle = item_at(g, handle)->older;
+    return handle;
+}
+
+bool greylist_changes(const struct greylist *g, struct greylist_cursor *at,
+                      struct greylist_entry *out)
+{
+    uint32_t handle = above(g, at);
+
+    if (handle == 0)
+        return false;
+    *out = entry_of(item_at(g, handle));
+    *at = (struct greylist_cursor){item_at(g, handle)->serial, handle};
+    return true;
+}
+
+size_t greylist_sweep(struct greylist *g, uint64_t now_ms, size_t look, uint64_t *dropped)
+{
+    size_t count = 0;
+
+    for (; look > 0 && g->pool.made > 0; look--) {
+        struct item *it;
+
+        g->swept = g->swept < g->pool.made ? g->swept + 1 : 1;
+        if (!pool_is_taken(&g->pool, g->swept))
+            continue;
+        it = item_at(g, g->swept);
+        if (it->last_ms > now_ms)
+            it->last_ms = now_ms;
+        if (is_dead(g, it->is_passed, it->last_ms, now_ms)) {
+            dropped[count++] = it->key;
+            drop(g, g->swept);
+        }
+    }
+    return count;
+}
+
+/* --- bytes --- */
+
+static void store64(uint8_t *p, uint64_t v)
+{
+    for (int i = 7; i >= 0; i--, v >>= 8)
+        p[i] = (uint8_t)v;
+}
+
+static uint64_t load64(const char *p)
+{
+    uint64_t v = 0;
+
+    for (int i = 0; i < 8; i++)
+        v = v << 8 | (uint8_t)p[i];
+    return v;
+}
+
+void greylist_pack(const struct greylist_entry *e, uint8_t out[static GREYLIST_ENTRY_BYTES])
+{
+    store64(out, e->key);
+    store64(out + 8, e->first_ms);
+    store64(out + 16, e->last_ms);
+    out[24] = e->is_passed;
+}
+
+enum err greylist_unpack(struct str bytes, struct greylist_entry *out)
+{
+    if (bytes.n != GREYLIST_ENTRY_BYTES || (uint8_t)bytes.p[24] > 1)
+        return E_PROTO;
+    *out = (struct greylist_entry){load64(bytes.p), load64(bytes.p + 8), load64(bytes.p + 16),
+                                   bytes.p[24] == 1};
+    return out->key != 0 ? OK : E_PROTO;
+}
