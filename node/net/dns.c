@@ -34,15 +34,6 @@ struct dns {
     bool closing;
 };
 
-const char *dns_status_text(enum dns_status s)
-{
-    static const char *const texts[] = {"ok", "no such domain", "no such record",
-                                        "server failure", "no answer"};
-
-    ASSERT((int)s >= 0 && s <= DNS_SILENCE);
-    return texts[s];
-}
-
 static void rearm(struct dns *d)
 {
     struct timeval max = {1, 0}, tv, *left = ares_timeout(d->channel, &max, &tv);
@@ -220,6 +211,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 struct dns_shed {
     dns_done *done;
     void *arg;
+    enum dns_status status;
 };
 
 static void on_shed(evutil_socket_t fd, short what, void *arg)
@@ -228,21 +220,31 @@ static void on_shed(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    s->done(s->arg, &(struct dns_answer){.status = DNS_SERVFAIL});
+    s->done(s->arg, &(struct dns_answer){.status = s->status});
     free(s);
+}
+
+/* Answers in the next turn, without a question to anybody. */
+static void shed(struct dns *d, enum dns_status status, dns_done *done, void *arg)
+{
+    struct timeval now = {0, 0};
+    struct dns_shed *s = malloc(sizeof *s);
+
+    ASSERT(s != NULL);
+    *s = (struct dns_shed){done, arg, status};
+    ASSERT(event_base_once(d->base, -1, EV_TIMEOUT, on_shed, s, &now) == 0);
 }
 
 void dns_query(struct dns *d, const char *name, enum dns_type type, dns_done *done, void *arg)
 {
-    struct timeval limit = {LIMIT_DNS_MS / 1000, LIMIT_DNS_MS % 1000 * 1000}, now = {0, 0};
+    struct timeval limit = {LIMIT_DNS_MS / 1000, LIMIT_DNS_MS % 1000 * 1000};
     struct dns_query *q;
+    struct str relative = str_of(name);
 
-    if (d->under_way >= LIMIT_DNS_QUERIES || strlen(name) > LIMIT_SMTP_DOMAIN_BYTES) {
-        struct dns_shed *s = malloc(sizeof *s);
-
-        ASSERT(s != NULL);
-        *s = (struct dns_shed){done, arg};
-        ASSERT(event_base_once(d->base, -1, EV_TIMEOUT, on_shed, s, &now) == 0);
+    if (str_ends(relative, '.'))
+        relative.n--;
+    if (d->under_way >= LIMIT_DNS_QUERIES || !dns_name_is_legal(relative)) {
+        shed(d, d->under_way >= LIMIT_DNS_QUERIES ? DNS_SERVFAIL : DNS_NXDOMAIN, done, arg);
         return;
     }
     q = calloc(1, sizeof *q);

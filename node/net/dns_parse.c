@@ -4,15 +4,15 @@
 
 #include "node/net/dns.h"
 
-static bool parse_mx(ns_msg *msg, ns_rr *rr, struct dns_record *out)
+/* A name at `at` of the record's data. */
+static bool parse_host(ns_msg *msg, ns_rr *rr, size_t at, struct dns_record *out)
 {
     char name[NS_MAXDNAME];
     size_t n;
 
-    if (ns_rr_rdlen(*rr) < 3)
+    if (ns_rr_rdlen(*rr) < at + 1)
         return false;
-    out->preference = (uint16_t)ns_get16(ns_rr_rdata(*rr));
-    if (dn_expand(ns_msg_base(*msg), ns_msg_end(*msg), ns_rr_rdata(*rr) + 2, name,
+    if (dn_expand(ns_msg_base(*msg), ns_msg_end(*msg), ns_rr_rdata(*rr) + at, name,
                   sizeof name) < 0)
         return false;
     n = strlen(name);
@@ -25,22 +25,70 @@ static bool parse_mx(ns_msg *msg, ns_rr *rr, struct dns_record *out)
     return true;
 }
 
-static bool parse_record(ns_msg *msg, ns_rr *rr, enum dns_type type, struct dns_record *out)
+static bool parse_mx(ns_msg *msg, ns_rr *rr, struct dns_record *out)
+{
+    if (ns_rr_rdlen(*rr) < 3)
+        return false;
+    out->preference = (uint16_t)ns_get16(ns_rr_rdata(*rr));
+    return parse_host(msg, rr, 2, out);
+}
+
+/* Bytes of the strings of a TXT record without their lengths; false: a string runs out of it.
+ */
+static bool text_bytes(const unsigned char *data, size_t n, size_t *bytes)
+{
+    *bytes = 0;
+    for (size_t at = 0; at < n; at += 1u + data[at]) {
+        if (data[at] > n - at - 1)
+            return false;
+        *bytes += data[at];
+    }
+    return true;
+}
+
+static bool parse_txt(ns_rr *rr, struct dns_answer *a, struct dns_record *out)
+{
+    const unsigned char *data = ns_rr_rdata(*rr);
+    size_t n = ns_rr_rdlen(*rr), bytes;
+
+    if (!text_bytes(data, n, &bytes))
+        return false;
+    if (bytes > sizeof a->text - a->text_n) {
+        a->cut = true;
+        return false;
+    }
+    out->text_at = (uint32_t)a->text_n;
+    out->text_n = (uint32_t)bytes;
+    for (size_t at = 0; at < n; at += 1u + data[at]) {
+        memcpy(a->text + a->text_n, data + at + 1, data[at]);
+        a->text_n += data[at];
+    }
+    return true;
+}
+
+static bool parse_addr(ns_rr *rr, size_t bytes, struct dns_record *out)
+{
+    if (ns_rr_rdlen(*rr) != bytes)
+        return false;
+    memcpy(&out->addr, ns_rr_rdata(*rr), bytes);
+    return true;
+}
+
+static bool parse_record(ns_msg *msg, ns_rr *rr, enum dns_type type, struct dns_answer *a,
+                         struct dns_record *out)
 {
     *out = (struct dns_record){0};
     switch (type) {
     case DNS_MX:
         return parse_mx(msg, rr, out);
+    case DNS_PTR:
+        return parse_host(msg, rr, 0, out);
+    case DNS_TXT:
+        return parse_txt(rr, a, out);
     case DNS_A:
-        if (ns_rr_rdlen(*rr) != 4)
-            return false;
-        memcpy(&out->addr, ns_rr_rdata(*rr), 4);
-        return true;
+        return parse_addr(rr, 4, out);
     case DNS_AAAA:
-        if (ns_rr_rdlen(*rr) != 16)
-            return false;
-        memcpy(&out->addr, ns_rr_rdata(*rr), 16);
-        return true;
+        return parse_addr(rr, 16, out);
     }
     return false;
 }
@@ -53,18 +101,22 @@ void dns_parse(const unsigned char *bytes, int n, enum dns_type type, struct dns
     *out = (struct dns_answer){.status = DNS_SERVFAIL, .ttl_s = UINT32_MAX};
     if (ns_initparse(bytes, n, &msg) != 0)
         return;
-    for (int i = 0; i < ns_msg_count(msg, ns_s_an) && out->count < LIMIT_DNS_RECORDS; i++) {
+    for (int i = 0; i < ns_msg_count(msg, ns_s_an) && !out->cut; i++) {
         if (ns_parserr(&msg, ns_s_an, i, &rr) != 0) {
             out->count = 0; /* half an answer is none */
             return;
         }
         if (ns_rr_class(rr) != ns_c_in || (int)ns_rr_type(rr) != (int)type)
             continue; /* CNAMEs on the way */
-        if (!parse_record(&msg, &rr, type, &out->records[out->count]))
+        if (out->count == LIMIT_DNS_RECORDS) {
+            out->cut = true;
+            break;
+        }
+        if (!parse_record(&msg, &rr, type, out, &out->records[out->count]))
             continue;
         if (ns_rr_ttl(rr) < out->ttl_s)
             out->ttl_s = ns_rr_ttl(rr);
         out->count++;
     }
-    out->status = out->count > 0 ? DNS_OK : DNS_NODATA;
+    out->status = out->count > 0 || out->cut ? DNS_OK : DNS_NODATA;
 }

@@ -119,6 +119,105 @@ START_TEST(more_records_than_the_limit_are_left_out)
     dns_parse(big, n, DNS_A, &answer);
     ck_assert_int_eq(answer.status, DNS_OK);
     ck_assert_uint_eq(answer.count, LIMIT_DNS_RECORDS);
+    ck_assert(answer.cut);
+}
+END_TEST
+
+START_TEST(a_ptr_answer_gives_names_in_lower_case)
+{
+    begin(12, 2);
+    record(12, 300, 17);
+    put_name("MX1.Example.Net");
+    record(12, 200, 0); /* no name at all */
+    dns_parse(msg, msg_n, DNS_PTR, &answer);
+    ck_assert_int_eq(answer.status, DNS_OK);
+    ck_assert_uint_eq(answer.count, 1);
+    ck_assert_str_eq(answer.records[0].host, "mx1.example.net");
+    ck_assert(!answer.cut);
+}
+END_TEST
+
+static void put_bytes(const char *bytes, size_t n)
+{
+    memcpy(msg + msg_n, bytes, n);
+    msg_n += (int)n;
+}
+
+START_TEST(strings_of_a_txt_record_are_joined_without_a_space)
+{
+    begin(16, 4);
+    record(16, 300, 13);
+    put_bytes("\6v=spf1\5 -all", 13);
+    record(16, 300, 0);
+    record(16, 300, 1);
+    put_bytes("\0", 1);
+    record(16, 300, 3);
+    put_bytes("\2a\0", 3);
+    dns_parse(msg, msg_n, DNS_TXT, &answer);
+    ck_assert_int_eq(answer.status, DNS_OK);
+    ck_assert_uint_eq(answer.count, 4);
+    ck_assert(str_eq(dns_text(&answer, 0), STR("v=spf1 -all")));
+    ck_assert_uint_eq(dns_text(&answer, 1).n, 0);
+    ck_assert_uint_eq(dns_text(&answer, 2).n, 0);
+    ck_assert(str_eq(dns_text(&answer, 3), STR("a\0")));
+}
+END_TEST
+
+START_TEST(a_txt_string_that_runs_out_of_its_record_is_passed_over)
+{
+    begin(16, 2);
+    record(16, 300, 4);
+    put_bytes("\4abc", 4);
+    record(16, 300, 3);
+    put_bytes("\2ok", 3);
+    dns_parse(msg, msg_n, DNS_TXT, &answer);
+    ck_assert_uint_eq(answer.count, 1);
+    ck_assert(str_eq(dns_text(&answer, 0), STR("ok")));
+}
+END_TEST
+
+START_TEST(more_text_than_the_limit_is_left_out_and_said_so)
+{
+    static unsigned char big[2 * LIMIT_DNS_TEXT_BYTES];
+    int n;
+
+    begin(16, 1);
+    record(16, 300, 255 * 256 / 2);
+    memcpy(big, msg, (size_t)msg_n);
+    n = msg_n;
+    for (int i = 0; i < 255 / 2; i++, n += 256)
+        big[n] = 255;
+    big[n] = 127; /* the last string: the length comes out even */
+    n += 128;
+    dns_parse(big, n, DNS_TXT, &answer);
+    ck_assert_int_eq(answer.status, DNS_OK);
+    ck_assert_uint_eq(answer.count, 0);
+    ck_assert(answer.cut);
+}
+END_TEST
+
+static void keep_status(void *arg, const struct dns_answer *a)
+{
+    *(int *)arg = (int)a->status;
+}
+
+START_TEST(a_name_that_cannot_exist_is_answered_without_a_question)
+{
+    static const char *const names[] = {"", "a..example", "a\\b.example", "\xc3\xa4.example"};
+    struct event_base *base = event_base_new();
+    struct dns *dns;
+
+    ck_assert_int_eq(dns_open(base, "127.0.0.1:9", &dns), OK);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        int status = -1;
+
+        dns_query(dns, names[i], DNS_TXT, keep_status, &status);
+        ck_assert_int_eq(status, -1); /* never within the call */
+        event_base_loop(base, EVLOOP_ONCE);
+        ck_assert_int_eq(status, DNS_NXDOMAIN);
+    }
+    dns_close(&dns);
+    event_base_free(base);
 }
 END_TEST
 
@@ -133,6 +232,11 @@ int main(void)
     tcase_add_test(tc, records_of_another_type_or_a_wrong_length_are_passed_over);
     tcase_add_test(tc, an_answer_cut_short_is_a_server_failure_and_never_no_data);
     tcase_add_test(tc, more_records_than_the_limit_are_left_out);
+    tcase_add_test(tc, a_ptr_answer_gives_names_in_lower_case);
+    tcase_add_test(tc, strings_of_a_txt_record_are_joined_without_a_space);
+    tcase_add_test(tc, a_txt_string_that_runs_out_of_its_record_is_passed_over);
+    tcase_add_test(tc, more_text_than_the_limit_is_left_out_and_said_so);
+    tcase_add_test(tc, a_name_that_cannot_exist_is_answered_without_a_question);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);

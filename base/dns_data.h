@@ -1,0 +1,49 @@
+/*
+ * dns_data: what a DNS answer says, for the pure modules that judge by it and for the resolver
+ * that fills it (node/net/dns). Silence, SERVFAIL, NXDOMAIN and NODATA are different answers:
+ * only NXDOMAIN and NODATA are statements about a name, and "no answer" is never one of them.
+ *
+ * Plain data, fixed size, may be copied. Threads: any.
+ * Limits: LIMIT_DNS_RECORDS, LIMIT_DNS_TEXT_BYTES; what does not fit sets `cut`.
+ */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/limits.h"
+#include "base/str.h"
+
+enum dns_status { DNS_OK, DNS_NXDOMAIN, DNS_NODATA, DNS_SERVFAIL, DNS_SILENCE };
+enum dns_type { DNS_A = 1, DNS_PTR = 12, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28 };
+
+struct dns_record {
+    uint16_t preference;                    /* MX */
+    char host[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* MX, PTR: lower case, no final dot; "": the root,
+                                               of an MX the null MX */
+    struct in6_addr addr;                   /* AAAA; A in the first 4 bytes */
+    uint32_t text_at, text_n;               /* TXT: see dns_text() */
+};
+
+struct dns_answer {
+    enum dns_status status;
+    uint32_t ttl_s; /* least of the records */
+    size_t count;   /* 0 unless DNS_OK */
+    bool cut; /* there were more records, or longer ones, than fit; DNS_OK even with count 0 */
+    struct dns_record records[LIMIT_DNS_RECORDS];
+    size_t text_n;
+    char text[LIMIT_DNS_TEXT_BYTES]; /* of all TXT records */
+};
+
+/* The text of a TXT record: its strings joined without anything between them (RFC 7208 3.3).
+ * Any bytes. Borrowed from the answer. */
+struct str dns_text(const struct dns_answer *a, size_t record);
+
+/* Whether a name, in text form and without final dot, can be asked for: labels of 1 to 63
+ * bytes, LIMIT_SMTP_DOMAIN_BYTES in all, printable ASCII. Wider than a host name (underscores,
+ * spaces and the like are legal in DNS), but for the backslash, which is an escape in text. */
+bool dns_name_is_legal(struct str name);
+
+const char *dns_status_text(enum dns_status s);
