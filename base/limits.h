@@ -87,6 +87,15 @@
 #define LIMIT_ODD_GAP_MS         7200000   /* between two odd 5xx: longer breaks the run */
 #define LIMIT_DSN_HOLD_MS        432000000 /* 5 days: then a DSN is given up */
 
+/* --- Policy: SPF (RFC 7208 4.6.4) --- */
+#define LIMIT_SPF_TERMS             10   /* mechanisms and redirects that look something up */
+#define LIMIT_SPF_VOID_TERMS        2    /* of them, those for which nothing was there */
+#define LIMIT_SPF_NAMES             10   /* of an mx (more: permerror), of a ptr */
+#define LIMIT_SPF_RECORD_BYTES      4096 /* one SPF record */
+#define LIMIT_SPF_EXPANSION_BYTES   4096 /* a term after macro expansion */
+#define LIMIT_SPF_EXPLANATION_BYTES 400  /* a longer one is not used; fits into a reply line */
+#define LIMIT_SPF_MEMORY_BYTES      (64 * KiB) /* records and names of one check */
+
 /* --- Spool --- */
 #define LIMIT_CHUNK_BYTES        4080       /* one LMDB value of a body: one page */
 #define LIMIT_BATCH_BYTES        (16 * MiB) /* of one group commit */
