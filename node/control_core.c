@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "base/fault.h"
 #include "node/control_core_private.h"
 
 #define DEFAULT_LOG_MAP   (1 * GiB)
@@ -313,7 +314,9 @@ enum err core_engine_start(struct control_core *c)
         .election_ms = c->o.near_sites ? CS_NEAR_ELECTION_MS : CS_ELECTION_MS,
         .heartbeat_ms = c->o.near_sites ? CS_NEAR_HEARTBEAT_MS : CS_HEARTBEAT_MS,
         .install_ms = c->o.near_sites ? NEAR_INSTALL_MS : 0,
-        .applied = control_applied(c->state),
+        .applied = FAULT(APPLY_TWICE) && ctllog_snapshot(c->log)->index > 0
+                       ? ctllog_snapshot(c->log)->index
+                       : control_applied(c->state),
         .boot_now_ms = c->now_ms});
     if (c->cs == NULL)
         return complain("engine", E_FULL);

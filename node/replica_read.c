@@ -109,6 +109,9 @@ static void on_fact(void *user, const struct spool_fact *f)
     case SPOOL_FACT_COPY:
         e = replica_load_copy(l->engine, f->id, f->state);
         break;
+    case SPOOL_FACT_DAMAGED:
+        e = replica_load_damaged(l->engine, f->id);
+        break;
     case SPOOL_FACT_MARK:
         e = replica_load_dot(l->engine, f->id, f->mark.site, f->mark.session,
                              f->mark.slot_epoch);

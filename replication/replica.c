@@ -12,6 +12,7 @@ static void pools_init(struct replica *r)
     otree_init(&r->wants, sizeof(struct want), LIMIT_REPLICA_WANTS);
     rset_init(&r->settled, LIMIT_REPLICA_RANGES);
     rset_init(&r->decided, LIMIT_REPLICA_ACCEPTS);
+    rset_init(&r->damaged, LIMIT_REPLICA_RANGES);
     rset_init(&r->untold, LIMIT_REPLICA_RANGES);
     op_init(r);
 }
@@ -65,6 +66,7 @@ void replica_free(struct replica **r)
     otree_fini(&old->wants);
     rset_fini(&old->settled);
     rset_fini(&old->decided);
+    rset_fini(&old->damaged);
     rset_fini(&old->untold);
     arena_reset(&old->arena);
     home = old->home;
@@ -154,6 +156,12 @@ enum err replica_load_settled(struct replica *r, uint16_t site, uint64_t epoch, 
 {
     ASSERT(!r->is_started && epoch < EPOCH_END && from <= to);
     return rset_add(&r->settled, (struct rset_span){site, epoch, from, to}) ? OK : E_FULL;
+}
+
+enum err replica_load_damaged(struct replica *r, struct mid id)
+{
+    ASSERT(!r->is_started);
+    return rset_add_id(&r->damaged, id) ? OK : E_FULL;
 }
 
 void replica_load_clear(struct replica *r, uint16_t site, uint64_t epoch)

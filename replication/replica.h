@@ -129,6 +129,9 @@ void replica_free(struct replica **r);
 MUST_CHECK enum err replica_load_copy(struct replica *r, struct mid id, enum copy_state state);
 MUST_CHECK enum err replica_load_settled(struct replica *r, uint16_t site, uint64_t epoch,
                                          uint64_t from, uint64_t to);
+/* Something is stored of this message and cannot be read: it is mended by a peer's copy, and is
+ * no sign of an older spool. */
+MUST_CHECK enum err replica_load_damaged(struct replica *r, struct mid id);
 void replica_load_clear(struct replica *r, uint16_t site,
                         uint64_t epoch); /* all below it are settled */
 MUST_CHECK enum err replica_load_dot(struct replica *r, struct mid id, uint16_t site,

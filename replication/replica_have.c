@@ -489,7 +489,7 @@ void have_upto_of_ours(struct replica *r, const struct copy_record *rec)
         uint32_t h =
             entry_within(r, (struct rset_span){rest.site, rest.epoch, rest.from, rest.from});
 
-        if (h != 0) {
+        if (h != 0 || rset_has(&r->damaged, mid_make(rest.site, rest.epoch, rest.from))) {
             rest.from++;
         } else if (rset_cut(&r->settled, rest, &piece) && piece.from == rest.from) {
             rest.from = piece.to + 1;

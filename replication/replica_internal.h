@@ -216,6 +216,7 @@ struct replica {
     bool told_open;
     struct otree entries, sessions, accepts, dots, foreigns, wants;
     struct rset settled, decided;
+    struct rset damaged;   /* known at the start, and not readable */
     struct rset untold;    /* outcomes of ours that no peer has acknowledged */
     struct pool store_ops; /* struct copy_op: on their way */
     uint64_t again_ms;     /* own ops that found no room go to the store again; NEVER: none */

@@ -376,6 +376,24 @@ START_TEST(node_with_an_older_disk_stops)
 }
 END_TEST
 
+START_TEST(copy_that_cannot_be_read_is_no_older_disk)
+{
+    struct w_node *n = w_node(w, 2);
+    struct mid id;
+
+    no_holder();
+    w_mail(w, n, W_SMALL);
+    id = w_mail(w, n, W_SMALL);
+    w_mail(w, n, W_SMALL);
+    w_run_long(w, 2000);
+    w_crash(w, n);
+    w_copy(n->disk, id)->unreadable = true;
+    w_start(w, n);
+    w_run_long(w, 8000);
+    ck_assert(!n->stopped);
+}
+END_TEST
+
 START_TEST(crash_before_the_own_commit_is_no_older_disk)
 {
     struct mid id;
@@ -738,6 +756,7 @@ int main(void)
     tcase_add_test(tc, wiped_node_is_no_witness_until_both_have_filled_it);
     tcase_add_test(tc, wiped_node_knows_what_is_settled_before_it_is_a_witness);
     tcase_add_test(tc, node_with_an_older_disk_stops);
+    tcase_add_test(tc, copy_that_cannot_be_read_is_no_older_disk);
     tcase_add_test(tc, crash_before_the_own_commit_is_no_older_disk);
     tcase_add_test(tc, damaged_copy_is_fetched_from_a_peer);
     tcase_add_test(tc, node_that_slept_through_the_outcome_hears_of_it);

@@ -35,7 +35,7 @@ struct w_copy {
     enum copy_state state;
     char fates[W_RCPTS];
     uint32_t bytes;
-    bool damaged;
+    bool damaged, unreadable; /* its body; its record, at a start */
     bool has_dot, dot_over, dot_doubt;
     uint16_t dot_site;
     uint64_t dot_session, dot_epoch;

@@ -401,7 +401,10 @@ static void w_load(struct world *w, struct w_node *n)
 
         if (c->state == COPY_NONE || w_settled(d, c->id))
             continue;
-        W_CHECK(w, replica_load_copy(n->r, c->id, c->state) == OK, "no memory");
+        W_CHECK(w,
+                (c->unreadable ? replica_load_damaged(n->r, c->id)
+                               : replica_load_copy(n->r, c->id, c->state)) == OK,
+                "no memory");
         if (memchr(c->fates, 'd', W_RCPTS) != NULL)
             replica_load_news(n->r, c->id);
     }

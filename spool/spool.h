@@ -332,7 +332,8 @@ enum spool_fact_kind {
     SPOOL_FACT_SETTLED, /* site epoch from to                    */
     SPOOL_FACT_ABORTED, /* id state (ABORTED)                    */
     SPOOL_FACT_COPY,    /* id state (UNDECIDED or COMMITTED)     */
-    SPOOL_FACT_MARK     /* id mark                               */
+    SPOOL_FACT_MARK,    /* id mark                               */
+    SPOOL_FACT_DAMAGED  /* id: a copy or an abort that cannot be read */
 };
 struct spool_fact {
     enum spool_fact_kind kind;

@@ -615,8 +615,8 @@ struct facts {
 
 static void tell(void *user, const struct spool_fact *f)
 {
-    static const char *const names[] = {"clear",   "session", "settled",
-                                        "aborted", "copy",    "mark"};
+    static const char *const names[] = {"clear", "session", "settled", "aborted",
+                                        "copy",  "mark",    "damaged"};
     struct facts *all = user;
 
     all->n += (size_t)snprintf(all->text + all->n, sizeof all->text - all->n, "%s %u/%llu",
@@ -672,6 +672,7 @@ START_TEST(a_start_is_told_everything_once_with_any_batch)
                                "copy 2/7 15 3\n"
                                "copy 2/7 16 1\n"
                                "copy 2/7 17 3\n"
+                               "damaged 2/7 21 0\n"
                                "mark 2/7 17 0 9 3\n"
                                "mark 2/7 21 0 0 0\n");
     ck_assert_int_eq(spool_facts(kit.reader, &c, 1, tell, &all), OK);

@@ -102,6 +102,12 @@ static void keep_place(struct spool_facts *c, struct str key)
     c->next_bytes = (uint32_t)n + 1;
 }
 
+/* Its key still says of which message something was known. */
+static bool is_about_one(enum spool_table table, struct str key, struct mid *id)
+{
+    return (table == TABLE_MSG || table == TABLE_ABORTED) && spool_key_to_mid(key, id);
+}
+
 /* At most *left records of the table at our place. OK: stopped in it; E_NOTFOUND: it ends. */
 static enum err walk_table(struct spool_reader *r, struct spool_facts *c, size_t *left,
                            void (*fn)(void *user, const struct spool_fact *f), void *user)
@@ -122,7 +128,9 @@ static enum err walk_table(struct spool_reader *r, struct spool_facts *c, size_t
                 spool_log_corrupt(table, key, "checksum");
                 c->corrupt++;
             }
-            if (good || f.kind == SPOOL_FACT_MARK)
+            if (!good && is_about_one(table, key, &f.id))
+                f.kind = SPOOL_FACT_DAMAGED;
+            if (good || f.kind == SPOOL_FACT_MARK || f.kind == SPOOL_FACT_DAMAGED)
                 fn(user, &f);
             keep_place(c, key);
             rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);

@@ -47,6 +47,7 @@ void check_crashed(unsigned node);
 void check_restarted(unsigned node, bool (*has)(void *ctx, struct mid id), void *ctx);
 /* A bit of it flips somewhere. What was never acknowledged and lost its only copy so cannot
  * end. */
+bool check_some_live(uint32_t *key); /* a message that is stored and has not ended, by chance */
 void check_rotted(uint32_t key);
 bool check_may_stay(struct mid id);
 /* The node, on an empty disk since then, has been told all that the others had. is_told(): the

@@ -52,7 +52,7 @@ static const struct {
     [F_WIPE] = {"disk lost, node added anew", 5},
     [F_PRIMARY] = {"primary misbehaves", 20},
     [F_CLOCK_STEP] = {"wall clock steps by days", 3},
-    [F_BIT_ROT] = {"a bit flips on a disk", 4},
+    [F_BIT_ROT] = {"a bit flips on a disk", 8},
     [F_POWER_ALL] = {"power cut everywhere", 2},
     [F_PAUSE_AT_DOT] = {"holder frozen at a dot", 6},
     [F_POWER_AT_DOT] = {"power cut at a dot", 4},
@@ -293,11 +293,9 @@ static void at_dot(struct node *n, enum kind k)
 static void rot(struct node *n)
 {
     char text[32];
-    uint64_t offered = check_counts()->offered;
+    uint32_t key;
 
-    for (int i = 0; i < 20 && offered > 0; i++) {
-        uint32_t key = (uint32_t)(offered - 1 - world_below(offered < 50 ? offered : 50));
-
+    for (int i = 0; i < 20 && check_some_live(&key); i++) {
         if (world_chance(600)) /* in its body, or in its envelope */
             snprintf(text, sizeof text, "X-Sim-Key: %08u", (unsigned)key);
         else
@@ -564,16 +562,57 @@ static struct node *some_disk(void)
     return sim_node(f.rots ? f.bad : (unsigned)world_below(WORLD_NODES));
 }
 
-void faults_wipe(void)
+static void wipe(struct node *n)
 {
-    struct node *n = some_disk();
-
-    if (!may_wipe(n))
-        return;
     f.counts[F_WIPE]++;
     node_wipe(n);
     calm_disk(n);
     n->wants_join = true;
+}
+
+static void cut_pair(unsigned a, unsigned b, bool on)
+{
+    cut_data(a, b, on);
+    cut_data(b, a, on);
+}
+
+/* A disk is lost, and of the two others only c can fill the new one: what a took meanwhile c
+ * has not got. The node must not believe that it has it all (docs/wire.md, 21). */
+static void wipe_behind(void *arg)
+{
+    struct split *s = arg;
+    uint64_t wait_us = world_between(15, 40) * SECOND;
+
+    if (s->step++ == 0 && may_wipe(sim_node(s->b))) {
+        wipe(sim_node(s->b));
+        cut_pair(s->a, s->b, true);
+        world_at(world_now() + wait_us, wipe_behind, s);
+        return;
+    }
+    cut_pair(s->a, s->b, false);
+    cut_pair(s->a, s->c, false);
+    free(s);
+}
+
+void faults_wipe(void)
+{
+    struct node *n = some_disk();
+    struct split *s;
+
+    if (!may_wipe(n))
+        return;
+    if (world_chance(600)) {
+        wipe(n);
+        return;
+    }
+    s = malloc(sizeof *s);
+    ASSERT(s != NULL);
+    s->step = 0;
+    s->b = n->index;
+    s->a = (n->index + 1 + (unsigned)world_below(2)) % WORLD_NODES;
+    s->c = WORLD_NODES - s->a - s->b;
+    cut_pair(s->a, s->c, true);
+    world_at(world_now() + world_between(3, 10) * SECOND, wipe_behind, s);
 }
 
 struct node *faults_keep_spool(void)

@@ -120,7 +120,7 @@ static void run_until(uint64_t until_us)
 
 static void count_left(void *user, const struct spool_fact *f)
 {
-    if (f->kind == SPOOL_FACT_COPY && !check_may_stay(f->id))
+    if ((f->kind == SPOOL_FACT_COPY || f->kind == SPOOL_FACT_DAMAGED) && !check_may_stay(f->id))
         ++*(uint64_t *)user;
 }
 
