@@ -282,7 +282,7 @@ void check_wiped(unsigned node)
         struct message *m = &c.all[i];
 
         if (!m->accepted)
-            m->acked |= m->copies & (uint8_t)(1u << node);
+            m->acked = (uint8_t)(m->acked | (m->copies & 1u << node));
         if (m->settled != 0)
             m->ended_before |= (uint8_t)(1u << node);
         m->copies &= (uint8_t) ~(1u << node);
