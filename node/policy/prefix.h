@@ -7,7 +7,7 @@
  * as IPv4 in all. A network of IPv6 that is shorter than that (::/0) holds no IPv4 address.
  *
  * Inside, the networks are flattened into ranges without overlap, sorted by where they begin;
- * an address is found by bisection, IPv4 addresses below an index of their first 16 bits.
+ * an address is found by bisection, first among every 64th of them, then among 64.
  *
  * Pure. Threads: a set is built by one; any number may read it at the same time without a lock.
  * A list that changes is built anew and published as a snapshot (base/snapshot.h):

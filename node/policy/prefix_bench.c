@@ -2,12 +2,21 @@
  * [NETWORKS [LOOKUPS]]. Half of the addresses lie in a network of the set. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
-#include "base/clock.h"
 #include "base/prng.h"
 #include "node/policy/prefix.h"
 
 #define BOUND_NS 1000
+
+/* Of this process alone: what else runs on the machine does not count. */
+static double cpu_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
 
 /* As such lists are: of IPv4 most are single addresses and /24, of IPv6 /64 and /48. */
 static struct prefix_entry random_entry(struct prng *r, bool v4, uint32_t value)
@@ -32,7 +41,8 @@ static void run(const char *family, bool v4, uint32_t networks, uint32_t lookups
 {
     struct prefix_entry *e = calloc(networks, sizeof *e);
     struct ip_addr *ask = calloc(lookups, sizeof *ask);
-    uint64_t t0, t1, t2, found = 0;
+    uint64_t found = 0;
+    double t0, t1, t2;
     struct prefix_set *set;
     struct prng r;
     double ns;
@@ -44,19 +54,18 @@ static void run(const char *family, bool v4, uint32_t networks, uint32_t lookups
     for (uint32_t i = 0; i < lookups; i++)
         ask[i] = prng_below(&r, 2) == 0 ? e[prng_below(&r, networks)].prefix.ip
                                         : random_entry(&r, v4, 0).prefix.ip;
-    t0 = clock_boot_us();
+    t0 = cpu_us();
     set = prefix_set_new(e, networks);
     ASSERT(set != NULL);
-    t1 = clock_boot_us();
+    t1 = cpu_us();
     for (uint32_t i = 0; i < lookups; i++)
         found += prefix_set_find(set, &ask[i]) != NULL;
-    t2 = clock_boot_us();
-    ns = (double)(t2 - t1) * 1000 / (double)lookups;
-    printf("family=%s networks=%zu build_ms=%llu mib=%.1f lookups=%u found=%llu lookup_ns=%.0f "
+    t2 = cpu_us();
+    ns = (t2 - t1) * 1000 / (double)lookups;
+    printf("family=%s networks=%zu build_ms=%.0f mib=%.1f lookups=%u found=%llu lookup_ns=%.0f "
            "bound_ns=%d ratio=%.2f\n",
-           family, prefix_set_count(set), (unsigned long long)(t1 - t0) / 1000,
-           (double)prefix_set_bytes(set) / MiB, lookups, (unsigned long long)found, ns,
-           BOUND_NS, ns / BOUND_NS);
+           family, prefix_set_count(set), (t1 - t0) / 1000, (double)prefix_set_bytes(set) / MiB,
+           lookups, (unsigned long long)found, ns, BOUND_NS, ns / BOUND_NS);
     prefix_set_free(&set);
     free(ask);
     free(e);

@@ -200,7 +200,7 @@ START_TEST(a_full_set_keeps_its_memory_within_bounds)
     }
     set = prefix_set_new(e, LIMIT_PREFIXES);
     ck_assert_ptr_nonnull(set);
-    ck_assert_uint_le(prefix_set_bytes(set), LIMIT_PREFIXES * 64 + 300000);
+    ck_assert_uint_le(prefix_set_bytes(set), LIMIT_PREFIXES * 65 + 1000);
     ck_assert_uint_eq(prefix_set_find(set, &e[77].prefix.ip)->value, 77);
     prefix_set_free(&set);
     free(e);
