@@ -1,6 +1,9 @@
 /* Any bytes as entries of peers, as senders and as a walk of checks, merges, sweeps and
  * readings: what is unpacked packs to the same bytes, counts hold, a reading tells each entry
- * once. Covers: node/policy/greylist.c node/policy/greylist_key.c */
+ * once.
+ *
+ * Covers: node/policy/greylist.c node/policy/greylist_key.c
+ */
 #include <stdlib.h>
 
 #include "node/policy/greylist.h"

@@ -1,6 +1,8 @@
 /* Any answers, in any order, doubled and unasked for, to the machines that ask DNS: they end,
- * never count trouble against a client, and confirm nothing that was not said. Covers:
- * node/policy/rdns.c node/policy/sender.c node/policy/dnsbl.c */
+ * never count trouble against a client, and confirm nothing that was not said.
+ *
+ * Covers: node/policy/rdns.c node/policy/sender.c node/policy/dnsbl.c
+ */
 #include <stdlib.h>
 
 #include "node/policy/dnsbl.h"
@@ -86,14 +88,18 @@ static void run_rdns(struct input in)
 static void run_sender(struct input in)
 {
     struct sender_options opt = {.special_is_fine = next(&in) % 2 != 0};
-    uint8_t kind = next(&in);
-    struct path path = {.is_null = kind == 1, .literal = kind == 2};
+    uint8_t kind = next(&in) % 8;
+    struct path path = {
+        .is_null = kind == 1, .literal = kind == 2, .domain = STR("customer.net")};
     struct question q[SENDER_QUESTIONS];
     struct sender s;
 
-    path.domain = (struct str){(const char *)in.p, in.n};
-    path.domain = str_head(path.domain, str_find(path.domain, '\n'));
-    in = (struct input){in.p + path.domain.n, in.n - path.domain.n};
+    if (kind == 0) {
+        path.domain = (struct str){(const char *)in.p, in.n};
+        path.domain = str_head(path.domain, str_find(path.domain, '\n'));
+        in = (struct input){in.p + path.domain.n, in.n - path.domain.n};
+        (void)next(&in);
+    }
     sender_init(&s, &path, &opt);
     for (int turns = 0; turns < 10 && !sender_is_done(&s) && in.n > 0; turns++) {
         size_t n = sender_questions(&s, q);
