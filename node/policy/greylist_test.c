@@ -438,6 +438,29 @@ START_TEST(changes_are_told_once_each_from_wherever_the_cursor_stands)
 }
 END_TEST
 
+START_TEST(what_a_peer_says_is_handed_on_when_it_is_news)
+{
+    struct greylist middle;
+    struct greylist_cursor at = {0};
+    struct greylist_entry e = {.key = 5, .first_ms = T0 + 9, .last_ms = T0 + 9}, told;
+
+    greylist_init(&middle, &defaults);
+    ck_assert_int_eq(greylist_merge(&middle, &e, T0 + 10), GREYLIST_NEWS);
+    ck_assert(greylist_changes(&middle, &at, &told) && !greylist_changes(&middle, &at, &told));
+    ck_assert_int_eq(greylist_merge(&middle, &e, T0 + 10), GREYLIST_NO_NEWS);
+    ck_assert(!greylist_changes(&middle, &at, &told));
+    e.first_ms = T0 + 2;
+    ck_assert_int_eq(greylist_merge(&middle, &e, T0 + 10), GREYLIST_NEWS);
+    ck_assert(greylist_changes(&middle, &at, &told) && told.first_ms == T0 + 2);
+    e.is_passed = true;
+    ck_assert_int_eq(greylist_merge(&middle, &e, T0 + 10), GREYLIST_NEWS);
+    ck_assert(greylist_changes(&middle, &at, &told) && told.is_passed &&
+              told.last_ms == T0 + 9);
+    ck_assert(!greylist_changes(&middle, &at, &told));
+    greylist_fini(&middle);
+}
+END_TEST
+
 START_TEST(bytes_that_are_no_entry_are_refused)
 {
     struct greylist_entry e = {.key = 1, .first_ms = 2, .last_ms = 3, .is_passed = true};
@@ -476,6 +499,7 @@ int main(void)
     tcase_add_test(tc, at_the_beginning_of_time_nothing_is_old);
     tcase_add_loop_test(tc, three_sites_end_equal_whatever_the_way, 0, 100);
     tcase_add_test(tc, changes_are_told_once_each_from_wherever_the_cursor_stands);
+    tcase_add_test(tc, what_a_peer_says_is_handed_on_when_it_is_news);
     tcase_add_test(tc, bytes_that_are_no_entry_are_refused);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_ENV);
