@@ -62,7 +62,7 @@ struct delivery_job {
     bool possible_duplicate; /* of a member: the consent says so */
     uint64_t slot_epoch;     /* of a member: under which the domain is held */
     uint64_t ask_tag;        /* of a member: of the question that counts; 0: none is out */
-    uint64_t consent_ms;     /* boot: when the yes was given */
+    uint64_t consent_ms;     /* boot: when it was asked for */
     uint64_t retry_ms;       /* no: again after; 0: not under this epoch */
     const struct smtpc_result *result; /* in arena; NULL: never begun */
     uint64_t latency_ms;               /* dot to reply */

@@ -614,7 +614,7 @@ void outbound_answer(struct smtp_thread *t, struct consent_ask *a)
     j->consent = a->ask.yes;
     j->no_consent = !a->ask.yes;
     j->possible_duplicate |= a->ask.possible_duplicate;
-    j->consent_ms = a->ask.answered_ms;
+    j->consent_ms = a->ask.asked_ms;
     j->retry_ms = a->ask.retry_ms;
     if (o->in_job && j == o->first)
         on_word(o, a->ask.yes);

@@ -146,11 +146,13 @@ struct dot_ask {
 
     bool yes, possible_duplicate; /* the answer */
     uint64_t retry_ms;            /* no: again after; 0: not under this epoch */
-    uint64_t answered_ms; /* boot: a dot is not sent on a yes older than REPLICA_CONSENT_MS */
+    uint64_t asked_ms; /* boot, when it came to be asked: no dot is sent so long after it as
+                          REPLICA_CONSENT_MS says, however late the answer was read */
 };
-#define REPLICA_CONSENT_MS                                                                     \
-    540000 /* peers wait 11 minutes for an open dot, and its reply may                         \
-              take some */
+/* What peers wait for an open dot is longer than this and the reply to the dot together. */
+#define REPLICA_CONSENT_MS 45000
+static_assert(REPLICA_CONSENT_MS + LIMIT_REMOTE_DOT_MS + 10000 < LIMIT_FOREIGN_DOT_MS,
+              "a dot and its reply are over before another holder passes over its mark");
 
 void replica_thread_dot(struct replica_thread *t, struct dot_ask *a);
 /* The dot was not sent, or was refused: takes the marks away. An ask that waits for this

@@ -257,7 +257,6 @@ void replica_thread_verdict(struct replica_thread *t, struct mid id,
 void replica_thread_end_dot(struct replica_thread *t, struct dot_ask *a, uint64_t retry_ms)
 {
     a->retry_ms = retry_ms;
-    a->answered_ms = clock_boot_ms();
     a->mail.kind = a->answer_kind;
     mailbox_answer(a->answer_to, &a->mail);
     atomic_fetch_sub(&t->pending, 1);
@@ -287,6 +286,7 @@ void replica_thread_take_dot(struct replica_thread *t, struct dot_ask *a)
         return;
     }
     ((struct replica_asking *)otree_at(&t->dots, h))->ask = a;
+    a->asked_ms = clock_boot_ms();
     replica_dot(t->engine, a->id, str_of(a->domain), a->slot_epoch, a->tag, t->now_ms);
 }
 

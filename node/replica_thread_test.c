@@ -709,7 +709,7 @@ START_TEST(dot_of_the_holder_gets_its_yes_and_others_a_no)
     a = dot_of(holder, id, epoch, 2);
     replica_thread_dot(thread_of(holder), a);
     ck_assert_ptr_eq(take(holder, KIND_DOT), &a->mail);
-    ck_assert(a->yes && !a->possible_duplicate && a->tag == 2 && a->answered_ms > 0);
+    ck_assert(a->yes && !a->possible_duplicate && a->tag == 2 && a->asked_ms > 0);
     free(a);
     UNTIL(replica_thread_pending(thread_of(holder)) == 0);
 }
