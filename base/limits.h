@@ -169,10 +169,14 @@
 #define LIMIT_SETTINGS            1000
 #define LIMIT_SETTING_NAME_BYTES  64
 #define LIMIT_SETTING_VALUE_BYTES 4096
-#define LIMIT_OPERATIONS          1024 /* operators' commands that are not done yet */
-#define LIMIT_OPERATION_IDS       1000 /* message ids in one of them */
-#define LIMIT_DOMAIN_CONNS        1000 /* max_connections of a domain or a plan */
-#define LIMIT_SESSION_MIN_MS      1000 /* duration of a node's session */
+#define LIMIT_ACCESS_ENTRIES      1000000 /* of block and allow lists together */
+#define LIMIT_ACCESS_BATCH        1000    /* entries in one command */
+#define LIMIT_ACCESS_REASON_BYTES 200
+#define LIMIT_ACCESS_FOR_S        315360000 /* ten years */
+#define LIMIT_OPERATIONS          1024      /* operators' commands that are not done yet */
+#define LIMIT_OPERATION_IDS       1000      /* message ids in one of them */
+#define LIMIT_DOMAIN_CONNS        1000      /* max_connections of a domain or a plan */
+#define LIMIT_SESSION_MIN_MS      1000      /* duration of a node's session */
 #define LIMIT_SESSION_MAX_MS      60000
 
 /* --- Between the nodes --- */

@@ -58,7 +58,8 @@ enum control_changed {
     CONTROL_CHANGED_MEMBERS = 32,   /* keys, addresses, who is one                           */
     CONTROL_CHANGED_LEAD = 64,      /* who leads the log                                     */
     CONTROL_CHANGED_LEASE = 128,    /* the own session, or slots that are to be given away   */
-    CONTROL_CHANGED_ALL = 255
+    CONTROL_CHANGED_ACCESS = 256,   /* block and allow lists                                 */
+    CONTROL_CHANGED_ALL = 511
 };
 
 /* What became of a proposal. */

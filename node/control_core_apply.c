@@ -49,6 +49,8 @@ static unsigned changed_by(const struct command *cmd)
         return CONTROL_CHANGED_SETTINGS;
     case COMMAND_OPERATE:
         return CONTROL_CHANGED_OPERATIONS;
+    case COMMAND_ACCESS:
+        return CONTROL_CHANGED_ACCESS;
     case COMMAND_SESSION_OPEN:
     case COMMAND_SESSION_END:
     case COMMAND_SLOT_WANTED:

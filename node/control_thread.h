@@ -31,7 +31,7 @@
 #include "spool/control.h"
 
 #define CONTROL_HAND_OVER_MS 2000
-#define CONTROL_SUBSCRIBERS  2 /* 0: the cluster thread, 1: the replica thread */
+#define CONTROL_SUBSCRIBERS  3 /* 0: the cluster thread, 1: the replica thread, 2: access */
 
 struct control_thread;
 struct identity;

@@ -15,6 +15,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/stats.h"
+#include "node/access_view.h"
 #include "node/admin.h"
 #include "node/cluster.h"
 #include "node/daemon_member.h"
@@ -270,13 +271,17 @@ static enum err open_control(struct daemon *d, const struct node_config *c, bool
         .identity = is_member ? &d->identity : NULL,
         .fence = fence,
         .fence_ctx = d,
-        .notices = {{cluster_box(n->cluster), CLUSTER_MAIL_NOTICE}}};
+        .notices = {{cluster_box(n->cluster), CLUSTER_MAIL_NOTICE},
+                    [ACCESS_VIEW_SUBSCRIBER] = {access_view_box(n->access),
+                                                access_view_notice_kind()}}};
     enum err e;
 
     if (is_member)
         o.notices[1] = (struct control_subscriber){replica_thread_box(n->replica),
                                                    replica_thread_notice_kind()};
     e = control_thread_start(&n->control, &o);
+    if (e == OK)
+        e = access_view_run(n->access, n->control);
     if (e == OK)
         n->session_epoch = control_thread_session(n->control);
     return e;
@@ -353,6 +358,7 @@ static void start_watch(struct daemon *d)
     watch_add(d->watch, "writer", writer_box(n->writer));
     watch_add(d->watch, "control", control_thread_box(n->control));
     watch_add(d->watch, "cluster", cluster_box(n->cluster));
+    watch_add(d->watch, "access", access_view_box(n->access));
     if (n->replica != NULL)
         watch_add(d->watch, "replica", replica_thread_box(n->replica));
     for (size_t i = 0; i < n->smtp_count; i++)
@@ -385,8 +391,10 @@ static void stop_all(struct daemon *d)
     for (size_t i = 0; i < n->smtp_count; i++)
         smtp_thread_free(&n->smtp[i]);
     cluster_end(n->cluster);
+    access_view_stop(n->access);
     if (n->control != NULL)
         control_thread_stop(&n->control);
+    access_view_free(&n->access);
     if (d->admin != NULL)
         admin_stop(&d->admin);
     cluster_free(&n->cluster);
@@ -464,6 +472,7 @@ int daemon_run(const char *config_path)
     block_pool_init(&d.node->blocks, LIMIT_NODE_BLOCK_BYTES);
     d.node->settings = snapshot_new(settings, settings_free);
     d.node->cluster = cluster_new(d.node);
+    d.node->access = access_view_new();
     events_new(&d);
     ref = snapshot_hold(d.node->settings);
     status = run(&d, settings->config);

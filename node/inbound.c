@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/stats.h"
+#include "node/access_view.h"
 #include "node/cluster.h"
 #include "node/net/conn.h"
 #include "node/replica_thread.h"
@@ -53,7 +54,9 @@ struct inbound {
     unsigned requests;    /* with the writer, or with the replica thread */
     bool staging;         /* input waits for a STAGE */
     atomic_uint *bucket;
+    struct ip_addr ip; /* of the client */
     char peer[INET6_ADDRSTRLEN];
+    char refusal[LIMIT_SMTP_REPLY_BYTES / 2];
 };
 
 static const struct node_settings *settings_of(const struct inbound *in)
@@ -202,6 +205,24 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
     return "";
 }
 
+/* Clients of blocked networks reach nobody but the postmaster (RFC 5321 4.5.1). */
+static const char *ask_access(struct inbound *in)
+{
+    struct node *n = in->thread->node;
+    struct access_found found;
+
+    access_view_find(n->access, &in->ip, control_now_ms(n->control), &found);
+    if (found.action != ACCESS_BLOCK)
+        return "";
+    stat_add(STAT_ACCESS_BLOCKED_TOTAL, 1);
+    LOG(EV_ACCESS_BLOCKED, L_CSTR("client", in->peer), L_STR("from", in->tx.sender),
+        L_CSTR("reason", found.reason));
+    snprintf(in->refusal, sizeof in->refusal,
+             "550 5.7.1 %s is blocked here%s%s; ask postmaster", in->peer,
+             found.reason[0] != 0 ? ": " : "", found.reason);
+    return in->refusal;
+}
+
 static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out)
 {
     char buf[LIMIT_SMTP_DOMAIN_BYTES];
@@ -219,6 +240,8 @@ static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out)
     if (in->tx.rcpt_count > 0 && !str_eq(name, str_of(in->tx.domain)))
         return "452 4.5.3 One domain per message, send the others in another";
     refusal = look_up(in, name, out->path.is_postmaster);
+    if (refusal[0] == 0 && !out->path.is_postmaster)
+        refusal = ask_access(in);
     if (refusal[0] != 0)
         return refusal;
     path = arena_str(&in->tx.arena, path);
@@ -817,6 +840,8 @@ void inbound_accept(struct smtp_thread *t, int fd, const struct sockaddr *addr)
     }
     in->thread = t;
     in->bucket = bucket_of(n, addr, in->peer);
+    if (!ip_parse(str_of(in->peer), &in->ip))
+        LOG(EV_INTERNAL, L_CSTR("call", "ip_parse"), L_CSTR("path", in->peer));
     in->options = (struct smtpd_options){.hostname = str_of(c->hostname),
                                          .max_body_bytes = c->smtp.max_message_bytes,
                                          .tls_offered = settings_of(in)->server_tls != NULL,

@@ -14,6 +14,7 @@
 #include "node/writer.h"
 #include "spool/spool.h"
 
+struct access_view;
 struct cluster;
 struct replica_thread;
 struct smtp_thread;
@@ -38,6 +39,7 @@ struct node {
     struct writer *writer;
     struct cluster *cluster;
     struct replica_thread *replica; /* NULL: a node alone */
+    struct access_view *access;
     struct smtp_thread *smtp[64];
     size_t smtp_count;
     struct block_pool blocks;

@@ -220,6 +220,8 @@ static const char *cluster_check(const struct command *c)
         return place_check(&c->place);
     case COMMAND_DRAIN:
         return member_check(c->drain.site, 1);
+    case COMMAND_ACCESS:
+        return access_check(c->access.entries);
     default:
         return "unknown command";
     }
@@ -319,6 +321,7 @@ union body_pb {
     Control__SlotRelease slot_release;
     Control__Place place;
     Control__Drain drain;
+    Control__Access access;
 };
 
 /* What the generated forms of a command point to. */
@@ -513,6 +516,12 @@ static void put_body(const struct command *c, union body_pb *b, struct room *roo
         b->operate_done.index = c->operate_done.index;
         pb->operate_done = &b->operate_done;
         return;
+    case COMMAND_ACCESS:
+        control__access__init(&b->access);
+        b->access.entries = bytes_of(c->access.entries);
+        b->access.uid = c->access.uid;
+        pb->access = &b->access;
+        return;
     }
 }
 
@@ -521,7 +530,8 @@ static_assert((int)COMMAND_SESSION_OPEN == (int)CONTROL__COMMAND__KIND_SESSION_O
                   (int)COMMAND_OPERATE_DONE == (int)CONTROL__COMMAND__KIND_OPERATE_DONE &&
                   (int)COMMAND_MEMBER_ADD == (int)CONTROL__COMMAND__KIND_MEMBER_ADD &&
                   (int)COMMAND_SLOT_WANTED == (int)CONTROL__COMMAND__KIND_SLOT_WANTED &&
-                  (int)COMMAND_DRAIN == (int)CONTROL__COMMAND__KIND_DRAIN,
+                  (int)COMMAND_DRAIN == (int)CONTROL__COMMAND__KIND_DRAIN &&
+                  (int)COMMAND_ACCESS == (int)CONTROL__COMMAND__KIND_ACCESS,
               "kinds are field numbers");
 
 enum err command_encode(const struct command *c, uint8_t *buf, size_t size, struct str *out)
@@ -788,6 +798,10 @@ static bool from_pb(const Control__Command *pb, struct arena *a, struct command 
     case CONTROL__COMMAND__KIND_OPERATE_DONE:
         c->operate_done.index = pb->operate_done->index;
         return true;
+    case CONTROL__COMMAND__KIND_ACCESS:
+        c->access.entries = keep(pb->access->entries, a, full);
+        c->access.uid = pb->access->uid;
+        return true;
     case CONTROL__COMMAND__KIND__NOT_SET:
         break;
     default: /* the generated enum has a size marker of its own */
@@ -844,55 +858,4 @@ enum err domain_decode(struct str bytes, struct arena *a, struct domain *out)
     }
     arena_reset(&scratch);
     return e;
-}
-
-/* --- texts --- */
-
-static const char *const op_texts[] = {[OPERATE_HOLD] = "hold",
-                                       [OPERATE_RELEASE] = "release",
-                                       [OPERATE_RETRY] = "retry",
-                                       [OPERATE_DELETE] = "delete",
-                                       [OPERATE_BOUNCE] = "bounce"};
-
-const char *operate_op_text(enum operate_op op)
-{
-    ASSERT(op >= OPERATE_HOLD && op <= OPERATE_BOUNCE);
-    return op_texts[op];
-}
-
-bool operate_op_parse(struct str text, enum operate_op *out)
-{
-    for (int i = OPERATE_HOLD; i <= OPERATE_BOUNCE; i++) {
-        if (str_eq(text, str_of(op_texts[i]))) {
-            *out = (enum operate_op)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-const char *command_kind_text(enum command_kind k)
-{
-    static const char *const texts[] = {[COMMAND_SESSION_OPEN] = "session_open",
-                                        [COMMAND_CLOCK] = "clock",
-                                        [COMMAND_DOMAIN_PUT] = "domain_put",
-                                        [COMMAND_DOMAIN_REMOVE] = "domain_remove",
-                                        [COMMAND_DOMAIN_DROP] = "domain_drop",
-                                        [COMMAND_SETTING_PUT] = "setting_put",
-                                        [COMMAND_PLAN_PUT] = "plan_put",
-                                        [COMMAND_OPERATE] = "operate",
-                                        [COMMAND_OPERATE_DONE] = "operate_done",
-                                        [COMMAND_MEMBER_ADD] = "member_add",
-                                        [COMMAND_MEMBER_REMOVE] = "member_remove",
-                                        [COMMAND_MEMBER_KEY] = "member_key",
-                                        [COMMAND_MEMBER_FILLED] = "member_filled",
-                                        [COMMAND_SESSION_RENEW] = "session_renew",
-                                        [COMMAND_SESSION_END] = "session_end",
-                                        [COMMAND_SLOT_WANTED] = "slot_wanted",
-                                        [COMMAND_SLOT_RELEASE] = "slot_release",
-                                        [COMMAND_PLACE] = "place",
-                                        [COMMAND_DRAIN] = "drain"};
-
-    ASSERT(k >= COMMAND_SESSION_OPEN && k <= COMMAND_KIND_MAX);
-    return texts[k];
 }

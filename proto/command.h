@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/mid.h"
 #include "base/str.h"
+#include "proto/access.h"
 #include "proto/domain.h"
 
 /* Stored; the values are field numbers of the message in command.proto. */
@@ -38,10 +39,11 @@ enum command_kind {
     COMMAND_SLOT_WANTED = 16,
     COMMAND_SLOT_RELEASE = 17,
     COMMAND_PLACE = 18,
-    COMMAND_DRAIN = 19
+    COMMAND_DRAIN = 19,
+    COMMAND_ACCESS = 20
 };
 
-#define COMMAND_KIND_MAX COMMAND_DRAIN
+#define COMMAND_KIND_MAX COMMAND_ACCESS
 
 /* A node begins its work. Its session epoch is the log index of this entry. The site's old
  * session ends in the same entry; the slots and placements that it had come to the new one
@@ -139,6 +141,12 @@ struct drain {
     bool on;
 };
 
+/* Changes the block and allow lists; a time runs from this entry on, by the cluster clock. */
+struct access {
+    struct str entries; /* proto/access.h: access_check() */
+    uint32_t uid;       /* of the operator on the node that took the request */
+};
+
 /* The cluster clock moves on by what the leader measured (CLOCK_BOOTTIME). */
 struct clock_tick {
     uint32_t elapsed_ms; /* 1 .. 2 * LIMIT_CLOCK_TICK_MS */
@@ -229,6 +237,7 @@ struct command {
         struct slot_release slot_release;
         struct place place;
         struct drain drain;
+        struct access access;
     };
 };
 

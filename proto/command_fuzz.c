@@ -153,6 +153,24 @@ static void build_release(struct str *in, struct slot_release *r)
     r->to = (uint16_t)number(in);
 }
 
+static struct str build_access(struct str *in)
+{
+    static char packed[4096];
+    struct access_entry e = {.action = ACCESS_REMOVE};
+    size_t used = 0;
+
+    for (int i = byte(in) % 4; i > 0; i--) {
+        e = (struct access_entry){.action = (enum access_action)(byte(in) % 4),
+                                  .prefix = {.bits = byte(in) % 130},
+                                  .for_s = (uint32_t)number(in),
+                                  .reason = text(in)};
+        e.prefix.address[byte(in) % 16] = byte(in);
+        if (access_append(packed, sizeof packed, &used, &e) != OK)
+            break;
+    }
+    return (struct str){packed, used > 0 && byte(in) % 8 == 0 ? used - 1 : used};
+}
+
 static void build_cluster(struct str *in, struct command *c)
 {
     uint16_t site = (uint16_t)number(in);
@@ -198,6 +216,10 @@ static void build_cluster(struct str *in, struct command *c)
         return;
     case COMMAND_DRAIN:
         c->drain = (struct drain){.site = site, .on = byte(in) % 2 != 0};
+        return;
+    case COMMAND_ACCESS:
+        c->access.uid = (uint32_t)number(in);
+        c->access.entries = build_access(in);
         return;
     default:
         return;

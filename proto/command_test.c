@@ -1,4 +1,5 @@
-/* Commands survive the way to bytes and back; everything else is refused. */
+/* Commands survive the way to bytes and back; everything else is refused. Their names:
+ * command_text.c. */
 #include "proto/command.h"
 
 #include <check.h>
@@ -26,6 +27,11 @@ static void teardown(void)
     {                                                                                          \
         (lit), sizeof(lit) - 1                                                                 \
     }
+
+/* 192.0.2.0/24 for an hour, "spam" */
+#define BLOCKED                                                                                \
+    "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\0"                                                 \
+    "\x78\x01\0\0\x0e\x10\x04spam"
 
 #define MX_DOMAIN .name = S("a.example"), .route.kind = ROUTE_MX
 
@@ -97,6 +103,7 @@ static const struct command good[] = {
     {COMMAND_PLACE, .place = {.domain = S("a.example"), .site = 2, .epoch = 3}},
     {COMMAND_PLACE, .place = {.domain = S("a.example"), .epoch = UINT64_MAX}},
     {COMMAND_DRAIN, .drain = {.site = 3, .on = true}},
+    {COMMAND_ACCESS, .access = {.entries = S(BLOCKED), .uid = 1000}},
     {COMMAND_DRAIN, .drain = {.site = 3}},
 };
 
@@ -162,6 +169,8 @@ static bool same_cluster(const struct command *a, const struct command *b)
                a->place.epoch == b->place.epoch;
     case COMMAND_DRAIN:
         return a->drain.site == b->drain.site && a->drain.on == b->drain.on;
+    case COMMAND_ACCESS:
+        return str_eq(a->access.entries, b->access.entries) && a->access.uid == b->access.uid;
     default:
         return false;
     }
@@ -342,6 +351,8 @@ static const struct command bad[] = {
     {COMMAND_PLACE, .place = {.domain = S("a.example"), .site = 2}},
     {COMMAND_PLACE, .place = {.domain = S("example"), .site = 2, .epoch = 3}},
     {COMMAND_DRAIN, .drain = {.on = true}},
+    {COMMAND_ACCESS, .access = {.uid = 1}},
+    {COMMAND_ACCESS, .access = {.entries = S(BLOCKED BLOCKED)}},
 };
 
 START_TEST(a_malformed_command_is_refused_with_a_reason)

@@ -6,11 +6,17 @@
 #include "base/fault.h"
 #include "spool/control_internal.h"
 
-static const char *const tables[] = {[T_META] = "meta",           [T_DOMAIN] = "domain",
-                                     [T_PLAN] = "plan",           [T_SETTING] = "setting",
-                                     [T_SESSION] = "session",     [T_SLOT] = "slot",
-                                     [T_OPERATION] = "operation", [T_MEMBER] = "member",
-                                     [T_PLACEMENT] = "placement", NULL};
+static const char *const tables[] = {[T_META] = "meta",
+                                     [T_DOMAIN] = "domain",
+                                     [T_PLAN] = "plan",
+                                     [T_SETTING] = "setting",
+                                     [T_SESSION] = "session",
+                                     [T_SLOT] = "slot",
+                                     [T_OPERATION] = "operation",
+                                     [T_MEMBER] = "member",
+                                     [T_PLACEMENT] = "placement",
+                                     [T_ACCESS] = "access",
+                                     NULL};
 
 #define PLAN_BYTES 8 /* hold_s u32, max_connections u32 */
 
@@ -357,6 +363,9 @@ static void apply_one(struct control_step *s, const struct command *c)
     case COMMAND_OPERATE_DONE:
         apply_operate_done(s, &c->operate_done);
         return;
+    case COMMAND_ACCESS:
+        control_apply_access(s, &c->access);
+        return;
     default: /* members, sessions, slots */
         control_apply_cluster(s, c);
         return;
@@ -618,6 +627,7 @@ enum err control_counts(struct control *c, struct control_counts *out)
                                    .plans = ctlkv_count(&t, T_PLAN),
                                    .settings = ctlkv_count(&t, T_SETTING),
                                    .operations = ctlkv_count(&t, T_OPERATION),
+                                   .access = ctlkv_count(&t, T_ACCESS),
                                    .placements = ctlkv_count(&t, T_PLACEMENT)};
     e = t.first_err;
     ctlkv_abort(&t);

@@ -214,8 +214,28 @@ struct operation {
 MUST_CHECK enum err control_operation_next(struct control *c, uint64_t after, struct arena *a,
                                            struct operation *out);
 
+/* --- Block and allow lists --- */
+
+struct access_record {
+    struct access_prefix prefix;
+    enum access_action action;     /* ACCESS_BLOCK or ACCESS_ALLOW */
+    uint64_t expires_ms, added_ms; /* cluster time; expires 0: never. One whose time is over
+                                      counts for nothing, and stays until an ACCESS_LAPSE */
+    uint32_t uid;
+    uint8_t reason_bytes;
+    char reason[LIMIT_ACCESS_REASON_BYTES + 1];
+};
+
+/* [any] The entry of exactly this prefix. */
+MUST_CHECK enum err control_access_get(struct control *c, const struct access_prefix *p,
+                                       struct access_record *out);
+/* [any] Up to `most` entries behind `after` (NULL: from the first on), in order of address and
+ * bits. *count below `most`: the end. */
+MUST_CHECK enum err control_access_page(struct control *c, const struct access_prefix *after,
+                                        struct access_record *out, size_t most, size_t *count);
+
 struct control_counts {
-    uint64_t domains, plans, settings, operations, placements;
+    uint64_t domains, plans, settings, operations, placements, access;
 };
 /* [any] */
 MUST_CHECK enum err control_counts(struct control *c, struct control_counts *out);

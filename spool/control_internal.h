@@ -18,11 +18,13 @@ enum table {
     T_OPERATION,
     T_MEMBER,
     T_PLACEMENT,
+    T_ACCESS,
     T_COUNT
 };
 
-/* 2: members, placements, renewals. There was no release before it, so nothing reads 1. */
-#define CONTROL_FORMAT   2
+/* 2: members, placements, renewals. 3: block and allow lists. There was no release before them,
+ * so nothing reads 1 and 2. */
+#define CONTROL_FORMAT   3
 #define CONTROL_ID_BYTES 26
 
 #define KEY_FORMAT  STR("format")  /* version u32                                 */
@@ -130,6 +132,9 @@ bool control_remembers(const uint64_t released[CONTROL_RELEASED], uint64_t epoch
  * end: epochs of a domain only grow. */
 void control_effective(const struct placement_rec *p, const struct slot *slot, uint16_t *site,
                        uint64_t *epoch);
+
+/* Block and allow lists (control_access.c); the command passed its check. */
+void control_apply_access(struct control_step *s, const struct access *c);
 
 /* Members, sessions, slots, placements; the command passed its check (control_cluster.c). */
 void control_apply_cluster(struct control_step *s, const struct command *c);

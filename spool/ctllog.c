@@ -7,7 +7,7 @@
 #include "base/limits.h"
 #include "spool/ctlkv.h"
 
-#define FORMAT_VERSION 2
+#define FORMAT_VERSION 3
 
 enum table { T_META, T_LOG };
 static const char *const tables[] = {[T_META] = "meta", [T_LOG] = "log", NULL};

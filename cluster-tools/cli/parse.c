@@ -343,6 +343,21 @@ static enum err read_all(struct parser *p, int argc, char **argv)
     return e;
 }
 
+/* By their ids, or by an option. */
+static bool selects_messages(const struct cli_command *c)
+{
+    return c->operand.arg != NULL && strcmp(c->operand.arg, "ids") == 0;
+}
+
+static bool is_missing(const struct cli_run *r)
+{
+    const struct cli_operand *o = &r->command->operand;
+
+    if (o->value == NULL || o->count == CLI_OPTIONAL || selects_messages(r->command))
+        return false;
+    return o->count == CLI_ONE ? r->operand == NULL : json_object_get(r->args, o->arg) == NULL;
+}
+
 static enum err check_whole(struct parser *p)
 {
     const struct cli_run *r = p->run;
@@ -356,13 +371,12 @@ static enum err check_whole(struct parser *p)
     }
     if (r->command == NULL)
         return wrong(p, "trispool", "the command is missing");
-    if (r->command->operand.value != NULL && r->command->operand.count == CLI_ONE &&
-        r->operand == NULL)
+    if (is_missing(r))
         return wrong(p, r->command->operand.value, "the operand is missing");
-    if (r->command->op != NULL && (json_object_get(r->args, "ids") != NULL) +
-                                          (json_object_get(r->args, "domain") != NULL) +
-                                          (json_object_get(r->args, "all") != NULL) !=
-                                      1)
+    if (selects_messages(r->command) && (json_object_get(r->args, "ids") != NULL) +
+                                                (json_object_get(r->args, "domain") != NULL) +
+                                                (json_object_get(r->args, "all") != NULL) !=
+                                            1)
         return wrong(p, "ID, --domain, --all", "say in one way which messages are meant");
     return OK;
 }

@@ -366,6 +366,37 @@ static const struct cli_column plan_columns[] = {
         "PLAN", CLI_TEXT, CLI_ONE, "name", NULL, 0                                             \
     }
 
+/* --- access --- */
+
+#define OPT_FOR                                                                                \
+    {                                                                                          \
+        "for", 0, "TIME", CLI_SPAN, "for_s", NULL, LIMIT_ACCESS_FOR_S,                         \
+            "How long the entry counts, up to 520w; without it until it is removed"            \
+    }
+static const struct cli_option access_options[] = {
+    OPT_FOR,
+    {"reason", 0, "TEXT", CLI_TEXT, "reason", NULL, 0,
+     "Why, for colleagues; who is refused is told it, too"},
+    OPT_DRY_RUN,
+};
+
+static const struct cli_option access_remove_options[] = {OPT_DRY_RUN};
+
+static const struct cli_column access_columns[] = {
+    {"NETWORK", "network", CLI_F_TEXT, NULL, 0}, {"ACTION", "action", CLI_F_TEXT, NULL, 0},
+    {"EXPIRES", "expires", CLI_F_TIME, NULL, 0}, {"ADDED", "added", CLI_F_TIME, NULL, 0},
+    {"BY", "uid", CLI_F_COUNT, NULL, 0},         {"REASON", "reason", CLI_F_TEXT, NULL, 0},
+};
+
+#define NETWORKS                                                                               \
+    {                                                                                          \
+        "NETWORK", CLI_TEXT, CLI_MANY, "networks", NULL, 0                                     \
+    }
+#define ONE_ADDRESS                                                                            \
+    {                                                                                          \
+        "ADDRESS", CLI_TEXT, CLI_ONE, "address", NULL, 0                                       \
+    }
+
 /* --- cluster --- */
 
 #define OPT_CONFIG                                                                             \
@@ -622,6 +653,26 @@ static const struct cli_command commands[] = {
      "trispool plan set gold --hold 30d --max-connections 50", ONE_PLAN, plan_options,
      COUNT(plan_options), "plan.set", NULL, false, CLI_TABLE, plan_columns,
      COUNT(plan_columns)},
+
+    {"access", "list", "Networks that are blocked or allowed", NULL, NULL, NONE, NULL, 0,
+     "access.list", NULL, false, CLI_TABLE, access_columns, COUNT(access_columns)},
+    {"access", "show", "The entry that holds for an address",
+     "Of all networks that hold it, the longest counts. Exit status 1 when there is none.",
+     NULL, ONE_ADDRESS, NULL, 0, "access.show", NULL, false, CLI_RECORD, access_columns,
+     COUNT(access_columns)},
+    {"access", "block", "Take no mail from clients of these networks",
+     "Their recipients are refused with 550 5.7.1, but for postmaster. In force at all sites "
+     "within two seconds. An entry for the same network is replaced.",
+     "trispool access block 192.0.2.0/24 --for 7d --reason \"spam run\"", NETWORKS,
+     access_options, COUNT(access_options), "access.change", "block", false, CLI_TABLE,
+     access_columns, COUNT(access_columns)},
+    {"access", "allow", "Take mail from clients of these networks",
+     "For a part of a network that is blocked.", "trispool access allow 192.0.2.25", NETWORKS,
+     access_options, COUNT(access_options), "access.change", "allow", false, CLI_TABLE,
+     access_columns, COUNT(access_columns)},
+    {"access", "remove", "Forget entries", "Networks without an entry are fine.", NULL,
+     NETWORKS, access_remove_options, COUNT(access_remove_options), "access.change", "remove",
+     false, CLI_SUMMARY, access_columns, COUNT(access_columns)},
 
     {"cluster", "init", "Make this node the first member of a new cluster",
      OFFLINE " The data directory must be empty.", NULL, NONE, init_options,

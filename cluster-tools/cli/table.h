@@ -37,7 +37,7 @@ enum cli_count { CLI_ONE, CLI_OPTIONAL, CLI_MANY };
 struct cli_operand {
     const char *value; /* "ID"; NULL: none is taken */
     enum cli_type type;
-    enum cli_count count; /* MANY: none is fine, the daemon says what is missing */
+    enum cli_count count; /* MANY: at least one, but for IDs, which options may stand for */
     const char *arg;      /* MANY: a list */
     const char *words;
     uint64_t max; /* COUNT */

@@ -227,8 +227,9 @@ def compare_ledgers(journals, received):
 class Client:
     """A raw SMTP client: says what it is told to say, reads whole replies."""
 
-    def __init__(self, port, banner=True, timeout=30):
-        self.s = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port, banner=True, timeout=30, source="127.0.0.1"):
+        self.s = socket.create_connection(("127.0.0.1", port), timeout=timeout,
+                                          source_address=(source, 0))
         self.f = self.s.makefile("rb")
         self.banner = self.reply() if banner else None
 
