@@ -22,6 +22,7 @@
     X(REFUSE_ON_OWN_ABORT, "451 on the own abort alone")                                       \
     X(PUT_AFTER_SEAL, "a sealed session's mail is still taken")                                \
     X(ABORT_AFTER_SEAL, "a sealed session's abort is still taken")                             \
+    X(UPTO_AFTER_SEAL, "a sealed session's commit knowledge is still taken")                   \
     X(PUT_OVER_ABORT, "a copy brings an aborted message back to life")                         \
     X(ABORT_FORGOTTEN, "an abort leaves no mark")                                              \
     X(RESOLVE_UNASKED, "undecided copies of a sealed session are committed unasked")           \

@@ -405,19 +405,25 @@ static void on_commit(struct run *x)
         x->op->state = v.state;
 }
 
-static void on_upto(struct run *x)
-{
-    enum err e = spool_commit_upto(x->t, x->r->site, x->r->epoch, x->r->counter);
-
-    answer(x, e == E_NOTFOUND ? COPY_IS_SETTLED : code_of(e));
-}
-
 static void learn_session(struct run *x)
 {
     x->f = (struct copy_facts){.state = COPY_UNDECIDED,
+                               .own_origin = x->cs->site == x->r->site,
                                .sealed =
                                    x->cs->view.sealed(x->cs->view.ctx, x->r->site, x->r->epoch),
                                .witness = spool_is_filled(x->t)};
+}
+
+static void on_upto(struct run *x)
+{
+    enum err e;
+
+    learn_session(x);
+    x->op->answer = copies_on_upto(&x->f).answer;
+    if (x->op->answer.code != COPY_OK)
+        return;
+    e = spool_commit_upto(x->t, x->r->site, x->r->epoch, x->r->counter);
+    answer(x, e == E_NOTFOUND ? COPY_IS_SETTLED : code_of(e));
 }
 
 static void on_resolve(struct run *x)

@@ -76,6 +76,14 @@ struct copy_verdict copies_on_abort(const struct copy_facts *f)
     return raise(f, COPY_ABORTED);
 }
 
+/* The ABORT before it was refused, and somebody else may have said yes to that. */
+struct copy_verdict copies_on_upto(const struct copy_facts *f)
+{
+    bool is_late = f->sealed && !f->own_origin && !FAULT(UPTO_AFTER_SEAL);
+
+    return keep(f, is_late ? COPY_SEALED : COPY_OK);
+}
+
 struct copy_verdict copies_on_commit(const struct copy_facts *f)
 {
     switch (f->state) {

@@ -49,6 +49,10 @@ struct copy_verdict copies_on_put(const struct copy_facts *f, enum copy_state se
  * an id that is committed here, which takes a seal somewhere. */
 struct copy_verdict copies_on_abort(const struct copy_facts *f);
 
+/* Commit knowledge of a session: state and id do not count. SEALED: it may cover an abort that
+ * was refused here for the seal; what is undecided is resolved. */
+struct copy_verdict copies_on_upto(const struct copy_facts *f);
+
 /* IS_ABORTED, MISSING: the body is not here: the sender may PUT it, committed. */
 struct copy_verdict copies_on_commit(const struct copy_facts *f);
 

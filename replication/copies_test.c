@@ -20,7 +20,7 @@ enum need { NO, YES, ANY };
 struct row {
     const char *rule;
     unsigned states;
-    enum need same_digest, sealed, from_origin, witness, upto_covers;
+    enum need same_digest, sealed, from_origin, own_origin, witness, upto_covers;
     enum need lag, stale, foreign, own_dot, mark, mark_matches, same, over, doubt, flagged;
     /* PUT: state sent; OUTCOME: all_final; DOT: waited for the mark; MARK: counter; -1: any */
     int arg;
@@ -32,8 +32,8 @@ struct row {
 #define S(x) (1u << COPY_##x)
 #define ALL  (S(NONE) | S(UNDECIDED) | S(ABORTED) | S(COMMITTED) | S(SETTLED))
 #define ANYTHING                                                                               \
-    .same_digest = ANY, .sealed = ANY, .from_origin = ANY, .witness = ANY, .upto_covers = ANY, \
-    .lag = ANY, .stale = ANY, .foreign = ANY, .own_dot = ANY, .mark = ANY,                     \
+    .same_digest = ANY, .sealed = ANY, .from_origin = ANY, .own_origin = ANY, .witness = ANY,  \
+    .upto_covers = ANY, .lag = ANY, .stale = ANY, .foreign = ANY, .own_dot = ANY, .mark = ANY, \
     .mark_matches = ANY, .same = ANY, .over = ANY, .doubt = ANY, .flagged = ANY, .arg = -1,    \
     .state = -1
 #define ROW(text, on, code_) .rule = (text), .states = (on), ANYTHING, .code = (code_)
@@ -136,6 +136,12 @@ static const struct row outcome_rows[] = {
     {ROW("somebody had it committed; the mark stays", ALL, COPY_OK), .state = COPY_COMMITTED},
 };
 
+static const struct row upto_rows[] = {
+    {ROW("it may cover an abort that was refused", ALL, COPY_SEALED), .sealed = YES,
+     .own_origin = NO},
+    {ROW("all aborts came before it", ALL, COPY_OK)},
+};
+
 static const struct row resolve_rows[] = {
     {ROW("an abort may still come", ALL, COPY_LAG), .sealed = NO},
     {ROW("who has forgotten cannot tell", ALL, COPY_NOT_WITNESS), .witness = NO},
@@ -170,10 +176,10 @@ static bool matches(const struct row *r, const struct copy_facts *f, int arg)
 
     return (r->states >> f->state & 1) != 0 && is(r->same_digest, f->same_digest) &&
            is(r->sealed, f->sealed) && is(r->from_origin, f->from_origin) &&
-           is(r->witness, f->witness) && is(r->upto_covers, f->upto_covers) &&
-           is(r->lag, lag) && is(r->stale, stale) && is(r->foreign, foreign) &&
-           is(r->own_dot, f->own_dot) && is(r->mark, f->has_dot) && is(r->same, same) &&
-           is(r->over, f->dot_over) && is(r->doubt, f->dot_doubt) &&
+           is(r->own_origin, f->own_origin) && is(r->witness, f->witness) &&
+           is(r->upto_covers, f->upto_covers) && is(r->lag, lag) && is(r->stale, stale) &&
+           is(r->foreign, foreign) && is(r->own_dot, f->own_dot) && is(r->mark, f->has_dot) &&
+           is(r->same, same) && is(r->over, f->dot_over) && is(r->doubt, f->dot_doubt) &&
            is(r->flagged, f->flagged) && is(r->mark_matches, mark_matches(f)) &&
            (r->arg == -1 || r->arg == arg);
 }
@@ -232,6 +238,12 @@ static struct copy_verdict ask_outcome(const struct copy_facts *f, int arg)
     return copies_on_outcome(f, arg != 0);
 }
 
+static struct copy_verdict ask_upto(const struct copy_facts *f, int arg)
+{
+    (void)arg;
+    return copies_on_upto(f);
+}
+
 static struct copy_verdict ask_resolve(const struct copy_facts *f, int arg)
 {
     (void)arg;
@@ -249,9 +261,9 @@ static struct copy_verdict ask_resolved(const struct copy_facts *f, int arg)
 #x, x##_rows, sizeof x##_rows / sizeof *x##_rows, args, ask_##x                        \
     }
 
-static const struct kind kinds[] = {KIND(put, 5),     KIND(abort, 1),    KIND(commit, 1),
-                                    KIND(dot, 2),     KIND(closed, 1),   KIND(outcome, 2),
-                                    KIND(resolve, 1), KIND(resolved, 1), KIND(mark, 4)};
+static const struct kind kinds[] = {
+    KIND(put, 5),     KIND(abort, 1),   KIND(commit, 1),   KIND(dot, 2),  KIND(closed, 1),
+    KIND(outcome, 2), KIND(resolve, 1), KIND(resolved, 1), KIND(mark, 4), KIND(upto, 1)};
 
 /* Millions of facts: only a failure is worth a message of Check's. */
 static void want(bool ok, const char *rule, const char *what)

@@ -537,9 +537,10 @@ static void w_on_session(struct world *w, struct w_node *n, struct copy_op *op)
     struct w_session *s = w_session(w, n->disk, rec->site, rec->epoch);
     struct copy_facts f = {.state = COPY_UNDECIDED,
                            .sealed = w_sealed(w, n->applied, rec->site, rec->epoch),
+                           .own_origin = op->from == n->site,
                            .witness = n->disk->filled};
 
-    op->answer.code = COPY_OK;
+    op->answer = copies_on_upto(&f).answer;
     if (rec->kind == COPY_RESOLVE) {
         op->answer = copies_on_resolve(&f).answer;
     } else if (rec->kind == COPY_RESOLVED) {
@@ -548,9 +549,7 @@ static void w_on_session(struct world *w, struct w_node *n, struct copy_op *op)
             return;
         s->resolved = true;
         w_commit_session(w, n, rec->site, rec->epoch, UINT64_MAX);
-    } else if (f.sealed && op->from != n->site) {
-        op->answer.code = COPY_SEALED; /* it might cover an abort that was refused */
-    } else {
+    } else if (op->answer.code == COPY_OK) {
         if (s->upto < rec->counter)
             s->upto = rec->counter;
         w_commit_session(w, n, rec->site, rec->epoch, rec->counter);

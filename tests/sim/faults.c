@@ -415,6 +415,8 @@ static void disks_of(enum kind k, struct node *n)
 {
     struct disk_faults *d = disk_faults(world_chance(700) ? n->spool_disk : n->ctl_disk);
 
+    if (!n->up) /* it may be a disk that nobody has put in yet */
+        return;
     if (k == F_SLOW_DISK) {
         d->sync_min_us = world_between(20, 200) * MS;
         d->sync_max_us = d->sync_min_us * 3;

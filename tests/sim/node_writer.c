@@ -81,6 +81,15 @@ static enum copy_state state_behind_seal(struct node *n, struct spool_txn *t,
     return st.state;
 }
 
+/* The same of commit knowledge: an abort that it covers may have been refused. */
+static void look_at_upto(const struct node *n, const struct copy_op *op)
+{
+    if (op->answer.code == COPY_OK && op->from != n->site &&
+        control_session_sealed(n->control, op->record.site, op->record.epoch))
+        violation("INV-3: node %u takes the word of site %u on its session %llu, which is over",
+                  n->index, op->from, (unsigned long long)op->record.epoch);
+}
+
 /* INV-3: behind the seal its origin decides nothing any more, and nothing new comes in. */
 static void look_at_seal(const struct node *n, enum copy_state before, const struct copy_op *op)
 {
@@ -112,6 +121,8 @@ static enum err run(struct node *n, struct spool_txn *t, struct write_request *r
         before = state_behind_seal(n, t, r->op);
         copy_store_apply(&n->store, t, r->op);
         look_at_seal(n, before, r->op);
+        if (r->op->record.kind == COPY_UPTO)
+            look_at_upto(n, r->op);
         if (r->op->record.kind == COPY_DOT && r->op->from != n->site)
             look_at_dot(n, t, r->op);
         return OK;

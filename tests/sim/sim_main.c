@@ -235,6 +235,10 @@ static void end_of_life(void)
         violation("the nodes are not well %llu s after the faults ended",
                   (unsigned long long)(DRAIN_US / SECOND));
     run_until(world_now() + 10 * SECOND);
+    while (!drained() && world_now() < until + MINUTE)
+        run_until(world_now() + SECOND);
+    if (!drained())
+        violation("the nodes were well, and are so no more");
     for (unsigned i = 0; i < WORLD_NODES; i++)
         check_end(i, trace_of, is_settled, sim_node(i));
     states_are_equal();
