@@ -291,6 +291,7 @@ START_TEST(a_dot_is_consented_to_only_under_the_newest_epoch_and_to_one_holder)
     enum err had;
 
     fill();
+    ck_assert_int_eq(put(ORIGIN, 1, COPY_UNDECIDED, 100), COPY_OK);
     view.has_slot = true;
     view.holder = OTHER;
     view.slot_epoch = 5;
@@ -343,6 +344,9 @@ START_TEST(nobody_asks_in_another_s_name)
     view.holder = ORIGIN;
     view.slot_epoch = 5;
     ck_assert_int_eq(apply(OTHER, &r), COPY_MALFORMED);
+    ck_assert_int_eq(apply(ORIGIN, &r),
+                     COPY_MISSING); /* no copy: nobody would hear of the mark */
+    ck_assert_int_eq(put(ORIGIN, 1, COPY_UNDECIDED, 100), COPY_OK);
     ck_assert_int_eq(apply(ORIGIN, &r), COPY_OK);
 }
 END_TEST

@@ -170,6 +170,9 @@ struct copy_verdict copies_on_dot(const struct copy_facts *f, const struct copy_
     }
     if (f->own_dot && f->state != COPY_COMMITTED)
         return keep(f, COPY_MISSING); /* only committed copies are delivered */
+    /* A mark stands beside a copy: with it it is told to a peer that has lost its memory. */
+    if (f->state == COPY_NONE)
+        return keep(f, COPY_MISSING);
     consent(f, r, &v);
     return v;
 }

@@ -95,6 +95,7 @@ static const struct row dot_rows[] = {
      .arg = 0},
     {ROW("the holder delivers only what is committed", S(NONE) | S(UNDECIDED), COPY_MISSING),
      .own_dot = YES},
+    {ROW("a mark without a copy would not be told", S(NONE), COPY_MISSING)},
     {ROW("its mark was waited for, ours takes its place, and its doubt", ALL, COPY_DOUBT),
      .foreign = YES, .store = 1},
     {ROW("asked before, and in doubt", ALL, COPY_DOUBT), .same = YES, .over = NO, .doubt = YES},

@@ -161,6 +161,7 @@ enum err replica_load_settled(struct replica *r, uint16_t site, uint64_t epoch, 
 enum err replica_load_damaged(struct replica *r, struct mid id)
 {
     ASSERT(!r->is_started);
+    (void)otree_add(&r->wants, id); /* full: others first; asked for at the next start */
     return rset_add_id(&r->damaged, id) ? OK : E_FULL;
 }
 

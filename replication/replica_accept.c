@@ -375,7 +375,8 @@ void accept_abort_stored(struct replica *r, struct mid id, const struct copy_op 
         return;
     }
     a->phase = ACC_ABORT;
-    link_push_marks(r, &(struct copy_record){.kind = COPY_ABORT, .id = id});
+    for (uint32_t i = 0; i < REPLICA_PEERS; i++)
+        accept_push_abort(r, &r->peers[i], id);
     if (replica_is_solo(r) || FAULT(REFUSE_ON_OWN_ABORT))
         answer(r, a, REPLICA_REFUSED); /* nobody else decides anything */
     count_decided(r, id);
@@ -387,7 +388,12 @@ void accept_abort_acked(struct replica *r, struct peer *p, struct mid id,
 {
     struct accept *a = accept_find(r, id);
 
-    (void)p;
+    /* What it could not store it is told again: until then it must not commit that. */
+    if (rset_has(&p->aborts, id) && ans->code != COPY_NO_ROOM && ans->code != COPY_FAILED) {
+        (void)rset_remove_id(&p->aborts, id);
+        p->upto_due = true;
+        r->flush_due = true;
+    }
     if (a == NULL || a->phase != ACC_ABORT || ans->code != COPY_OK)
         return;
     answer(r, a, REPLICA_REFUSED);
@@ -503,20 +509,47 @@ static uint64_t decided_upto(const struct replica *r, const struct session *s)
     return span.to + (FAULT(UPTO_OFF_BY_ONE) ? 1 : 0);
 }
 
+void accept_push_abort(struct replica *r, struct peer *p, struct mid id)
+{
+    if (!p->up)
+        return; /* all of them go before the commit knowledge when it is up again */
+    if (!rset_add_id(&p->aborts, id))
+        p->overflow = true; /* the link starts anew, and with it this */
+    (void)link_push_mark(r, p, &(struct copy_record){.kind = COPY_ABORT, .id = id});
+}
+
+void accept_push_upto(struct replica *r, struct peer *p, const struct session *s)
+{
+    struct copy_record rec = {.kind = COPY_UPTO,
+                              .site = mid_site(s->n.key),
+                              .epoch = mid_epoch(s->n.key),
+                              .counter = s->told};
+    struct rset_span open;
+
+    if (rset_next(&p->aborts, mid_make(rec.site, rec.epoch, 0), &open) &&
+        open.site == rec.site && open.epoch == rec.epoch && open.from <= rec.counter)
+        rec.counter = open.from - 1;
+    if (rec.counter > 0)
+        (void)link_push_mark(r, p, &rec);
+}
+
 static void flush_session(struct replica *r, struct session *s)
 {
     uint64_t upto = decided_upto(r, s);
+    bool is_news = upto > s->told;
     struct copy_record rec = {.kind = COPY_UPTO,
                               .site = mid_site(s->n.key),
                               .epoch = mid_epoch(s->n.key),
                               .counter = upto};
 
-    if (upto <= s->told)
-        return;
-    s->told = upto;
-    r->upto_pending = true;
-    op_own(r, &rec, NULL, 0);
-    link_push_marks(r, &rec);
+    if (is_news) {
+        s->told = upto;
+        r->upto_pending = true;
+        op_own(r, &rec, NULL, 0);
+    }
+    for (uint32_t i = 0; i < REPLICA_PEERS; i++)
+        if (is_news || r->peers[i].upto_due)
+            accept_push_upto(r, &r->peers[i], s);
 }
 
 /* One commit knowledge on its way at a time: the next takes all that was decided meanwhile. */
@@ -535,6 +568,8 @@ void accept_flush(struct replica *r)
             break;
         flush_session(r, s);
     }
+    for (uint32_t i = 0; i < REPLICA_PEERS; i++)
+        r->peers[i].upto_due = false;
     for (h = otree_ceil(&r->accepts, (struct mid){{0}}); h != 0; h = after) {
         struct accept *a = accept_at(r, h);
         const struct session *s = session_find(r, r->o.site, mid_epoch(a->n.key));

@@ -125,8 +125,7 @@ static void push_own_aborts(struct replica *r, struct peer *p)
         if (mid_site(e->n.key) != r->o.site)
             return;
         if (e->state == COPY_ABORTED && e->has[p->index] != COPY_ABORTED)
-            (void)link_push_mark(r, p,
-                                 &(struct copy_record){.kind = COPY_ABORT, .id = e->n.key});
+            accept_push_abort(r, p, e->n.key);
     }
 }
 
@@ -139,13 +138,12 @@ static void push_uptos(struct replica *r, struct peer *p)
         const struct session *s = otree_at(&r->sessions, h);
         uint16_t site = mid_site(s->n.key);
         uint64_t epoch = mid_epoch(s->n.key);
-        bool is_ours = site == r->o.site && epoch >= r->o.session;
-        struct copy_record rec = {.kind = COPY_UPTO,
-                                  .site = site,
-                                  .epoch = epoch,
-                                  .counter = is_ours ? s->told : s->upto};
+        struct copy_record rec = {
+            .kind = COPY_UPTO, .site = site, .epoch = epoch, .counter = s->upto};
 
-        if ((is_ours || site == p->site) && rec.counter > 0)
+        if (site == r->o.site && epoch >= r->o.session)
+            accept_push_upto(r, p, s);
+        else if (site == p->site && rec.counter > 0)
             (void)link_push_mark(r, p, &rec);
     }
 }
@@ -180,6 +178,7 @@ void have_link_up(struct replica *r, struct peer *p)
     rset_clear(&p->ahead[1]);
     rset_clear(&p->stale);
     rset_clear(&p->stale_late);
+    rset_clear(&p->aborts);
     push_own_aborts(r, p);
     push_uptos(r, p);
     for (uint32_t i = 0; i < r->clear_count; i++)

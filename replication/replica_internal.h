@@ -186,6 +186,9 @@ struct peer {
     struct rset stale;           /* live there, settled here */
     struct rset stale_late;      /* the same, but its own word may be on its way */
     uint64_t stale_ms;           /* when the late ones are due */
+    struct rset aborts;          /* ours that it has not acknowledged: it hears commit
+                                    knowledge below them only, or it would commit them */
+    bool upto_due;               /* one of them is acknowledged: it may hear more */
     uint64_t clear[LIMIT_SITES]; /* its word, by the slots of replica.clear */
     bool filled_us;
     /* owed */
@@ -334,6 +337,9 @@ void accept_abort_acked(struct replica *r, struct peer *p, struct mid id,
                         const struct copy_answer *a);
 void accept_upto_stored(struct replica *r, const struct copy_op *op);
 void accept_flush(struct replica *r);
+void accept_push_abort(struct replica *r, struct peer *p, struct mid id);
+/* Our commit knowledge of a session of ours, as far as this peer may hear it. */
+void accept_push_upto(struct replica *r, struct peer *p, const struct session *s);
 /* True: the origin waits for this peer's copy, all of which must be sent again. */
 bool accept_wants(const struct replica *r, const struct peer *p, struct mid id);
 bool accept_is_open(const struct replica *r, struct mid id); /* it waits for an answer */

@@ -310,6 +310,8 @@ static void outcome_stored(struct replica *r, struct peer *p, const struct copy_
         return;
     entry_state(r, id, op->state, p);
     h = entry_find(r, id);
+    if (h == 0)
+        feed_repaired(r, id); /* settled: what could not be read is gone, too */
     if (h == 0 || p == NULL)
         return;
     entry_has(r, h, p, COPY_COMMITTED);

@@ -180,6 +180,37 @@ START_TEST(put_that_failed_on_a_full_disk_is_aborted_later)
 }
 END_TEST
 
+/* A full disk took the copy, then neither its abort nor anything: what it hears next must not
+ * commit what was refused. */
+START_TEST(commit_knowledge_stays_below_an_abort_that_found_no_room)
+{
+    struct mid bad, good, next;
+
+    no_holder();
+    w_node(w, 2)->store_fails = true;
+    bad = w_mail(w, w_node(w, 2), W_SMALL);
+    while (state_at(1, bad) != COPY_UNDECIDED)
+        w_run(w, 1);
+    w_node(w, 1)->full = true;
+    w_run_long(w, 500);
+    w_node(w, 2)->store_fails = false;
+    while (w_msg(w, bad)->answer == W_WAITS)
+        w_run(w, 1);
+    ck_assert_int_eq(w_msg(w, bad)->answer, W_451);
+    good = w_mail(w, w_node(w, 2), W_SMALL);
+    while (w_msg(w, good)->answer == W_WAITS)
+        w_run(w, 1);
+    w_node(w, 1)->full = false;
+    next = w_mail(w, w_node(w, 2), W_SMALL);
+    w_run_long(w, 10000);
+    for (uint16_t site = 1; site <= W_NODES; site++) {
+        ck_assert_int_eq(state_at(site, bad), COPY_ABORTED);
+        ck_assert_int_eq(state_at(site, good), COPY_COMMITTED);
+        ck_assert_int_eq(state_at(site, next), COPY_COMMITTED);
+    }
+}
+END_TEST
+
 START_TEST(commit_that_found_no_room_is_stored_later)
 {
     struct mid id;
@@ -444,6 +475,25 @@ START_TEST(node_that_slept_through_the_outcome_hears_of_it)
     ck_assert_int_eq(state_at(1, id), COPY_SETTLED);
     w_start(w, w_node(w, 3));
     w_run_long(w, 3000);
+    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
+}
+END_TEST
+
+/* Its summary does not name it, so nobody would tell it of its own accord. */
+START_TEST(node_asks_for_what_it_cannot_read_and_hears_of_its_end)
+{
+    struct mid id;
+
+    no_holder();
+    id = w_mail(w, w_node(w, 1), W_SMALL);
+    w_run_long(w, 2000);
+    w_crash(w, w_node(w, 3));
+    w_node(w, 1)->leaving = false;
+    w_run_long(w, 60000);
+    ck_assert_int_eq(state_at(1, id), COPY_SETTLED);
+    w_copy(w_node(w, 3)->disk, id)->unreadable = true;
+    w_start(w, w_node(w, 3));
+    w_run_long(w, 12000);
     ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
 }
 END_TEST
@@ -746,6 +796,7 @@ int main(void)
     tcase_add_test(tc, refused_once_a_peer_has_the_abort);
     tcase_add_test(tc, put_that_failed_here_is_aborted_everywhere);
     tcase_add_test(tc, put_that_failed_on_a_full_disk_is_aborted_later);
+    tcase_add_test(tc, commit_knowledge_stays_below_an_abort_that_found_no_room);
     tcase_add_test(tc, commit_that_found_no_room_is_stored_later);
     tcase_add_test(tc, outcome_that_found_no_room_is_told_again);
     tcase_add_test(tc, filled_that_found_no_room_is_told_again);
@@ -760,6 +811,7 @@ int main(void)
     tcase_add_test(tc, crash_before_the_own_commit_is_no_older_disk);
     tcase_add_test(tc, damaged_copy_is_fetched_from_a_peer);
     tcase_add_test(tc, node_that_slept_through_the_outcome_hears_of_it);
+    tcase_add_test(tc, node_asks_for_what_it_cannot_read_and_hears_of_its_end);
     tcase_add_test(tc, no_dot_without_a_peer);
     tcase_add_test(tc, dot_of_a_dead_holder_is_waited_for_and_then_flagged);
     tcase_add_test(tc, dot_of_a_holder_that_restarted_is_not_waited_for);

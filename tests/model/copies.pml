@@ -606,8 +606,9 @@ inline ask(h) {
 #define NOT_ABORTED(p) (st[p] != ABORTED)
 #endif
 
+/* A mark stands beside a copy, with which it is told to a node that lost its memory. */
 inline consent(h, p) {
-    d_step { ph[h] == ASKS && up[p] == UP && !HAS(ys[p], act[h] - 1) && !HAS(cz[p], act[h] - 1) &&
+    d_step { st[p] != NONE && ph[h] == ASKS && up[p] == UP && !HAS(ys[p], act[h] - 1) && !HAS(cz[p], act[h] - 1) &&
              MAY_CONSENT(p) && SAME_EPOCH(p, act[h] - 1) && NOT_SETTLED(p) && NOT_ABORTED(p) &&
              !STANDS(p, act[h] - 1, h) && ANSWERS(h, p) ->
         if
