@@ -215,6 +215,9 @@ static enum admin_next remove_next(struct admin_call *c, struct remove_state *s)
                           "trispool cluster members shows all");
     if (e != OK)
         return admin_fail_err(c, e, "site");
+    if (!s->member.leaving && s->member.site == ((struct admin *)c->ctx)->node->site)
+        return admin_fail(c, ADMIN_EXIT_NEGATIVE, "this node does not remove itself", "site",
+                          "at another member: trispool cluster remove");
     if (admin_flag(c, "dry_run")) {
         emit_removed(c, &s->member, "would be removed");
         return admin_done(c, ADMIN_EXIT_OK, NULL);

@@ -242,11 +242,12 @@ static enum err open_spool(struct daemon *d, const struct node_config *c, bool *
     enum err e = make_dir(c->data_dir);
 
     if (e == OK)
+        e = c->copies > 1 ? daemon_member_load(c->data_dir, &d->identity)
+                          : daemon_member_none(c->data_dir);
+    if (e == OK)
         e = make_dir(sub_dir(d, c, "control"));
     if (e == OK)
         e = make_dir(sub_dir(d, c, "spool"));
-    if (e == OK && c->copies > 1)
-        e = daemon_member_load(c->data_dir, &d->identity);
     if (e != OK)
         return e;
     *is_new = access(sub_dir(d, c, "spool/data"), F_OK) != 0;

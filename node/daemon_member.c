@@ -35,6 +35,21 @@ enum err daemon_member_load(const char *data_dir, struct identity *out)
     return OK;
 }
 
+enum err daemon_member_none(const char *data_dir)
+{
+    char path[512];
+
+    if (snprintf(path, sizeof path, "%s/cluster/began", data_dir) >= (int)sizeof path)
+        return E_FULL;
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        return OK;
+    return refuse(E_CONFLICT, data_dir,
+                  "copies: 1 is set, and this data_dir is that of a member of a cluster: the "
+                  "others would deliver its mail, too",
+                  "set copies: 2, with peers; or use another data_dir\n"
+                  "         (docs/operations.md, two lost sites: trispool cluster solo)");
+}
+
 /* --- the spool of this incarnation --- */
 
 static enum err incarnation_of(const char *data_dir, uint64_t *out)

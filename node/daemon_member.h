@@ -14,6 +14,9 @@
 
 /* Who this node is. Not OK: printed to stderr, with what to do. */
 MUST_CHECK enum err daemon_member_load(const char *data_dir, struct identity *out);
+/* copies: 1, so this must be no member: its mail is the others', too, and would go out twice.
+ * Not OK: printed to stderr, with what to do. */
+MUST_CHECK enum err daemon_member_none(const char *data_dir);
 /* The spool is open, no thread runs. Not OK: printed to stderr, with what to do. */
 MUST_CHECK enum err daemon_member_spool(const char *data_dir, const struct identity *id,
                                         struct spool *s);

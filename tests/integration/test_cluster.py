@@ -166,6 +166,19 @@ def test_a_node_without_identity_does_not_start_and_says_what_to_do(tmp_path):
     assert "cluster init" in said and "cluster join" in said
 
 
+def test_a_member_s_folder_is_not_delivered_by_a_lone_node(own):
+    """The others hold the same mail: it would go out twice."""
+    m = own[3]
+    m.stop()
+    text = m.config.read_text()
+    m.config.write_text(text.replace("copies: 2", "copies: 1"))
+    said = start_fails(m)
+    assert "copies: 1" in said and "copies: 2" in said
+    m.config.write_text(text)
+    m.start()
+    own.until_whole()
+
+
 def test_a_node_whose_spool_was_emptied_does_not_start(own):
     m = own[3]
     m.stop()
@@ -228,6 +241,9 @@ def test_mail_that_is_not_decided_is_not_in_the_queue(own):
 
 
 def test_a_removed_node_is_no_member_any_more(own):
+    refused = subprocess.run([house.CLI, "--socket", own[1].socket, "cluster", "remove", "1", "--yes"],
+                             capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1 and "does not remove itself" in refused.stderr, refused
     own.cli("cluster", "remove", 3, "--yes", by=own[1])
     house.until(lambda: sorted(r["site"] for r in own.rows("cluster", "members", by=own[1])) == [1, 2])
     own.add_domain(DOMAIN, "127.0.0.1:%d" % house.free_port())

@@ -12,7 +12,7 @@
 #define SCAN_BATCH       500
 #define UNTRIED_MS       2000
 #define ACTIONS_A_TURN   1000
-#define CONSENT_VALID_MS 540000 /* a dot is not sent on an older one: peers wait for 11 min */
+#define CONSENT_VALID_MS 45000 /* from the question on, as REPLICA_CONSENT_MS of the daemon */
 
 static void pull(struct node *n);
 
@@ -212,6 +212,7 @@ static void ask_consent(struct node *n, struct job_out *j)
 
     ASSERT(i >= 0);
     j->slot_epoch = n->slot_epochs[i];
+    j->consent_ms = node_ms(n);
     replica_dot(n->replica, j->env.id, j->env.domain, j->slot_epoch, j->conn, node_ms(n));
     data_poke(n);
 }
@@ -509,7 +510,6 @@ static void consent_news(struct node *n, const struct replica_news *news)
     if (news->kind == REPLICA_CONSENT) {
         check_consent(j->env.id, n->index);
         j->consent = true;
-        j->consent_ms = node_ms(n);
         j->possible_duplicate = news->possible_duplicate;
     } else {
         check_counts()->dots_refused++;
