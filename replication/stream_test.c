@@ -18,7 +18,7 @@ struct world {
     /* by cookie */
     enum copy_code answer[ITEMS_MAX]; /* what the store says */
     uint8_t executed[ITEMS_MAX], told[ITEMS_MAX], lost[ITEMS_MAX];
-    enum { LARGE, SMALL, FED } class[ITEMS_MAX];
+    enum class { LARGE, SMALL, FED } class[ITEMS_MAX];
     uint64_t executed_before[3]; /* the last cookie of each class, plus one */
     uint64_t pushed, sent, last_told, last_took;
     bool push_again; /* from within done() */
@@ -39,7 +39,7 @@ static void teardown(void)
     ck_assert(w.out == NULL && w.in == NULL);
 }
 
-static void push_item(int class, size_t bytes)
+static void push_item(enum class class, size_t bytes)
 {
     struct blob *b = blob_new(bytes);
     struct stream_item item = {

@@ -46,14 +46,16 @@ seconds_since() {
     printf '%d.%01d' $(((now - ${1/[.,]/}) / 1000000)) $(((now - ${1/[.,]/}) / 100000 % 10))
 }
 
-# logged LOGFILE CMD...: runs CMD with its output in LOGFILE; when it fails, shows the end of it.
+# logged LOGFILE CMD...: runs CMD with its output in LOGFILE; when it fails, shows its errors and its
+# end: what goes on after an error (ninja -k 0) has it long before.
 logged() {
     local log=$1 rc=0
     shift
     "$@" >"$log" 2>&1 || rc=$?
     if [ $rc -ne 0 ]; then
         warn "failed ($rc): $*"
-        tail -n 30 -- "$log" | sed 's/^/    /' >&2
+        grep -m 20 -E ' error: |^FAILED: |CMake Error' -- "$log" | cut -c 1-300 | sed 's/^/    /' >&2 || :
+        tail -n 10 -- "$log" | sed 's/^/    /' >&2
         warn "    all of it: $log"
     fi
     return $rc
