@@ -32,6 +32,7 @@ struct pace {
     uint64_t window; /* bytes */
     uint64_t best_ms[2], span_ms;
     uint64_t brake_ms; /* not again before */
+    bool is_short;     /* something waits for it */
 };
 
 #define PACE_SPAN_MS 30000
@@ -213,6 +214,12 @@ static bool fits_window(const struct stream_out *s, const struct entry *x)
     return flying->bytes == 0 || flying->bytes + x->bytes <= window;
 }
 
+/* It does not fit, and would if the window were larger. */
+static bool is_short(const struct stream_out *s, const struct entry *x)
+{
+    return x->queue != FEED || s->pace.window / 2 < LIMIT_FEED_WINDOW_BYTES;
+}
+
 static uint64_t best_ms(struct pace *p, uint64_t took_ms, uint64_t now)
 {
     if (now >= p->span_ms) {
@@ -224,16 +231,15 @@ static uint64_t best_ms(struct pace *p, uint64_t took_ms, uint64_t now)
     return less(less(p->best_ms[0], p->best_ms[1]), LIMIT_STREAM_WAY_MS);
 }
 
-/* Of `flew` bytes some were acknowledged, the newest of them after took_ms. A window that is
- * not used proves nothing and does not grow; one too large shrinks to what the way has carried
+/* So many bytes were acknowledged, the newest of them after took_ms. A window that nothing
+ * waits for proves nothing and does not grow; one too large shrinks to what the way has carried
  * in the time that is not late. */
-static void pace_step(struct pace *p, uint64_t flew, uint64_t bytes, uint64_t took_ms,
-                      uint64_t now)
+static void pace_step(struct pace *p, uint64_t bytes, uint64_t took_ms, uint64_t now)
 {
     uint64_t best = best_ms(p, took_ms, now), fits;
 
     if (took_ms <= best + LIMIT_STREAM_DELAY_MS) {
-        if (took_ms <= best + LIMIT_STREAM_DELAY_MS / 2 && flew >= p->window / 2)
+        if (took_ms <= best + LIMIT_STREAM_DELAY_MS / 2 && p->is_short)
             p->window = less(p->window + bytes, LIMIT_STREAM_WINDOW_BYTES);
         return;
     }
@@ -247,9 +253,18 @@ static void pace_step(struct pace *p, uint64_t flew, uint64_t bytes, uint64_t to
 /* The queue whose first record goes next; NULL: none may. Feed never overtakes. */
 static struct chain *next_queue(struct stream_out *s)
 {
-    for (int q = 0; q < QUEUES; q++)
-        if (s->queues[q].first != 0)
-            return fits_window(s, at(s, s->queues[q].first)) ? &s->queues[q] : NULL;
+    s->pace.is_short = false;
+    for (int q = 0; q < QUEUES; q++) {
+        const struct entry *x;
+
+        if (s->queues[q].first == 0)
+            continue;
+        x = at(s, s->queues[q].first);
+        if (fits_window(s, x))
+            return &s->queues[q];
+        s->pace.is_short = is_short(s, x);
+        return NULL;
+    }
     return NULL;
 }
 
@@ -411,7 +426,7 @@ bool stream_acked(struct stream_out *s, const struct frame *ack, uint64_t now,
         let_go(s, e);
     }
     if (s->generation == generation && is_first && s->flying.bytes < flew)
-        pace_step(&s->pace, flew, flew - s->flying.bytes, now - sent_ms, now);
+        pace_step(&s->pace, flew - s->flying.bytes, now - sent_ms, now);
     if (s->generation == generation && ack->refusal_count > LIMIT_FRAME_REFUSALS / 2)
         s->say_acked = true;
     return true;

@@ -321,6 +321,29 @@ START_TEST(a_window_that_is_not_used_does_not_grow)
 }
 END_TEST
 
+/* It may use half of the window, and yet has to make it grow: or a node that lacks copies gets
+ * them one by one, after any load that made the window small. */
+START_TEST(feed_alone_opens_the_window_again)
+{
+    uint64_t flew = 0;
+
+    fly();
+    land(40);
+    for (fly(); stream_out_bytes(w.out) > 0; w.sent += send_in_vain())
+        land(40 + LIMIT_STREAM_DELAY_MS + 50);
+    for (int i = 0; i < 20; i++) {
+        while (stream_out_feed(w.out) < 4 * MiB)
+            push_sized(true, 64 * KiB);
+        w.sent += send_in_vain();
+        ck_assert(i > 0 || stream_out_flying(w.out) < LIMIT_STREAM_LEAST_BYTES);
+        flew = stream_out_flying(w.out);
+        land(40);
+    }
+    ck_assert_uint_gt(flew, LIMIT_FEED_WINDOW_BYTES - 128 * KiB);
+    ck_assert_uint_le(flew, LIMIT_FEED_WINDOW_BYTES);
+}
+END_TEST
+
 /* 2 MB a second and no end: each ack waits for all that flew when its record was sent. */
 START_TEST(a_load_that_never_ends_does_not_make_the_way_seem_longer)
 {
@@ -748,6 +771,7 @@ int main(void)
     tcase_add_test(tc, the_window_holds_and_what_waits_goes_when_there_is_room);
     tcase_add_test(tc, the_window_opens_while_acks_come_soon_and_closes_while_they_are_late);
     tcase_add_test(tc, a_window_that_is_not_used_does_not_grow);
+    tcase_add_test(tc, feed_alone_opens_the_window_again);
     tcase_add_test(tc, a_load_that_never_ends_does_not_make_the_way_seem_longer);
     tcase_add_test(tc, what_is_small_overtakes_large_bodies_and_their_window);
     tcase_add_test(tc, feed_waits_behind_what_is_urgent_and_leaves_room_for_it);
