@@ -541,6 +541,14 @@ static void settle(struct run *x, struct envelope *e)
         x->op->state = COPY_SETTLED;
 }
 
+/* Known to be settled, perhaps by its id alone: then its fates are kept, for a node that has it
+ * still live and can be told by nobody else. */
+static void keep_trace(struct run *x, struct envelope *e)
+{
+    (void)fine(x, spool_settle_trace(x->t, e, x->cs->view.cluster_ms(x->cs->view.ctx),
+                                     x->cs->view.wall_ms(x->cs->view.ctx)));
+}
+
 /* The message stays; what is new of it is stored. */
 static void keep_fates(struct run *x, const struct envelope *own, bool changed,
                        const struct copy_verdict *v)
@@ -577,7 +585,12 @@ static void merge_outcome(struct run *x, struct envelope *e)
     }
     v = copies_on_outcome(&x->f, is_final(&own));
     x->op->answer = v.answer;
-    if (v.answer.code != COPY_OK || x->f.state == COPY_SETTLED)
+    if (x->f.state == COPY_SETTLED) {
+        if (is_final(&own))
+            keep_trace(x, &own);
+        return;
+    }
+    if (v.answer.code != COPY_OK)
         return;
     if (v.state == COPY_SETTLED && FAULT(OUTCOME_NOT_STORED) && x->op->from == x->cs->site)
         x->op->state = COPY_SETTLED;

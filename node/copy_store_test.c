@@ -517,6 +517,25 @@ START_TEST(what_a_peer_has_settled_comes_in_around_what_lives_here)
 }
 END_TEST
 
+/* A third node may have it live still, and this one be the last that can tell how it ended. */
+START_TEST(what_was_settled_by_its_id_alone_keeps_the_fates_that_come_later)
+{
+    struct envelope e;
+    bool live;
+
+    ck_assert_int_eq(have(COPY_SETTLED, 1, 1), COPY_OK);
+    ck_assert_int_eq(outcome(OTHER, 1, 100, FATE_PENDING, FATE_BOUNCED, PHASE_DONE), COPY_OK);
+    again();
+    ck_assert_int_eq(spool_trace(kit.reader, id_of(1), &kit.arena, &e, &live), E_NOTFOUND);
+    ck_assert_int_eq(outcome(OTHER, 1, 100, FATE_DELIVERED, FATE_BOUNCED, PHASE_DONE), COPY_OK);
+    ck_assert_int_eq(last.state, COPY_SETTLED);
+    again();
+    ck_assert_int_eq(spool_trace(kit.reader, id_of(1), &kit.arena, &e, &live), OK);
+    ck_assert_int_eq(e.rcpts[0].fate, FATE_DELIVERED);
+    ck_assert_int_eq(e.rcpts[1].fate, FATE_BOUNCED);
+}
+END_TEST
+
 START_TEST(what_a_peer_has_aborted_is_aborted_here_unless_it_is_committed)
 {
     ck_assert_int_eq(put(ORIGIN, 3, COPY_UNDECIDED, 100), COPY_OK);
@@ -613,6 +632,7 @@ static void add_decisions(Suite *suite)
     tcase_add_test(tc, the_mark_stays_until_all_is_final_or_it_is_closed);
     tcase_add_test(tc, a_resolved_session_has_nothing_undecided);
     tcase_add_test(tc, what_a_peer_has_settled_comes_in_around_what_lives_here);
+    tcase_add_test(tc, what_was_settled_by_its_id_alone_keeps_the_fates_that_come_later);
     tcase_add_test(tc, what_a_peer_has_aborted_is_aborted_here_unless_it_is_committed);
     tcase_add_test(tc, only_this_node_itself_clears_sessions);
     tcase_add_test(tc, a_node_is_filled_by_its_own_word_alone);

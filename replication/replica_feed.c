@@ -477,6 +477,8 @@ void feed_repaired(struct replica *r, struct mid id)
         return;
     entry_at(r, h)->is_damaged = false;
     entry_touch(r, h);
+    if (entry_at(r, h)->state == COPY_COMMITTED) /* its delivery could not read it */
+        replica_tell(r, &(struct replica_news){.kind = REPLICA_DELIVERABLE, .id = id});
 }
 
 void feed_tick(struct replica *r)

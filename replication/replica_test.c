@@ -451,14 +451,17 @@ END_TEST
 START_TEST(damaged_copy_is_fetched_from_a_peer)
 {
     struct mid id;
+    uint32_t told;
 
     no_holder();
     id = w_mail(w, w_node(w, 1), W_LARGE);
     w_run_long(w, 2000);
+    told = w_node(w, 2)->deliverable;
     w_copy(w_node(w, 2)->disk, id)->damaged = true;
     replica_damaged(w_node(w, 2)->r, id, w->now);
     w_run_long(w, 3000);
     ck_assert(!w_copy(w_node(w, 2)->disk, id)->damaged);
+    ck_assert_uint_eq(w_node(w, 2)->deliverable, told + 1); /* else nobody reads it again */
 }
 END_TEST
 

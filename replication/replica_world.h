@@ -113,6 +113,7 @@ struct w_node {
     char text[8];
     uint64_t tick_ms;
     uint32_t commits;
+    uint32_t deliverable;   /* times that it was told so */
     bool deaf[W_NODES + 1]; /* hears nothing from that site */
 };
 

@@ -373,6 +373,8 @@ static void w_tell(void *ctx, const struct replica_news *news)
         W_SAY(w, "node %u: link to %u %s", n->site, news->site, news->open ? "up" : "down");
         break;
     case REPLICA_DELIVERABLE:
+        n->deliverable++;
+        break;
     case REPLICA_CHANGED:
     case REPLICA_GONE:
     case REPLICA_FILLED:

@@ -216,6 +216,10 @@ MUST_CHECK enum err spool_mark_get(struct spool_txn *t, struct mid id, struct sp
  * body. E_EXISTS: settled before. E_CONFLICT: a copy is here. E_PROTO. E_CORRUPT. */
 MUST_CHECK enum err spool_settle_absent(struct spool_txn *t, struct envelope *e,
                                         uint64_t now_ms, int64_t wall_ms);
+/* The last envelope of an id that was known to be settled, and no more; kept for spool_trace().
+ * E_EXISTS: one is there. E_NOTFOUND: not settled. E_PROTO. E_CORRUPT. */
+MUST_CHECK enum err spool_settle_trace(struct spool_txn *t, struct envelope *e, uint64_t now_ms,
+                                       int64_t wall_ms);
 /* Adds from .. to (both included) to the settled set, but for what is live here; aborts and
  * marks of what is added go. E_EXISTS: nothing was new. E_CORRUPT: a damaged interval is in the
  * way; what lies before it may have been added. */

@@ -396,6 +396,28 @@ START_TEST(ranges_merge_in_any_order)
 }
 END_TEST
 
+/* Who has heard of the end alone can tell nobody how it ended, until somebody tells it. */
+START_TEST(a_settled_id_takes_its_last_envelope_later)
+{
+    struct kit_message made;
+    struct envelope e;
+    bool live;
+
+    kit_envelope(&made, id_of(3), 100);
+    ck_assert_int_eq(spool_settle_trace(txn, &made.envelope, 5, 6), E_NOTFOUND);
+    ck_assert_int_eq(spool_settle_range(txn, mid_site(id_of(3)), mid_epoch(id_of(3)), 3, 3),
+                     OK);
+    again();
+    ck_assert_int_eq(spool_trace(kit.reader, id_of(3), &kit.arena, &e, &live), E_NOTFOUND);
+    ck_assert_int_eq(spool_settle_trace(txn, &made.envelope, 5, 6), OK);
+    ck_assert_int_eq(spool_settle_trace(txn, &made.envelope, 7, 8), E_EXISTS);
+    again();
+    ck_assert_int_eq(spool_trace(kit.reader, id_of(3), &kit.arena, &e, &live), OK);
+    ck_assert(!live);
+    ck_assert_uint_eq(e.settled_ms, 5);
+}
+END_TEST
+
 START_TEST(an_outcome_settles_an_id_that_never_came)
 {
     struct spool_mark m = {.slot_epoch = 9, .site = 3, .session = 77};
@@ -705,6 +727,7 @@ int main(void)
     tcase_add_test(tc, a_settled_range_comes_in_around_what_lives_here);
     tcase_add_loop_test(tc, ranges_merge_in_any_order, 0, 8);
     tcase_add_test(tc, an_outcome_settles_an_id_that_never_came);
+    tcase_add_test(tc, a_settled_id_takes_its_last_envelope_later);
     tcase_add_test(tc, what_is_clear_is_one_number_and_answers_as_settled);
     tcase_add_test(tc, an_outcome_settles_a_copy_that_nobody_can_read);
     tcase_add_loop_test(tc, a_damaged_copy_is_replaced_whole, 0, COUNT(wounds));

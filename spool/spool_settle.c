@@ -106,6 +106,32 @@ enum err spool_settle_absent(struct spool_txn *t, struct envelope *e, uint64_t n
     return err;
 }
 
+enum err spool_settle_trace(struct spool_txn *t, struct envelope *e, uint64_t now_ms,
+                            int64_t wall_ms)
+{
+    struct spool_key key = spool_key_mid(e->id);
+    struct envelope last = *e;
+    struct str old;
+    enum err err;
+
+    if (t->first_err != OK)
+        return t->first_err;
+    last.settled_ms = now_ms;
+    last.settled_wall_ms = wall_ms;
+    if (envelope_encoded_size(&last) == 0)
+        return E_PROTO;
+    err = spool_stick(t, spool_settled_find(t->spool, t->mdb, e->id));
+    if (err != OK)
+        return err;
+    err = spool_stick(t, spool_fetch(t->spool, t->mdb, TABLE_TRACE, &key, &old));
+    if (err != E_NOTFOUND)
+        return err == OK ? E_EXISTS : err;
+    err = write_trace(t, &last);
+    if (err == OK)
+        *e = last;
+    return err;
+}
+
 /* --- Traces grow old --- */
 
 /* The first aging key at or behind *key; E_NOTFOUND: none. Verified: *good. */
