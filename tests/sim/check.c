@@ -29,6 +29,7 @@ struct message {
     bool has_id, accepted, refused, closed, rotted;
     uint8_t copies;       /* nodes with a durable copy, or its settled mark */
     uint8_t settled;      /* nodes where all fates are final and durable */
+    bool is_over;         /* two at once had its end: that is not lost with a disk */
     uint8_t ended_before; /* nodes that lost their disk when it had ended */
     uint8_t acked;        /* nodes that had a durable copy, and may have said so */
     uint8_t flagged;
@@ -274,6 +275,7 @@ void check_outcome(const struct envelope *e, unsigned node)
         m->flagged = 1;
     if (final && e->phase == PHASE_DONE)
         m->settled |= (uint8_t)(1u << node);
+    m->is_over = m->is_over || (m->settled & (m->settled - 1)) != 0;
 }
 
 void check_wiped(unsigned node)
@@ -283,7 +285,7 @@ void check_wiped(unsigned node)
 
         if (!m->accepted)
             m->acked = (uint8_t)(m->acked | (m->copies & 1u << node));
-        if (m->settled != 0)
+        if (m->settled != 0 || m->is_over)
             m->ended_before |= (uint8_t)(1u << node);
         m->copies &= (uint8_t) ~(1u << node);
         m->settled &= (uint8_t) ~(1u << node);
