@@ -204,6 +204,30 @@ static void emit_removed(struct admin_call *c, const struct member *m, const cha
     admin_emit(c, row);
 }
 
+/* Of two that are left each is needed: without the other one nothing is decided any more, and
+ * no mail is taken, until it is back. */
+static bool is_rest_reached(struct admin_call *c, const struct member *removed)
+{
+    struct admin_fleet f;
+
+    if (removed->leaving || admin_fleet_read(c->ctx, &f) != OK)
+        return true;
+    for (uint32_t i = 0; i < f.view.member_count; i++) {
+        const struct member *m = &f.view.members[i];
+        char why[96];
+
+        if (m->leaving || m->site == f.site || m->site == removed->site ||
+            admin_fleet_reaches(&f, m))
+            continue;
+        (void)snprintf(why, sizeof why, "site %u is not reached, and the rest needs it",
+                       m->site);
+        (void)admin_fail(c, ADMIN_EXIT_NEGATIVE, why, "site",
+                         "bring it back first; two lost sites: trispool cluster solo");
+        return false;
+    }
+    return true;
+}
+
 static enum admin_next remove_next(struct admin_call *c, struct remove_state *s)
 {
     enum err e = find_removed(c, &s->member);
@@ -218,6 +242,8 @@ static enum admin_next remove_next(struct admin_call *c, struct remove_state *s)
     if (!s->member.leaving && s->member.site == ((struct admin *)c->ctx)->node->site)
         return admin_fail(c, ADMIN_EXIT_NEGATIVE, "this node does not remove itself", "site",
                           "at another member: trispool cluster remove");
+    if (!is_rest_reached(c, &s->member))
+        return ADMIN_END;
     if (admin_flag(c, "dry_run")) {
         emit_removed(c, &s->member, "would be removed");
         return admin_done(c, ADMIN_EXIT_OK, NULL);

@@ -56,6 +56,13 @@ static const struct replica_peer_status *peer_of(const struct admin_fleet *f,
     return NULL;
 }
 
+bool admin_fleet_reaches(const struct admin_fleet *f, const struct member *m)
+{
+    const struct replica_peer_status *p = peer_of(f, m);
+
+    return p != NULL && p->link_up;
+}
+
 const char *admin_fleet_gate_text(const struct admin_fleet *f)
 {
     bool is_linked = false;

@@ -126,6 +126,8 @@ struct admin_fleet {
 MUST_CHECK enum err admin_fleet_read(struct admin *a, struct admin_fleet *f);
 /* The rest for members only. */
 uint32_t admin_fleet_slots(const struct admin_fleet *f, uint16_t site);
+/* Its link of the data plane is up. */
+bool admin_fleet_reaches(const struct admin_fleet *f, const struct member *m);
 /* "open", or why not. */
 const char *admin_fleet_gate_text(const struct admin_fleet *f);
 void admin_fleet_set(json_t *row, const struct admin_fleet *f);

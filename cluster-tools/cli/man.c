@@ -55,6 +55,13 @@ static void put_option(FILE *out, const struct cli_option *o)
     fputs(".\n\n", out);
 }
 
+static bool is_question(const char *text)
+{
+    size_t n = strlen(text);
+
+    return n > 0 && text[n - 1] == '?';
+}
+
 static void put_command(FILE *out, const struct cli_command *c)
 {
     fputs("## ", out);
@@ -65,7 +72,7 @@ static void put_command(FILE *out, const struct cli_command *c)
     put_operand(out, &c->operand);
     fputs(c->option_count > 0 ? " [_OPTION_...]\n\n" : "\n\n", out);
     put_text(out, c->summary);
-    fputs(".", out);
+    fputs(is_question(c->summary) ? "" : ".", out);
     if (c->text != NULL) {
         fputc(' ', out);
         put_text(out, c->text);

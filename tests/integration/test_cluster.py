@@ -244,6 +244,13 @@ def test_a_removed_node_is_no_member_any_more(own):
     refused = subprocess.run([house.CLI, "--socket", own[1].socket, "cluster", "remove", "1", "--yes"],
                              capture_output=True, text=True, timeout=60)
     assert refused.returncode == 1 and "does not remove itself" in refused.stderr, refused
+    own[2].stop()
+    house.until(lambda: own.cli("cluster", "verify", by=own[1], check=False).find("not reached") >= 0)
+    refused = subprocess.run([house.CLI, "--socket", own[1].socket, "cluster", "remove", "3", "--yes"],
+                             capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1 and "site 2 is not reached" in refused.stderr, refused
+    own[2].start()
+    own.until_whole()
     own.cli("cluster", "remove", 3, "--yes", by=own[1])
     house.until(lambda: sorted(r["site"] for r in own.rows("cluster", "members", by=own[1])) == [1, 2])
     own.add_domain(DOMAIN, "127.0.0.1:%d" % house.free_port())
