@@ -380,6 +380,16 @@ class Tables(Case):
                     "tests/layout/gen_docs.py")
         self.assertEqual(gen_docs.main(["--check", str(self.root)]), 1)
 
+    def test_an_alarm_that_operators_do_not_find(self):
+        self.put("base/limits.h", "#define LIMIT_A 1\n")
+        self.put("base/log_events.def", 'X(FENCED, ALARM, "a disk error")\nX(START, INFO, "it runs")\n')
+        self.put("docs/operations.md", "| event |\n")
+        self.assertEqual(gen_docs.main([str(self.root)]), 0)
+        self.expect("docs", "docs/operations.md:1: docs: does not say what to do about the alarm "
+                    "fenced")
+        self.put("docs/operations.md", "| `fenced` | | |\n")
+        self.expect("docs")
+
     def test_a_row_that_nobody_uses(self):
         self.add("node/smtp/x.c", "int a = LIMIT_A_BYTES + LIMIT_B_MS + LIMIT_D_S;\n"
                  "int e = EV_STOP; /* EV_START */\n")
