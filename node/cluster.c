@@ -449,7 +449,8 @@ static void post(struct cluster *c, enum cluster_mail kind)
 
 void cluster_drain(struct cluster *c)
 {
-    post(c, CLUSTER_MAIL_DRAIN);
+    if (c->running) /* else nobody reads it: a start that failed */
+        post(c, CLUSTER_MAIL_DRAIN);
 }
 
 void cluster_join(struct cluster *c)

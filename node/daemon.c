@@ -328,6 +328,8 @@ static enum err start_threads(struct daemon *d, const struct node_config *c)
     e = writer_start(&n->writer, &w);
     if (e == OK && n->replica != NULL)
         e = replica_thread_run(n->replica);
+    if (e == OK)
+        e = smtp_thread_may_listen(n);
     for (uint64_t i = 0; e == OK && i < c->smtp.threads; i++) {
         e = smtp_thread_start(n, &n->smtp[n->smtp_count]);
         if (e == OK)

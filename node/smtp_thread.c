@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -111,6 +113,42 @@ static enum err listener_open(struct smtp_thread *t, const struct config_address
     l->next = t->listeners;
     t->listeners = l;
     return OK;
+}
+
+/* True: nobody else listens there. The threads share an address, and whoever runs as the same
+ * user could share it, too, and get half of the clients: so it is tried first without that. */
+static bool is_free(const struct config_address *a)
+{
+    int one = 1, fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0;
+
+    if (ok && a->ss.ss_family == AF_INET6)
+        ok = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) == 0;
+    ok = ok && bind(fd, (const struct sockaddr *)&a->ss, a->ss_bytes) == 0;
+    if (!ok)
+        fprintf(stderr,
+                "trispoold: cannot listen: %s\n  where: %s (smtp.listen)\n  do:    %s\n",
+                strerror(errno), a->text,
+                errno == EADDRINUSE      ? "ss -ltnp shows who has the port"
+                : errno == EACCES        ? "ports below 1024 need CAP_NET_BIND_SERVICE"
+                : errno == EADDRNOTAVAIL ? "ip address shows what this machine has"
+                                         : "look at the address");
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+enum err smtp_thread_may_listen(struct node *n)
+{
+    struct snapshot_ref *ref = snapshot_hold(n->settings);
+    const struct node_settings *s = snapshot_value(ref);
+    enum err e = OK;
+
+    for (size_t i = 0; i < s->config->smtp.listen.n; i++)
+        if (!is_free(&s->config->smtp.listen.v[i]))
+            e = E_IO;
+    snapshot_release(&ref);
+    return e;
 }
 
 static void listeners_close(struct smtp_thread *t)

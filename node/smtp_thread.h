@@ -46,6 +46,9 @@ enum smtp_mail {
     SMTP_MAIL_STOP,    /* struct mail: leave the loop                           */
 };
 
+/* Before the first start: nobody else listens on an address of smtp.listen. E_IO: somebody
+ * does, or it cannot be bound; printed to stderr, with what to do. */
+MUST_CHECK enum err smtp_thread_may_listen(struct node *n);
 /* Binds and listens. E_IO: an address cannot be bound; logged. */
 MUST_CHECK enum err smtp_thread_start(struct node *n, struct smtp_thread **out);
 /* Stops listening; sessions end in good order, those between the dot and its answer after it.

@@ -1,5 +1,6 @@
 """The daemon as a service: what systemd is told, what its watchdog sees, how it stops."""
 import socket
+import subprocess
 import threading
 
 import house
@@ -137,3 +138,16 @@ def test_sigterm_waits_for_the_answer_to_a_dot_that_was_sent(node):
         assert len(p.seen) == 1
     finally:
         p.stop()
+
+
+def test_two_daemons_do_not_share_a_port(node, tmp_path):
+    """They could, as one user: each would get half of the clients."""
+    other = tmp_path / "other"
+    other.mkdir()
+    config = other / "trispool.yaml"
+    config.write_text(node.config.read_text().replace(str(node.folder), str(other)))
+    told = subprocess.run([house.DAEMON, "--config", config], capture_output=True, text=True,
+                          timeout=60)
+    assert told.returncode == 70, told
+    assert "cannot listen" in told.stderr and ":%d" % node.port in told.stderr, told.stderr
+    assert "ss -ltnp" in told.stderr
