@@ -174,6 +174,23 @@ json_t *admin_row_lease(struct control *state, struct str domain)
     return row;
 }
 
+bool admin_knows_domain(struct admin_call *c, struct str domain)
+{
+    struct arena arena;
+    struct domain d;
+    enum err e;
+
+    arena_init(&arena, LIMIT_COMMAND_SCRATCH);
+    e = control_domain_get(store(c), domain, &arena, &d);
+    arena_reset(&arena);
+    if (e == E_NOTFOUND)
+        (void)admin_fail(c, ADMIN_EXIT_NEGATIVE, "no such domain", "domain",
+                         "trispool domain list shows all");
+    else if (e != OK)
+        (void)admin_fail_err(c, e, "domain");
+    return e == OK;
+}
+
 static enum admin_next lease_of_domain(struct admin_call *c)
 {
     char text[LIMIT_SMTP_DOMAIN_BYTES + 1];
@@ -181,7 +198,8 @@ static enum admin_next lease_of_domain(struct admin_call *c)
     json_t *row;
     bool held;
 
-    if (!admin_domain_arg(c, "domain", text, sizeof text, &domain))
+    if (!admin_domain_arg(c, "domain", text, sizeof text, &domain) ||
+        !admin_knows_domain(c, domain))
         return ADMIN_END;
     row = admin_row_lease(store(c), domain);
     held = json_is_integer(json_object_get(row, "site"));

@@ -302,7 +302,8 @@ static enum admin_next move_propose(struct admin_call *c, struct move_state *s)
     uint64_t epoch = 0;
     enum err e;
 
-    if (!admin_domain_arg(c, "domain", s->domain_text, sizeof s->domain_text, &s->domain))
+    if (!admin_domain_arg(c, "domain", s->domain_text, sizeof s->domain_text, &s->domain) ||
+        !admin_knows_domain(c, s->domain))
         return ADMIN_END;
     slot_number = control_slot_of(s->domain);
     e = control_slot(store(c), slot_number, &slot);
@@ -315,8 +316,8 @@ static enum admin_next move_propose(struct admin_call *c, struct move_state *s)
         return admin_fail_err(c, e, "domain");
     if (site != slot.site && site != cmd.slot_wanted.site)
         return admin_fail(c, ADMIN_EXIT_NEGATIVE,
-                          "the domain is placed at the site that reaches its primary", "domain",
-                          "it goes back by itself once others reach the primary too");
+                          "the domain is placed at the site that last reached its primary",
+                          "domain", "it goes back by itself once others reach the primary too");
     cmd.slot_wanted.slots[slot_number / 8] = (uint8_t)(1u << slot_number % 8);
     s->was_proposed = true;
     return admin_propose(c, &cmd);

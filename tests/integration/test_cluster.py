@@ -120,6 +120,10 @@ def test_a_lease_can_be_moved_and_a_node_drained(shared):
     shared.cli("cluster", "drain", by=shared[3])
     house.until(lambda: shared.holder(DOMAIN) not in (None, shared[3]))
     shared.cli("cluster", "undrain", by=shared[3])
+    for words in ("move-lease nobody.test --to 1", "leases --domain nobody.test"):
+        refused = subprocess.run([house.CLI, "--socket", shared[1].socket, "cluster", *words.split()],
+                                 capture_output=True, text=True, timeout=60)
+        assert refused.returncode == 1 and "no such domain" in refused.stderr, refused
 
 
 def test_a_node_gets_another_key(shared):
