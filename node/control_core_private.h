@@ -18,6 +18,7 @@
 #define CORE_RESULTS     2048 /* of entries applied last, for answers that come late */
 #define CORE_TAKEN       2048 /* forwarded proposals that are in the log, for repeated ones */
 #define CORE_RETRY_MS    1000 /* between two tries of what found no room, or no answer */
+#define CORE_DENIED_MS   100  /* before one that does not lead is asked again */
 #define CORE_FORWARD_MS  10000
 #define CORE_TRANSFER_MS 10000 /* a member that takes no piece of a snapshot */
 #define CORE_LOAD_BYTES  (8 * MiB)
@@ -111,9 +112,10 @@ struct control_core {
     struct core_request requests[LIMIT_CONTROL_REQUESTS];
     uint32_t free[LIMIT_CONTROL_REQUESTS], free_count;
     uint32_t queue[LIMIT_CONTROL_REQUESTS], queue_head, queue_count;
-    uint32_t out_count;   /* forwarded or accepted */
-    uint32_t in_flight;   /* with the consensus, ours and foreign ones */
-    uint64_t next_number; /* of forwarded requests */
+    uint32_t out_count;         /* forwarded or accepted */
+    uint64_t denied, denied_ms; /* that member says that it does not lead; till then believed */
+    uint32_t in_flight;         /* with the consensus, ours and foreign ones */
+    uint64_t next_number;       /* of forwarded requests */
     struct core_foreign foreign[LIMIT_CONTROL_FOREIGN];
     uint32_t foreign_count; /* not yet submitted */
     struct core_taken taken[CORE_TAKEN];

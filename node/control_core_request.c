@@ -247,6 +247,13 @@ static void send_forward(struct control_core *c, struct core_request *r)
     core_send(c, p, &f);
 }
 
+/* It has lost the lead, and this node has not heard of it yet: the same question at once would
+ * go to and fro as fast as the way allows. */
+static bool is_denied(const struct control_core *c, uint64_t leader)
+{
+    return leader == c->denied && c->now_ms < c->denied_ms;
+}
+
 static void forward_all(struct control_core *c, uint64_t leader)
 {
     while (c->queue_count > 0) {
@@ -290,6 +297,8 @@ void core_forward_answered(struct control_core *c, const struct raftwire_frame *
         settle_accepted(c, r);
         return;
     case RAFTWIRE_NOT_LEADER:
+        c->denied = f->incarnation;
+        c->denied_ms = c->now_ms + CORE_DENIED_MS;
         r->state = REQUEST_QUEUED;
         c->out_count--;
         c->queue[(c->queue_head + c->queue_count++) % LIMIT_CONTROL_REQUESTS] =
@@ -395,7 +404,7 @@ static void flush(struct control_core *c)
     if (cs_leads(c->cs))
         return; /* full of what is under way, or the members are changing */
     refuse_foreign(c, RAFTWIRE_NOT_LEADER);
-    if (cs_leader(c->cs) != 0)
+    if (cs_leader(c->cs) != 0 && !is_denied(c, cs_leader(c->cs)))
         forward_all(c, cs_leader(c->cs));
 }
 
@@ -446,6 +455,8 @@ uint64_t core_requests_deadline(const struct control_core *c)
         uint64_t head = c->requests[c->queue[c->queue_head]].begun_ms + CORE_LEADERLESS_MS;
 
         due = head < due ? head : due;
+        if (is_denied(c, cs_leader(c->cs)) && c->denied_ms < due)
+            due = c->denied_ms;
     }
     return due;
 }

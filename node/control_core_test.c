@@ -66,6 +66,60 @@ START_TEST(a_forwarded_proposal_that_is_repeated_comes_into_the_log_once)
 }
 END_TEST
 
+/* On their way; *number: of the last one. */
+static int forwards_of(struct node *n, uint64_t *number)
+{
+    int count = 0;
+
+    for (uint32_t i = 0; i < packet_count; i++) {
+        struct raftwire_frame f;
+        struct arena a;
+
+        arena_init(&a, 2 * MiB);
+        if (packets[i].from == n &&
+            raftwire_decode((struct str){packets[i].bytes, packets[i].n}, &a, &f) == OK &&
+            f.kind == RAFTWIRE_FORWARD) {
+            *number = f.forward.request;
+            count++;
+        }
+        arena_reset(&a);
+    }
+    return count;
+}
+
+/* It would come back at once, for as long as the follower has not heard of the next leader; and
+ * with frames that are doubled, ever more of them. */
+START_TEST(who_says_that_it_does_not_lead_is_not_asked_again_at_once)
+{
+    static uint8_t buf[4096];
+    struct raftwire_frame f = {.kind = RAFTWIRE_FORWARD_ANSWER};
+    struct node *n, *l;
+    struct str bytes;
+    uint64_t req, number = 0;
+
+    three();
+    run(3000);
+    n = follower();
+    l = leader();
+    req = ask(n, setting("a", "1"));
+    control_core_flush(n->core, now);
+    ck_assert_int_eq(forwards_of(n, &number), 1);
+    f.site = l->id.site;
+    f.to = n->id.incarnation;
+    f.incarnation = l->id.incarnation;
+    memcpy(f.cluster, cluster, sizeof cluster);
+    f.forward_answer.outcome = RAFTWIRE_NOT_LEADER;
+    f.forward_answer.request = number;
+    ck_assert_int_eq(raftwire_encode(&f, buf, sizeof buf, &bytes), OK);
+    control_core_receive(n->core, l->id.site, l->id.incarnation, bytes, now);
+    control_core_flush(n->core, now);
+    ck_assert_int_eq(forwards_of(n, &number), 1);
+    ck_assert_uint_le(control_core_deadline(n->core), now + 100);
+    run(1000);
+    ck_assert(answers[req].came && answers[req].o.err == OK);
+}
+END_TEST
+
 /* Frames with entries that a node has on their way. */
 static int appends_of(struct node *n)
 {
@@ -520,6 +574,7 @@ int main(void)
     tcase_add_test(tc, a_proposal_anywhere_is_answered_when_it_can_be_read_there);
     tcase_add_test(tc, a_forwarded_proposal_that_is_repeated_comes_into_the_log_once);
     tcase_add_test(tc, forwarded_proposals_that_come_together_go_into_one_batch);
+    tcase_add_test(tc, who_says_that_it_does_not_lead_is_not_asked_again_at_once);
     tcase_add_test(tc, when_the_leader_is_gone_another_leads_within_seconds);
     tcase_add_test(tc, without_a_majority_nothing_is_decided_and_every_asker_is_told);
     tcase_add_test(tc, a_lossy_network_only_takes_longer);
