@@ -254,6 +254,7 @@ START_TEST(a_damaged_mark_stands_in_the_way_until_it_is_closed)
     view.has_slot = true;
     view.holder = OTHER;
     view.slot_epoch = 5;
+    ck_assert_int_eq(put(ORIGIN, 1, COPY_COMMITTED, 100), COPY_OK);
     ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
     damage((struct str){slot_epoch, sizeof slot_epoch});
     ck_assert_int_eq(dot(OTHER, 55, 5), COPY_FOREIGN_DOT);

@@ -152,6 +152,14 @@ END_TEST
 
 /* --- Trouble with the disk --- */
 
+/* The writer looks after the spool behind the first batch, which may write; behind the second
+ * it waits. */
+static void until_writer_waits(void)
+{
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(copy_mark(COPY_ECHO, 0, OK).code, COPY_OK);
+}
+
 struct fault {
     enum io_verdict verdict;
     unsigned times;
@@ -173,6 +181,7 @@ START_TEST(without_room_copies_are_shed_and_marks_are_tried_again)
     static struct fault fault;
     struct copy_record r = put_record(1, COPY_UNDECIDED, 5000);
 
+    until_writer_waits();
     *io_tap() = (struct io_tap){.judge = strike, .user = &fault, .disk_full = true};
     fault = (struct fault){IO_FAIL_ENOSPC, 1};
     ck_assert_int_eq(copy(&r, E_FULL).code, COPY_NO_ROOM);
@@ -194,6 +203,7 @@ START_TEST(a_disk_that_fails_fences_the_node_and_says_nothing_was_done)
 {
     static struct fault fault = {IO_FAIL_EIO, UINT32_MAX};
 
+    until_writer_waits();
     *io_tap() = (struct io_tap){.judge = strike, .user = &fault};
     ck_assert_int_eq(copy_mark(COPY_ECHO, 0, E_IO).code, COPY_FAILED);
     ck_assert_int_eq(atomic_load(&fenced), E_IO);

@@ -503,8 +503,19 @@ void have_upto_of_ours(struct replica *r, const struct copy_record *rec)
 
 /* --- clear sessions --- */
 
-/* Below which epoch all sessions of a site are sealed, resolved and settled here. */
-static uint64_t clear_here(struct replica *r, uint16_t site)
+/* Ids are drawn from that session still, or the store has not answered for all of it: the peers
+ * would call settled what is only on its way. */
+static uint64_t own_begun(struct replica *r)
+{
+    uint32_t h = otree_ceil(&r->accepts, mid_make(r->o.site, 0, 0));
+    uint64_t epoch = h != 0
+                         ? mid_epoch(((const struct accept *)otree_at(&r->accepts, h))->n.key)
+                         : UINT64_MAX;
+
+    return epoch < r->session ? epoch : r->session;
+}
+
+static uint64_t sessions_clear(struct replica *r, uint16_t site)
 {
     uint64_t epoch = 0;
     uint32_t h = otree_ceil(&r->sessions, mid_make(site, 0, 0));
@@ -530,6 +541,17 @@ static uint64_t clear_here(struct replica *r, uint16_t site)
             epoch = span.epoch + 1;
     }
     return epoch;
+}
+
+/* Below which epoch all sessions of a site are sealed, resolved and settled here. */
+static uint64_t clear_here(struct replica *r, uint16_t site)
+{
+    uint64_t epoch = sessions_clear(r, site), begun;
+
+    if (site != r->o.site)
+        return epoch;
+    begun = own_begun(r);
+    return epoch < begun ? epoch : begun;
 }
 
 static void clear_agreed(struct replica *r, struct site_clear *c)
