@@ -664,6 +664,33 @@ START_TEST(sessions_that_are_over_shrink_to_a_number)
 }
 END_TEST
 
+/* The session is over, and one of its messages is on its way to the disk. */
+START_TEST(what_is_being_stored_keeps_its_session_from_being_clear)
+{
+    struct w_node *n = w_node(w, 2);
+    struct mid late;
+
+    (void)w_mail(w, n, W_SMALL);
+    w_run_long(w, 60000);
+    isolate(2, true);
+    w_run_long(w, 6000); /* until the links are down */
+    n->slow = true;
+    late = w_mail(w, n, W_SMALL);
+    w_append(w, (struct w_entry){.kind = W_END, .site = 2});
+    isolate(2, false);
+    w_run_long(w, 1500); /* all hear what the others call clear */
+    isolate(3, true);
+    w_run_long(w, 15000); /* and site 3 goes by it, without having heard of the message */
+    ck_assert_uint_le(w_node(w, 3)->disk->clear[2], mid_epoch(late));
+    n->slow = false;
+    isolate(3, false);
+    ck_assert_int_eq(w_msg(w, late)->answer, W_CLOSED);
+    w_run_long(w, 120000);
+    for (uint16_t site = 1; site <= W_NODES; site++)
+        ck_assert_int_eq(state_at(site, late), COPY_SETTLED);
+}
+END_TEST
+
 START_TEST(own_seal_closes_clients_and_the_next_session_goes_on)
 {
     struct mid id, next;
@@ -823,6 +850,7 @@ int main(void)
     tcase_add_test(tc, doubt_outlives_the_release_of_a_slot);
     tcase_add_test(tc, doubt_outlives_the_disk_of_the_holder);
     tcase_add_test(tc, sessions_that_are_over_shrink_to_a_number);
+    tcase_add_test(tc, what_is_being_stored_keeps_its_session_from_being_clear);
     tcase_add_test(tc, own_seal_closes_clients_and_the_next_session_goes_on);
     tcase_add_test(tc, frames_that_cannot_be_read_are_dropped_and_told);
     tcase_add_test(tc, alone_it_takes_no_mail_until_an_operator_says_so);
