@@ -358,13 +358,32 @@ static bool is_due(const struct replica *r, const struct owed *l)
     return since == 0 || r->now >= since + LIMIT_RELAY_MS;
 }
 
+/* Copies of sessions that are over, of which nobody has said yet whether they were accepted:
+ * this may be the only one of mail with a 250. The other peer can say; one that is not filled
+ * cannot, and would wait for the same word. */
+static bool is_unresolved(struct replica *r, const struct peer *p)
+{
+    const struct peer *other = replica_other(r, p);
+
+    if (r->undecided == 0 || other->incarnation == 0 || (other->up && !other->filled))
+        return false;
+    for (uint32_t h = otree_ceil(&r->sessions, (struct mid){{0}}); h != 0;
+         h = otree_after(&r->sessions, h)) {
+        const struct session *s = otree_at(&r->sessions, h);
+
+        if (s->undecided > 0 && replica_is_sealed(r, mid_site(s->n.key), mid_epoch(s->n.key)))
+            return true;
+    }
+    return false;
+}
+
 /* All that it lacked at its summary is there, and every dot that was under way when its
  * memory began is over: from us it has all it must know to be asked. */
 static void filled_step(struct replica *r, struct peer *p)
 {
     if (p->filled || p->filled_sent || r->now < p->filled_ms || !p->got_have ||
         !p->have_acked || p->fill_left > 0 || p->body.is_open || !rset_is_empty(&p->stale) ||
-        dot_is_open(r, p->fill_serial))
+        dot_is_open(r, p->fill_serial) || is_unresolved(r, p))
         return;
     p->filled_sent = link_push_mark(r, p, &(struct copy_record){.kind = COPY_FILLED});
 }

@@ -290,6 +290,22 @@ static void entry_new(struct replica *r, struct mid id, enum copy_state state)
         tell_id(r, REPLICA_DELIVERABLE, id);
 }
 
+/* Of a session that is over, and decided only now: a peer that is being filled has to have it
+ * before it is called filled, as all that it lacked at its summary. */
+static void fill_more(struct replica *r, struct entry *e)
+{
+    if (!replica_is_sealed(r, mid_site(e->n.key), mid_epoch(e->n.key)))
+        return;
+    for (uint32_t i = 0; i < REPLICA_PEERS; i++) {
+        struct peer *p = &r->peers[i];
+
+        if (p->filled || p->filled_sent || e->list[i] == OWED_NONE || bit_get(e->fill, p))
+            continue;
+        bit_set(&e->fill, p, true);
+        p->fill_left++;
+    }
+}
+
 static void entry_raise(struct replica *r, uint32_t h, enum copy_state state, struct peer *from)
 {
     struct entry *e = entry_at(r, h);
@@ -302,6 +318,7 @@ static void entry_raise(struct replica *r, uint32_t h, enum copy_state state, st
     entry_later(r, h);
     entry_changed(r, id);
     if (state == COPY_COMMITTED) {
+        fill_more(r, e);
         tell_id(r, REPLICA_DELIVERABLE, id);
     } else if (from != NULL) {
         dot_gone(r, id, COPY_IS_ABORTED, 0);

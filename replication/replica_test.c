@@ -664,6 +664,32 @@ START_TEST(sessions_that_are_over_shrink_to_a_number)
 }
 END_TEST
 
+/* Site 2 has the only copy that is left, and does not know that it was accepted: its word that
+ * site 3 lacks nothing has to wait, or the loss of its disk would be the loss of the message.
+ */
+START_TEST(undecided_copies_are_there_before_a_node_is_filled)
+{
+    struct mid id;
+
+    no_holder();
+    part(1, 3, true);
+    id = w_mail(w, w_node(w, 3), W_SMALL);
+    while (w_msg(w, id)->answer == W_WAITS)
+        w_run_long(w, 1);
+    ck_assert_int_eq(w_msg(w, id)->answer, W_250);
+    w_crash(w, w_node(w, 2));
+    w_crash(w, w_node(w, 3));
+    w_wipe(w, w_node(w, 3));
+    part(1, 3, false);
+    w_start(w, w_node(w, 3));
+    w_start(w, w_node(w, 2));
+    for (int i = 0; i < 60000 && !w_node(w, 3)->disk->filled; i++)
+        w_run_long(w, 1);
+    ck_assert(w_node(w, 3)->disk->filled);
+    ck_assert(state_at(1, id) != COPY_NONE || state_at(3, id) != COPY_NONE);
+}
+END_TEST
+
 /* The session is over, and one of its messages is on its way to the disk. */
 START_TEST(what_is_being_stored_keeps_its_session_from_being_clear)
 {
@@ -850,6 +876,7 @@ int main(void)
     tcase_add_test(tc, doubt_outlives_the_release_of_a_slot);
     tcase_add_test(tc, doubt_outlives_the_disk_of_the_holder);
     tcase_add_test(tc, sessions_that_are_over_shrink_to_a_number);
+    tcase_add_test(tc, undecided_copies_are_there_before_a_node_is_filled);
     tcase_add_test(tc, what_is_being_stored_keeps_its_session_from_being_clear);
     tcase_add_test(tc, own_seal_closes_clients_and_the_next_session_goes_on);
     tcase_add_test(tc, frames_that_cannot_be_read_are_dropped_and_told);
