@@ -483,6 +483,7 @@ static void upgrade(struct node *n)
 {
     node_crash(n, false);
     n->other_format = true;
+    n->other_since_us = world_now();
     revive(n);
     end_in(F_FORMAT, n->index, 0, world_between(5, 40) * SECOND);
 }

@@ -74,7 +74,8 @@ struct node {
     struct disk_store *spool_disk, *ctl_disk;
     bool wants_join;   /* its disk is gone: its operator adds it again */
     bool other_format; /* it runs another version, which speaks another format of frames */
-    bool set_back;     /* its spool is an older one, and it has not noticed yet */
+    uint64_t other_since_us;
+    bool set_back; /* its spool is an older one, and it has not noticed yet */
 
     bool up, paused, ending;
     bool fresh;         /* an empty disk */
