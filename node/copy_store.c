@@ -375,12 +375,23 @@ static void on_put(struct run *x)
 
 /* --- Decisions --- */
 
+/* Too late is too late, whatever it was; else the origin has to say it again. */
+static void abort_damaged(struct run *x)
+{
+    x->f.state = COPY_UNDECIDED;
+    answer(x, copies_on_abort(&x->f).answer.code == COPY_SEALED ? COPY_SEALED : COPY_DAMAGED);
+}
+
 static void on_abort(struct run *x, struct mid id)
 {
     struct copy_verdict v;
 
-    if (!learn_sound(x, id))
+    if (!learn(x, id))
         return;
+    if (x->st.damaged) {
+        abort_damaged(x);
+        return;
+    }
     v = copies_on_abort(&x->f);
     x->op->answer = v.answer;
     x->op->state = x->f.state;

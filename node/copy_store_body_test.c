@@ -210,6 +210,18 @@ static const struct {
     bool body, staged;
 } wounds[] = {{false, false}, {true, false}, {false, true}, {true, true}};
 
+/* Or the origin would say it for ever: what nobody can read is decided by nobody here. */
+START_TEST(an_abort_of_a_damaged_copy_may_be_too_late)
+{
+    ck_assert_int_eq(put(ORIGIN, 1, COPY_UNDECIDED, 20000), COPY_OK);
+    damage(STR("bob@example.org"));
+    ck_assert_int_eq(mark(ORIGIN, COPY_ABORT, 1), COPY_DAMAGED);
+    view.sealed = true;
+    ck_assert_int_eq(mark(ORIGIN, COPY_ABORT, 1), COPY_SEALED);
+    ck_assert_int_eq(put(OTHER, 1, COPY_COMMITTED, 20000), COPY_OK); /* still to be mended */
+}
+END_TEST
+
 START_TEST(a_peer_s_copy_takes_the_place_of_a_damaged_one)
 {
     struct envelope e;
@@ -354,6 +366,7 @@ static void add_damage(Suite *suite)
 {
     TCase *tc = fresh_case(suite, "damage");
 
+    tcase_add_test(tc, an_abort_of_a_damaged_copy_may_be_too_late);
     tcase_add_loop_test(tc, a_peer_s_copy_takes_the_place_of_a_damaged_one, 0, COUNT(wounds));
     tcase_add_test(tc, a_damaged_mark_stands_in_the_way_until_it_is_closed);
     tcase_add_test(tc, a_final_outcome_ends_a_copy_that_nobody_can_read);
