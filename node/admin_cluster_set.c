@@ -78,32 +78,47 @@ static enum err make_token(struct admin_call *c, const struct member *m,
     return identity_token_text(&t, text);
 }
 
-static enum admin_next show_added(struct admin_call *c, const struct add_state *s)
+static enum admin_next show_member(struct admin_call *c, const struct member *m)
 {
     struct admin *a = c->ctx;
     struct control_core_status status;
     char text[IDENTITY_TOKEN_BYTES];
-    struct member m;
     json_t *row;
-    enum err e = control_member_get(store(c), site_arg(c), &m);
+    enum err e = make_token(c, m, text);
 
-    if (e == OK && m.added != s->asked.control->index)
-        return admin_fail(c, ADMIN_EXIT_NEGATIVE,
-                          "the site was given to another node meanwhile", "site",
-                          "trispool cluster members shows to whom");
-    if (e == OK)
-        e = make_token(c, &m, text);
     if (e == E_PROTO)
         return admin_fail(c, ADMIN_EXIT_NEGATIVE, "there is no other member to join", "site",
                           "the only member of a cluster cannot be replaced by its own word");
     if (e != OK)
         return admin_fail_err(c, e, "site");
     control_thread_status(a->node->control, &status);
-    row = admin_row_member(a, &m, &status);
+    row = admin_row_member(a, m, &status);
     if (row != NULL)
         admin_set_z(row, "token", text);
     admin_emit(c, row);
     return admin_done(c, ADMIN_EXIT_OK, NULL);
+}
+
+static enum admin_next show_added(struct admin_call *c, const struct add_state *s)
+{
+    struct member m;
+    enum err e = control_member_get(store(c), site_arg(c), &m);
+
+    if (e == OK && m.added != s->asked.control->index)
+        return admin_fail(c, ADMIN_EXIT_NEGATIVE,
+                          "the site was given to another node meanwhile", "site",
+                          "trispool cluster members shows to whom");
+    return e == OK ? show_member(c, &m) : admin_fail_err(c, e, "site");
+}
+
+/* Exactly that node is the site's member: the answer of before was lost, and with it the token.
+ */
+static bool was_added(struct admin_call *c, const struct add_state *s, struct member *out)
+{
+    return control_member_get(store(c), site_arg(c), out) == OK &&
+           memcmp(out->key, s->key, sizeof s->key) == 0 &&
+           str_eq(str_of(out->control), admin_text(c, "control")) &&
+           str_eq(str_of(out->data), admin_text(c, "data"));
 }
 
 /* The oldest record of the site that is only waiting to be forgotten, but for the last one: the
@@ -161,6 +176,8 @@ static enum admin_next add_step(struct admin_call *c, void *state)
     if (site_arg(c) == control_thread_id(a->node->control)->site)
         return admin_fail(c, ADMIN_EXIT_USAGE, "this node has that site itself", "site",
                           "a node is replaced from one of the others");
+    if (was_added(c, s, &old))
+        return show_member(c, &old);
     if (!find_forgotten(c, &old))
         return propose_add(c, s);
     s->was_forgetting = true;

@@ -216,8 +216,18 @@ class Fleet:
     def admit(self, member):
         """An empty node becomes a member, by way of one that runs; it is started."""
         key = last_word(member.offline("cluster", "key"))
-        token = last_word(self.cli("cluster", "add", "--site", member.site, "--key", key, "--control",
-                                   member.control, "--data", member.data, by=self.live(member)[0]))
+        said = []
+
+        def is_added():
+            done = subprocess.run(
+                [house.CLI, "--socket", str(self.live(member)[0].socket), "cluster", "add", "--site",
+                 str(member.site), "--key", key, "--control", member.control, "--data", member.data],
+                capture_output=True, text=True, timeout=90)
+            assert done.returncode in (0, 75), done  # 75: the leader has just changed
+            said.append(done.stdout)
+            return done.returncode == 0
+        house.until(is_added, 60)
+        token = last_word(said[-1])
         member.offline("cluster", "join", token)
         member.start()
 

@@ -244,6 +244,16 @@ def test_mail_that_is_not_decided_is_not_in_the_queue(own):
         assert len(queue_ids(own[1])) == (code == 250)
 
 
+def test_who_lost_the_answer_of_add_asks_again(own):
+    """The leader may change before the answer: the same words tell the token, and change nothing."""
+    before = {r["site"]: r for r in own.rows("cluster", "members", by=own[1])}
+    told = own.cli("cluster", "add", "--site", 3, "--key", before[3]["key"], "--control",
+                   own[3].control, "--data", own[3].data, by=own[1])
+    assert len(told.split()[-1]) > 100, told
+    after = {r["site"]: r["incarnation"] for r in own.rows("cluster", "members", by=own[1])}
+    assert after == {site: r["incarnation"] for site, r in before.items()}
+
+
 def test_a_removed_node_is_no_member_any_more(own):
     refused = subprocess.run([house.CLI, "--socket", own[1].socket, "cluster", "remove", "1", "--yes"],
                              capture_output=True, text=True, timeout=60)
