@@ -111,11 +111,12 @@ static enum admin_next show_added(struct admin_call *c, const struct add_state *
     return e == OK ? show_member(c, &m) : admin_fail_err(c, e, "site");
 }
 
-/* Exactly that node is the site's member: the answer of before was lost, and with it the token.
- */
+/* Exactly that node is the site's member, and has not begun: the answer of before was lost, and
+ * with it the token. One that has begun needs none, and must not begin again with an empty
+ * disk. */
 static bool was_added(struct admin_call *c, const struct add_state *s, struct member *out)
 {
-    return control_member_get(store(c), site_arg(c), out) == OK &&
+    return control_member_get(store(c), site_arg(c), out) == OK && !out->filled &&
            memcmp(out->key, s->key, sizeof s->key) == 0 &&
            str_eq(str_of(out->control), admin_text(c, "control")) &&
            str_eq(str_of(out->data), admin_text(c, "data"));

@@ -106,9 +106,9 @@ bool admin_is_member(struct admin_call *c);
 const char *admin_member_state(const struct member *m, const struct control_core_status *s);
 json_t *admin_row_member(struct admin *a, const struct member *m,
                          const struct control_core_status *s);
-/* Who holds a domain: site null when nobody does. */
 /* False: nobody has added it; told, the call has failed. */
 bool admin_knows_domain(struct admin_call *c, struct str domain);
+/* Who holds a domain: site null when nobody does. */
 json_t *admin_row_lease(struct control *state, struct str domain);
 void admin_set_key(json_t *row, const char *name, const uint8_t key[MEMBER_KEY_BYTES]);
 

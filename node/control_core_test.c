@@ -66,8 +66,9 @@ START_TEST(a_forwarded_proposal_that_is_repeated_comes_into_the_log_once)
 }
 END_TEST
 
-/* On their way; *number: of the last one. */
-static int forwards_of(struct node *n, uint64_t *number)
+/* Frames of that kind (of appends, those with entries) that a node has on their way; *number:
+ * of the last forwarded proposal. */
+static int frames_of(struct node *n, enum raftwire_kind kind, uint64_t *number)
 {
     int count = 0;
 
@@ -78,8 +79,9 @@ static int forwards_of(struct node *n, uint64_t *number)
         arena_init(&a, 2 * MiB);
         if (packets[i].from == n &&
             raftwire_decode((struct str){packets[i].bytes, packets[i].n}, &a, &f) == OK &&
-            f.kind == RAFTWIRE_FORWARD) {
-            *number = f.forward.request;
+            f.kind == kind && (kind != RAFTWIRE_APPEND || f.message.append.count > 0)) {
+            if (kind == RAFTWIRE_FORWARD)
+                *number = f.forward.request;
             count++;
         }
         arena_reset(&a);
@@ -103,7 +105,7 @@ START_TEST(who_says_that_it_does_not_lead_is_not_asked_again_at_once)
     l = leader();
     req = ask(n, setting("a", "1"));
     control_core_flush(n->core, now);
-    ck_assert_int_eq(forwards_of(n, &number), 1);
+    ck_assert_int_eq(frames_of(n, RAFTWIRE_FORWARD, &number), 1);
     f.site = l->id.site;
     f.to = n->id.incarnation;
     f.incarnation = l->id.incarnation;
@@ -113,30 +115,12 @@ START_TEST(who_says_that_it_does_not_lead_is_not_asked_again_at_once)
     ck_assert_int_eq(raftwire_encode(&f, buf, sizeof buf, &bytes), OK);
     control_core_receive(n->core, l->id.site, l->id.incarnation, bytes, now);
     control_core_flush(n->core, now);
-    ck_assert_int_eq(forwards_of(n, &number), 1);
+    ck_assert_int_eq(frames_of(n, RAFTWIRE_FORWARD, &number), 1);
     ck_assert_uint_le(control_core_deadline(n->core), now + 100);
     run(1000);
     ck_assert(answers[req].came && answers[req].o.err == OK);
 }
 END_TEST
-
-/* Frames with entries that a node has on their way. */
-static int appends_of(struct node *n)
-{
-    int count = 0;
-
-    for (uint32_t i = 0; i < packet_count; i++) {
-        struct raftwire_frame f;
-        struct arena a;
-
-        arena_init(&a, 2 * MiB);
-        if (packets[i].from == n &&
-            raftwire_decode((struct str){packets[i].bytes, packets[i].n}, &a, &f) == OK)
-            count += f.kind == RAFTWIRE_APPEND && f.message.append.count > 0;
-        arena_reset(&a);
-    }
-    return count;
-}
 
 START_TEST(forwarded_proposals_that_come_together_go_into_one_batch)
 {
@@ -150,10 +134,11 @@ START_TEST(forwarded_proposals_that_come_together_go_into_one_batch)
     for (int i = 0; i < 50; i++)
         ask(f, setting("a", "1"));
     control_core_flush(f->core, now);
-    ck_assert_int_eq(appends_of(leader()), 0);
+    ck_assert_int_eq(frames_of(leader(), RAFTWIRE_APPEND, NULL), 0);
     run(DELAY + 1);
-    ck_assert_int_le(appends_of(leader()), 2); /* one for each of the others */
-    ck_assert_int_ge(appends_of(leader()), 1);
+    ck_assert_int_le(frames_of(leader(), RAFTWIRE_APPEND, NULL),
+                     2); /* one for each of the others */
+    ck_assert_int_ge(frames_of(leader(), RAFTWIRE_APPEND, NULL), 1);
     run(1000);
     for (uint64_t r = first; r < next_req; r++)
         ck_assert(answers[r].came && answers[r].o.err == OK);

@@ -20,6 +20,16 @@ static enum err write_trace(struct spool_txn *t, const struct envelope *e)
     return spool_store(t, TABLE_AGING, &aging, STR_NONE);
 }
 
+/* As it is kept. E_PROTO: no record can hold it. */
+static enum err last_of(const struct envelope *e, uint64_t now_ms, int64_t wall_ms,
+                        struct envelope *last)
+{
+    *last = *e;
+    last->settled_ms = now_ms;
+    last->settled_wall_ms = wall_ms;
+    return envelope_encoded_size(last) != 0 ? OK : E_PROTO;
+}
+
 /* Whether the message can be settled, and where its body lies. */
 static enum err may_settle(struct spool_txn *t, const struct envelope *e, struct msg_head *h)
 {
@@ -41,17 +51,14 @@ static enum err may_settle(struct spool_txn *t, const struct envelope *e, struct
 enum err spool_settle(struct spool_txn *t, struct envelope *e, uint64_t now_ms, int64_t wall_ms)
 {
     struct spool_key key = spool_key_mid(e->id);
-    struct envelope last = *e;
+    struct envelope last;
     struct msg_head h;
-    enum err err;
+    enum err err = t->first_err;
 
-    if (t->first_err != OK)
-        return t->first_err;
-    last.settled_ms = now_ms;
-    last.settled_wall_ms = wall_ms;
-    if (envelope_encoded_size(&last) == 0)
-        return E_PROTO;
-    err = may_settle(t, e, &h);
+    if (err == OK)
+        err = last_of(e, now_ms, wall_ms, &last);
+    if (err == OK)
+        err = may_settle(t, e, &h);
     if (err != OK)
         return err;
     err = FAULT(TOMBSTONE_DROPPED) ? OK : spool_settled_add(t, e->id);
@@ -78,18 +85,16 @@ enum err spool_settle_absent(struct spool_txn *t, struct envelope *e, uint64_t n
                              int64_t wall_ms)
 {
     struct spool_key key = spool_key_mid(e->id);
-    struct envelope last = *e;
+    struct envelope last;
     struct spool_state st;
     enum err err = spool_state(t, e->id, &st);
 
+    if (err == OK && (st.state == COPY_UNDECIDED || st.state == COPY_COMMITTED))
+        err = E_CONFLICT;
+    if (err == OK)
+        err = last_of(e, now_ms, wall_ms, &last);
     if (err != OK)
         return err;
-    if (st.state == COPY_UNDECIDED || st.state == COPY_COMMITTED)
-        return E_CONFLICT;
-    last.settled_ms = now_ms;
-    last.settled_wall_ms = wall_ms;
-    if (envelope_encoded_size(&last) == 0)
-        return E_PROTO;
     err = FAULT(TOMBSTONE_DROPPED) ? OK : spool_settled_add(t, e->id);
     if (err == OK && st.damaged) {
         err = spool_remove(t, TABLE_MSG, &key);
@@ -110,17 +115,14 @@ enum err spool_settle_trace(struct spool_txn *t, struct envelope *e, uint64_t no
                             int64_t wall_ms)
 {
     struct spool_key key = spool_key_mid(e->id);
-    struct envelope last = *e;
+    struct envelope last;
     struct str old;
-    enum err err;
+    enum err err = t->first_err;
 
-    if (t->first_err != OK)
-        return t->first_err;
-    last.settled_ms = now_ms;
-    last.settled_wall_ms = wall_ms;
-    if (envelope_encoded_size(&last) == 0)
-        return E_PROTO;
-    err = spool_stick(t, spool_settled_find(t->spool, t->mdb, e->id));
+    if (err == OK)
+        err = last_of(e, now_ms, wall_ms, &last);
+    if (err == OK)
+        err = spool_stick(t, spool_settled_find(t->spool, t->mdb, e->id));
     if (err != OK)
         return err;
     err = spool_stick(t, spool_fetch(t->spool, t->mdb, TABLE_TRACE, &key, &old));
