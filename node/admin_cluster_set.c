@@ -111,15 +111,23 @@ static enum admin_next show_added(struct admin_call *c, const struct add_state *
     return e == OK ? show_member(c, &m) : admin_fail_err(c, e, "site");
 }
 
-/* Exactly that node is the site's member, and has not begun: the answer of before was lost, and
- * with it the token. One that has begun needs none, and must not begin again with an empty
- * disk. */
-static bool was_added(struct admin_call *c, const struct add_state *s, struct member *out)
+/* Exactly that node is the site's member. */
+static bool is_the_member(struct admin_call *c, const struct add_state *s, struct member *out)
 {
-    return control_member_get(store(c), site_arg(c), out) == OK && !out->filled &&
+    return control_member_get(store(c), site_arg(c), out) == OK &&
            memcmp(out->key, s->key, sizeof s->key) == 0 &&
            str_eq(str_of(out->control), admin_text(c, "control")) &&
            str_eq(str_of(out->data), admin_text(c, "data"));
+}
+
+/* The answer of before was lost, and with it the token. A node that has begun needs none, and
+ * must not be replaced by words that are only said once more. */
+static enum admin_next add_again(struct admin_call *c, const struct member *m)
+{
+    if (!m->filled)
+        return show_member(c, m);
+    return admin_fail(c, ADMIN_EXIT_NEGATIVE, "this node is the site's member already", "key",
+                      "to replace it: empty its data directory, which makes a new key");
 }
 
 /* The oldest record of the site that is only waiting to be forgotten, but for the last one: the
@@ -177,8 +185,8 @@ static enum admin_next add_step(struct admin_call *c, void *state)
     if (site_arg(c) == control_thread_id(a->node->control)->site)
         return admin_fail(c, ADMIN_EXIT_USAGE, "this node has that site itself", "site",
                           "a node is replaced from one of the others");
-    if (was_added(c, s, &old))
-        return show_member(c, &old);
+    if (is_the_member(c, s, &old))
+        return add_again(c, &old);
     if (!find_forgotten(c, &old))
         return propose_add(c, s);
     s->was_forgetting = true;
