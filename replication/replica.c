@@ -368,6 +368,7 @@ uint64_t replica_deadline(const struct replica *r)
         at = sooner(at, link_deadline(r, &r->peers[i]));
         at = sooner(at, feed_deadline(r, &r->peers[i]));
         at = sooner(at, settle_deadline(r, &r->peers[i]));
+        at = sooner(at, have_deadline(&r->peers[i]));
     }
     if (otree_count(&r->accepts) > 0)
         at = sooner(at, r->accept_ms);

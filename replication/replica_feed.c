@@ -113,12 +113,6 @@ static void forget_stale(struct peer *p, struct mid id)
     (void)rset_remove_id(&p->stale_late, id);
 }
 
-/* Its store could not: nothing is wrong with what it was told. */
-static bool could_not(enum copy_code code)
-{
-    return code == COPY_FAILED || code == COPY_NO_ROOM || code == COPY_DAMAGED;
-}
-
 /* Settled here, and its store did not take that: told again, in a while. */
 static void owe_outcome(struct replica *r, struct peer *p, struct mid id)
 {

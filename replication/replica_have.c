@@ -31,6 +31,11 @@ static enum copy_state state_of_pass(enum have_pass pass)
 
 /* --- ours, as a record --- */
 
+static struct rset_span span_of(const struct copy_record *rec, const struct copy_range *range)
+{
+    return (struct rset_span){rec->site, rec->epoch, range->from, range->to};
+}
+
 static void push_have(struct replica *r, struct peer *p, const struct copy_record *rec)
 {
     struct blob *keep = blob_new(rec->range_count * sizeof *rec->ranges);
@@ -59,13 +64,14 @@ static bool range_add(struct replica *r, uint32_t *count, uint64_t from, uint64_
     return true;
 }
 
-/* The next record of settled ids from the cursor on. False: there is none. */
-static bool next_settled(struct replica *r, struct mid *cursor, struct copy_record *rec)
+/* The next record of settled ids of a set from the cursor on. False: there is none. */
+static bool next_settled(struct replica *r, const struct rset *set, struct mid *cursor,
+                         struct copy_record *rec)
 {
     struct rset_span span;
     uint32_t count = 0;
 
-    while (rset_next(&r->settled, *cursor, &span)) {
+    while (rset_next(set, *cursor, &span)) {
         if (count > 0 && (span.site != rec->site || span.epoch != rec->epoch))
             break;
         if (!range_add(r, &count, span.from, span.to))
@@ -178,6 +184,7 @@ void have_link_up(struct replica *r, struct peer *p)
     rset_clear(&p->ahead[1]);
     rset_clear(&p->stale);
     rset_clear(&p->stale_late);
+    rset_clear(&p->unheard); /* the summary tells them, too */
     rset_clear(&p->aborts);
     push_own_aborts(r, p);
     push_uptos(r, p);
@@ -194,7 +201,7 @@ static void summary_step(struct replica *r, struct peer *p)
     bool is_end = true, is_some;
 
     if (p->pass == HAVE_SETTLED) {
-        is_some = next_settled(r, &p->cursor, &rec);
+        is_some = next_settled(r, &r->settled, &p->cursor, &rec);
         is_end = !is_some;
     } else {
         is_some = next_live(r, &p->cursor, &rec, &is_end);
@@ -207,8 +214,38 @@ static void summary_step(struct replica *r, struct peer *p)
     }
 }
 
+/* Until it has them a late copy of such an id could come in there. */
+static void tell_unheard(struct replica *r, struct peer *p)
+{
+    struct copy_record rec = {.kind = COPY_HAVE, .state = COPY_SETTLED};
+    struct mid cursor = {{0}};
+
+    if (rset_is_empty(&p->unheard) || r->now < p->unheard_ms)
+        return;
+    while (next_settled(r, &p->unheard, &cursor, &rec))
+        push_have(r, p, &rec);
+    rset_clear(&p->unheard);
+}
+
+void have_acked(struct replica *r, struct peer *p, const struct copy_record *rec,
+                enum copy_code code)
+{
+    if (rec->state != COPY_SETTLED || !could_not(code))
+        return;
+    p->unheard_ms = r->now + LIMIT_RELAY_MS;
+    for (uint32_t i = 0; i < rec->range_count; i++)
+        if (!rset_add(&p->unheard, span_of(rec, &rec->ranges[i])))
+            p->overflow = true; /* too many: the link starts anew, with a summary */
+}
+
+uint64_t have_deadline(const struct peer *p)
+{
+    return p->up && !rset_is_empty(&p->unheard) ? p->unheard_ms : NEVER;
+}
+
 void have_step(struct replica *r, struct peer *p)
 {
+    tell_unheard(r, p);
     if (p->pass == HAVE_DONE)
         return;
     while (p->pass != HAVE_DONE && !p->overflow &&
@@ -288,11 +325,6 @@ void have_flush(struct replica *r)
 }
 
 /* --- the peer's --- */
-
-static struct rset_span span_of(const struct copy_record *rec, const struct copy_range *range)
-{
-    return (struct rset_span){rec->site, rec->epoch, range->from, range->to};
-}
 
 static void mark_entries(struct replica *r, struct peer *p, struct rset_span span,
                          enum copy_state state)

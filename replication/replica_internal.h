@@ -186,6 +186,8 @@ struct peer {
     struct rset stale;           /* live there, settled here */
     struct rset stale_late;      /* the same, but its own word may be on its way */
     uint64_t stale_ms;           /* when the late ones are due */
+    struct rset unheard;         /* settled ids that its store could not take ... */
+    uint64_t unheard_ms;         /* ... and then they are told again */
     struct rset aborts;          /* ours that it has not acknowledged: it hears commit
                                     knowledge below them only, or it would commit them */
     bool upto_due;               /* one of them is acknowledged: it may hear more */
@@ -254,6 +256,12 @@ static inline void bit_set(uint8_t *bits, const struct peer *p, bool on)
     uint8_t bit = (uint8_t)(1U << p->index);
 
     *bits = (uint8_t)(on ? *bits | bit : *bits & ~bit);
+}
+
+/* Its store could not: nothing is wrong with what it was told. */
+static inline bool could_not(enum copy_code code)
+{
+    return code == COPY_FAILED || code == COPY_NO_ROOM || code == COPY_DAMAGED;
 }
 
 /* --- replica.c --- */
@@ -363,7 +371,11 @@ void dot_fini(struct replica *r);
 /* --- replica_have.c --- */
 void have_link_up(struct replica *r, struct peer *p);
 void have_step(struct replica *r, struct peer *p); /* more of the summary, if there is room */
-void have_flush(struct replica *r);                /* the delta, when it is due */
+/* The peer's answer to one of our HAVEs. */
+void have_acked(struct replica *r, struct peer *p, const struct copy_record *record,
+                enum copy_code code);
+uint64_t have_deadline(const struct peer *p);
+void have_flush(struct replica *r); /* the delta, when it is due */
 void have_flush_now(struct replica *r);
 /* True: its settled ranges hold something that the store should add. */
 bool have_take(struct replica *r, struct peer *p, const struct copy_record *record);

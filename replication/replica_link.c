@@ -21,6 +21,7 @@ bool link_init(struct replica *r, struct peer *p)
     rset_init(&p->ahead[1], LIMIT_REPLICA_RANGES);
     rset_init(&p->stale, LIMIT_REPLICA_RANGES);
     rset_init(&p->stale_late, LIMIT_REPLICA_RANGES);
+    rset_init(&p->unheard, LIMIT_REPLICA_RANGES);
     rset_init(&p->aborts, LIMIT_REPLICA_RANGES);
     p->pass = HAVE_DONE;
     new_nonce(r, p);
@@ -54,6 +55,7 @@ void link_fini(struct replica *r, struct peer *p)
     rset_fini(&p->ahead[1]);
     rset_fini(&p->stale);
     rset_fini(&p->stale_late);
+    rset_fini(&p->unheard);
     rset_fini(&p->aborts);
 }
 
@@ -160,6 +162,7 @@ void link_member(struct replica *r, struct peer *p, uint16_t site, uint64_t inca
     rset_clear(&p->ahead[1]);
     rset_clear(&p->stale);
     rset_clear(&p->stale_late);
+    rset_clear(&p->unheard);
     rset_clear(&p->aborts);
     entry_forget_peer(r, p);
     accept_forget_peer(r, p);

@@ -542,6 +542,9 @@ void op_acked(struct replica *r, struct peer *p, const struct stream_item *i,
         p->filled_sent = a->code == COPY_OK; /* else told again, in a while */
         p->filled_ms = r->now + AGAIN_MS;
         break;
+    case COPY_HAVE:
+        have_acked(r, p, rec, a->code);
+        break;
     case COPY_HAVE_END:
         p->have_acked = true;
         break;
