@@ -114,6 +114,9 @@ struct w_node {
     uint64_t tick_ms;
     uint32_t commits;
     uint32_t deliverable;   /* times that it was told so */
+    uint32_t bad_frames;    /* that it told of */
+    const char *bad_text;   /* why, of the last one */
+    bool may_hear_bad;      /* else one is a bug of ours */
     bool deaf[W_NODES + 1]; /* hears nothing from that site */
 };
 

@@ -367,7 +367,9 @@ static void w_tell(void *ctx, const struct replica_news *news)
                 w_text(news->id), copy_code_text(news->why));
         break;
     case REPLICA_BAD_FRAME:
-        W_CHECK(w, false, "node %u: bad frame: %s", n->site, news->text);
+        W_CHECK(w, n->may_hear_bad, "node %u: bad frame: %s", n->site, news->text);
+        n->bad_frames++;
+        n->bad_text = news->text;
         break;
     case REPLICA_LINK:
         W_SAY(w, "node %u: link to %u %s", n->site, news->site, news->open ? "up" : "down");
@@ -463,7 +465,7 @@ static void w_start(struct world *w, struct w_node *n)
 }
 
 /* What was not committed is gone; what it answered nobody heard. */
-static void w_crash(struct world *w, struct w_node *n)
+static inline void w_crash(struct world *w, struct w_node *n)
 {
     n->up = false;
     n->life++;
@@ -492,7 +494,7 @@ static void w_disk_new(struct w_node *n)
     rset_init(&n->disk->settled, 100000);
 }
 
-static void w_wipe(struct world *w, struct w_node *n)
+static inline void w_wipe(struct world *w, struct w_node *n)
 {
     w_disk_new(n);
     n->incarnation = ++w->next_incarnation;
