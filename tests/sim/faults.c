@@ -30,6 +30,7 @@ enum kind {
     F_FORMAT,
     F_DATA_CUT,
     F_SPLIT,
+    F_BLIND,
     F_KINDS
 };
 
@@ -59,6 +60,7 @@ static const struct {
     [F_FORMAT] = {"a node of another version", 2},
     [F_DATA_CUT] = {"data plane cut alone", 6},
     [F_SPLIT] = {"an intake split three ways", 4},
+    [F_BLIND] = {"a holder lost unheard", 4},
 };
 
 static struct {
@@ -314,6 +316,12 @@ static void cut_data(unsigned from, unsigned to, bool on)
     world_link(from, to)->cut_planes = on ? 1u << SIM_PLANE_DATA : 0;
 }
 
+static void cut_pair(unsigned a, unsigned b, bool on)
+{
+    cut_data(a, b, on);
+    cut_data(b, a, on);
+}
+
 static void links_of(enum kind k, unsigned a, unsigned b)
 {
     struct world_link *l = world_link(a, b);
@@ -393,13 +401,42 @@ static void split(void *arg)
     world_at(world_now() + wait_ms * MS, split, s);
 }
 
-static void split_begin(unsigned a, unsigned b)
+/* What b delivered, and then c alone knows to be over, a has live still; a may become its
+ * holder, and asks c for its dots in the moment in which it would hear of that. */
+static void blind(void *arg)
+{
+    struct split *s = arg;
+
+    if (s->generation != f.generation) {
+        free(s);
+        return;
+    }
+    switch (s->step++) {
+    case 0:
+        cut_pair(s->a, s->b, true);
+        cut_pair(s->a, s->c, true);
+        world_at(world_now() + world_between(3000, 10000) * MS, blind, s);
+        return;
+    case 1:
+        node_crash(sim_node(s->b), true);
+        world_at(world_now() + world_between(11000, 30000) * MS, blind, s);
+        return;
+    default:
+        cut_pair(s->a, s->c, false);
+        cut_pair(s->a, s->b, false);
+        end_in(F_POWER, s->b, 0, world_between(100, 20000) * MS);
+        free(s);
+        return;
+    }
+}
+
+static void stepwise(void (*step)(void *arg), unsigned a, unsigned b)
 {
     struct split *s = malloc(sizeof *s);
 
     ASSERT(s != NULL);
     *s = (struct split){0, a, b, WORLD_NODES - a - b, f.generation};
-    split(s);
+    step(s);
 }
 
 static void isolate(unsigned a)
@@ -548,7 +585,10 @@ static void strike(enum kind k)
         upgrade(n);
         break;
     case F_SPLIT:
-        split_begin(a, b);
+        stepwise(split, a, b);
+        break;
+    case F_BLIND:
+        stepwise(blind, a, b);
         break;
     case F_KINDS:
         break;
@@ -571,12 +611,6 @@ static void wipe(struct node *n)
     node_wipe(n);
     calm_disk(n);
     n->wants_join = true;
-}
-
-static void cut_pair(unsigned a, unsigned b, bool on)
-{
-    cut_data(a, b, on);
-    cut_data(b, a, on);
 }
 
 /* A disk is lost, and of the two others only c can fill the new one: what a took meanwhile c

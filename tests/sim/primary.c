@@ -9,6 +9,7 @@
 struct primary_conn {
     unsigned primary;
     bool greeted, in_data, dead;
+    bool mute; /* it was silent once: what it did not read then it never answers */
     char line[512];
     size_t line_n;
     char rcpts[CHECK_RCPTS][64];
@@ -144,7 +145,8 @@ size_t primary_feed(struct primary_conn *p, struct str in, char *out, size_t roo
     *delay_us =
         tempers[p->primary] == PRIMARY_SLOW ? world_between(1 * SECOND, 20 * SECOND) : 0;
     *close = false;
-    if (p->dead || tempers[p->primary] == PRIMARY_SILENT)
+    p->mute = p->mute || tempers[p->primary] == PRIMARY_SILENT;
+    if (p->dead || p->mute)
         return 0;
     if (!p->greeted) {
         p->greeted = true;
