@@ -401,11 +401,19 @@ static void split(void *arg)
     world_at(world_now() + wait_ms * MS, split, s);
 }
 
-/* What b delivered, and then c alone knows to be over, a has live still; a may become its
- * holder, and asks c for its dots in the moment in which it would hear of that. */
+static void primaries_set(enum primary_temper t)
+{
+    for (unsigned i = 0; i < SIM_DOMAINS; i++)
+        primary_set(i, t);
+}
+
+/* Mail waits at all three; what b delivers of it, and then c alone knows to be over, a has live
+ * still. It may become its holder, and asks c for its dots in the moment in which it would hear
+ * of that. */
 static void blind(void *arg)
 {
     struct split *s = arg;
+    uint64_t wait_ms;
 
     if (s->generation != f.generation) {
         free(s);
@@ -413,14 +421,19 @@ static void blind(void *arg)
     }
     switch (s->step++) {
     case 0:
+        primaries_set(PRIMARY_DOWN);
+        wait_ms = world_between(3000, 10000);
+        break;
+    case 1:
         cut_pair(s->a, s->b, true);
         cut_pair(s->a, s->c, true);
-        world_at(world_now() + world_between(3000, 10000) * MS, blind, s);
-        return;
-    case 1:
+        primaries_set(PRIMARY_UP);
+        wait_ms = world_between(500, 5000);
+        break;
+    case 2:
         node_crash(sim_node(s->b), true);
-        world_at(world_now() + world_between(11000, 30000) * MS, blind, s);
-        return;
+        wait_ms = world_between(11000, 30000);
+        break;
     default:
         cut_pair(s->a, s->c, false);
         cut_pair(s->a, s->b, false);
@@ -428,6 +441,7 @@ static void blind(void *arg)
         free(s);
         return;
     }
+    world_at(world_now() + wait_ms * MS, blind, s);
 }
 
 static void stepwise(void (*step)(void *arg), unsigned a, unsigned b)

@@ -138,12 +138,27 @@ static uint64_t left_at(struct node *n)
     return left;
 }
 
+/* One that had another format is not heard for a minute; what ended meanwhile it learns then.
+ */
+static bool is_linked(struct node *n)
+{
+    struct replica_status s;
+
+    if (n->replica == NULL)
+        return false;
+    replica_status(n->replica, &s, node_ms(n));
+    for (int i = 0; i < REPLICA_PEERS; i++)
+        if (s.peers[i].is_member && !s.peers[i].link_up)
+            return false;
+    return true;
+}
+
 static bool drained(void)
 {
     for (unsigned i = 0; i < WORLD_NODES; i++) {
         struct node *n = sim_node(i);
 
-        if (!n->up || n->session == 0 || n->spool == NULL || left_at(n) > 0)
+        if (!n->up || n->session == 0 || n->spool == NULL || !is_linked(n) || left_at(n) > 0)
             return false;
     }
     return faults_all_well();
