@@ -405,6 +405,7 @@ static void put_session_body(const struct command *c, union body_pb *b, Control_
         b->session_open.incarnation = c->session_open.incarnation;
         b->session_open.duration_ms = c->session_open.duration_ms;
         b->session_open.nonce = c->session_open.nonce;
+        b->session_open.after = c->session_open.after;
         pb->session_open = &b->session_open;
     } else if (c->kind == COMMAND_SESSION_RENEW) {
         control__session_renew__init(&b->session_renew);
@@ -691,6 +692,7 @@ static bool session_from_pb(const Control__Command *pb, struct command *c)
         c->session_open.incarnation = pb->session_open->incarnation;
         c->session_open.duration_ms = pb->session_open->duration_ms;
         c->session_open.nonce = pb->session_open->nonce;
+        c->session_open.after = pb->session_open->after;
         return site_from_pb(pb->session_open->site, &c->session_open.site);
     }
     if (c->kind == COMMAND_SESSION_RENEW) {

@@ -48,13 +48,15 @@ enum command_kind {
 /* A node begins its work. Its session epoch is the log index of this entry. The site's old
  * session ends in the same entry; the slots and placements that it had come to the new one
  * under this epoch. Free slots are spread over all sessions that may hold. Refused when there
- * are members and this is none, and when the same nonce opened the newest session already (a
- * proposal that came twice). */
+ * are members and this is none; and, with a nonce, when the same one opened the newest session
+ * already (a proposal that came twice), or another session than `after` is the newest (one that
+ * came late, and would end a session that is alive). */
 struct session_open {
     uint16_t site;        /* 1 .. 65535 */
     uint64_t incarnation; /* of the node's store, above 0; another one after a wipe */
     uint32_t duration_ms; /* LIMIT_SESSION_MIN_MS .. LIMIT_SESSION_MAX_MS */
-    uint64_t nonce;       /* drawn by the process; 0: none, never taken as doubled */
+    uint64_t nonce;       /* drawn by the process; 0: none, never taken as doubled or late */
+    uint64_t after; /* epoch of the site's session before, as the proposer knows; 0: none */
 };
 
 /* Only of the newest session, and not of one that ended: E_CONFLICT. */

@@ -234,7 +234,8 @@ static void build(struct str *in, struct command *c)
         c->session_open = (struct session_open){.site = (uint16_t)number(in),
                                                 .incarnation = number(in),
                                                 .duration_ms = (uint32_t)number(in),
-                                                .nonce = number(in)};
+                                                .nonce = number(in),
+                                                .after = number(in)};
         return;
     case COMMAND_CLOCK:
         c->clock.elapsed_ms = (uint32_t)number(in);

@@ -77,7 +77,8 @@ static const struct command good[] = {
     {COMMAND_OPERATE, .operate = {.op = OPERATE_BOUNCE, .select = OPERATE_ALL, .cutoff_ms = 5}},
     {COMMAND_OPERATE_DONE, .operate_done = {.index = 12}},
     {COMMAND_SESSION_OPEN,
-     .session_open = {.site = 1, .incarnation = 1, .duration_ms = 1000, .nonce = UINT64_MAX}},
+     .session_open =
+         {.site = 1, .incarnation = 1, .duration_ms = 1000, .nonce = UINT64_MAX, .after = 7}},
     {COMMAND_MEMBER_ADD, .member_add = {.site = 3,
                                         .key = {[31] = 1},
                                         .control = S("mx3.example.net:7301"),
@@ -185,7 +186,8 @@ static bool same(const struct command *a, const struct command *b)
         return a->session_open.site == b->session_open.site &&
                a->session_open.incarnation == b->session_open.incarnation &&
                a->session_open.duration_ms == b->session_open.duration_ms &&
-               a->session_open.nonce == b->session_open.nonce;
+               a->session_open.nonce == b->session_open.nonce &&
+               a->session_open.after == b->session_open.after;
     case COMMAND_CLOCK:
         return a->clock.elapsed_ms == b->clock.elapsed_ms;
     case COMMAND_DOMAIN_PUT:

@@ -132,13 +132,15 @@ static void see_own(struct lease *l, const struct lease_member *own)
     l->seen_seq = own->renewal_seq;
 }
 
-static void propose_opening(struct lease *l, struct lease_want *out)
+static void propose_opening(struct lease *l, const struct lease_member *own,
+                            struct lease_want *out)
 {
     struct command c = {.kind = COMMAND_SESSION_OPEN,
                         .session_open = {.site = l->o.site,
                                          .incarnation = l->o.incarnation,
                                          .duration_ms = l->o.duration_ms,
-                                         .nonce = l->nonce}};
+                                         .nonce = l->nonce,
+                                         .after = own->session}};
 
     if (l->now_ms >= l->open_again_ms && want(l, out, &c)) {
         if (!l->is_opening)
@@ -173,9 +175,7 @@ static void step_session(struct lease *l, const struct lease_member *own,
         return;
     }
     is_ours = own->session != 0 && own->session_nonce == l->nonce;
-    /* An opening that came twice, late, made another session under the same nonce. */
-    is_lost = is_ours ? own->session_ended || (l->session != 0 && own->session != l->session)
-                      : l->session != 0;
+    is_lost = is_ours ? own->session_ended : l->session != 0;
     if (is_lost)
         begin_nonce(l, l->nonce + 1);
     else if (is_ours)
@@ -183,7 +183,7 @@ static void step_session(struct lease *l, const struct lease_member *own,
     if (l->session != 0)
         propose_renewal(l, out);
     else if (!l->is_stopping)
-        propose_opening(l, out);
+        propose_opening(l, own, out);
     else
         l->is_over = true;
 }

@@ -54,7 +54,8 @@ static bool apply_open(struct state *s, const struct session_open *o)
 {
     struct lease_member *m = &s->members[o->site - 1];
 
-    if (m->incarnation != o->incarnation || m->session_nonce == o->nonce)
+    if (m->incarnation != o->incarnation || m->session_nonce == o->nonce ||
+        m->session != o->after)
         return false;
     m->session = m->renewal_index = s->applied;
     m->renewal_seq = 0;

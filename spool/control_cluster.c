@@ -145,6 +145,8 @@ static bool refuse_opening(struct control_step *s, struct view *v, const struct 
     else if (old != NULL && o->nonce != 0 && old->nonce == o->nonce &&
              old->incarnation == o->incarnation)
         control_refuse(s, E_EXISTS, "this session was opened already");
+    else if (o->nonce != 0 && o->after != (old != NULL ? old->epoch : 0))
+        control_refuse(s, E_CONFLICT, "another session of the site was opened meanwhile");
     else if (old == NULL && v->session_count >= LIMIT_SITES)
         control_refuse(s, E_FULL, "too many sites");
     return s->result.err != OK;

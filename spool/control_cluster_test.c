@@ -94,13 +94,23 @@ static enum err rekey(uint16_t site, uint8_t key, bool keep)
             .site = site, .incarnation = incarnation[site], .key = {key}, .keep_old = keep}});
 }
 
-static enum err open_nonce(uint16_t site, uint64_t nonce)
+static enum err open_after(uint16_t site, uint64_t nonce, uint64_t after)
 {
     return apply((struct command){.kind = COMMAND_SESSION_OPEN,
                                   .session_open = {.site = site,
                                                    .incarnation = incarnation[site],
                                                    .duration_ms = 10000,
-                                                   .nonce = nonce}});
+                                                   .nonce = nonce,
+                                                   .after = after}});
+}
+
+static enum err open_nonce(uint16_t site, uint64_t nonce)
+{
+    struct session before = {0};
+
+    if (control_session(c, site, &before) != OK)
+        before.epoch = 0;
+    return open_after(site, nonce, before.epoch);
 }
 
 static enum err begin(uint16_t site)
@@ -290,7 +300,7 @@ START_TEST(a_member_added_again_replaces_the_old_one_and_ends_its_session)
     /* the old incarnation may not open a session again; the new one may, and holds when filled
      */
     ck_assert_int_eq(apply((struct command){.kind = COMMAND_SESSION_OPEN,
-                                            .session_open = {2, old, 10000, 0}}),
+                                            .session_open = {2, old, 10000, 0, 0}}),
                      E_CONFLICT);
     ck_assert_int_eq(begin(2), OK);
     ck_assert(!session_of(2).may_hold);
@@ -413,6 +423,24 @@ START_TEST(an_opening_that_comes_twice_opens_once)
     ck_assert_uint_eq(session_of(2).epoch, at - 1);
     ck_assert_int_eq(open_nonce(2, 100), OK);
     ck_assert_int_eq(open_nonce(3, 100), OK);
+}
+END_TEST
+
+/* A repetition that was on its way for long must not end the session that came after it. */
+START_TEST(an_opening_that_comes_late_opens_nothing)
+{
+    uint64_t first, second;
+
+    three();
+    first = session_of(2).epoch;
+    ck_assert_int_eq(open_after(2, 99, first), OK);
+    second = session_of(2).epoch;
+    ck_assert_uint_gt(second, first);
+    ck_assert_int_eq(open_after(2, 98, first), E_CONFLICT);
+    ck_assert_int_eq(open_after(2, 97, 0), E_CONFLICT);
+    ck_assert_uint_eq(session_of(2).epoch, second);
+    ck_assert(!session_of(2).ended);
+    ck_assert_int_eq(open_after(2, 98, second), OK);
 }
 END_TEST
 
@@ -834,6 +862,7 @@ int main(void)
     tcase_add_test(tc, what_is_sealed_is_what_ended);
     tcase_add_test(tc, a_site_that_opens_anew_keeps_its_slots_under_a_new_epoch);
     tcase_add_test(tc, an_opening_that_comes_twice_opens_once);
+    tcase_add_test(tc, an_opening_that_comes_late_opens_nothing);
     tcase_add_test(tc, with_nobody_left_slots_are_free_until_somebody_comes);
     tcase_add_test(tc, a_draining_site_gets_nothing_while_another_can);
     tcase_add_test(tc, a_draining_site_that_restarts_has_given_all_away);

@@ -95,7 +95,7 @@ static void fill(struct control *c)
                                              .control = STR("a.example:7301"),
                                              .data = STR("a.example:7302")}});
     apply(c, (struct command){.kind = COMMAND_SESSION_OPEN,
-                              .session_open = {1, 1, 10000, 5}}); /* 2 */
+                              .session_open = {1, 1, 10000, 5, 0}}); /* 2 */
     apply(c, (struct command){.kind = COMMAND_CLOCK, .clock.elapsed_ms = 777});
     apply(c, (struct command){.kind = COMMAND_PLAN_PUT, .plan_put = {STR("gold"), 86400, 3}});
     apply(c, domain("example.com"));
