@@ -56,7 +56,7 @@ struct session_open {
     uint64_t incarnation; /* of the node's store, above 0; another one after a wipe */
     uint32_t duration_ms; /* LIMIT_SESSION_MIN_MS .. LIMIT_SESSION_MAX_MS */
     uint64_t nonce;       /* drawn by the process; 0: none, never taken as doubled or late */
-    uint64_t after; /* epoch of the site's session before, as the proposer knows; 0: none */
+    uint64_t after; /* epoch of the incarnation's session before; 0: none, a store's first */
 };
 
 /* Only of the newest session, and not of one that ended: E_CONFLICT. */

@@ -49,7 +49,7 @@
 struct lease_member { /* present members only, no leaving ones */
     uint16_t site;
     uint64_t incarnation;
-    uint64_t session;       /* epoch; 0: none yet */
+    uint64_t session;       /* epoch; 0: none of this incarnation yet */
     bool session_ended;     /* by take-over or by its own word */
     uint64_t renewal_index; /* log index of the last opening or renewal */
     uint32_t duration_ms;

@@ -139,13 +139,13 @@ static bool refuse_opening(struct control_step *s, struct view *v, const struct 
 {
     const struct member_rec *m = control_member_at(v, o->site);
     const struct session *old = control_session_at(v, o->site);
+    bool is_same = old != NULL && old->incarnation == o->incarnation;
 
     if (v->member_count > 0 && (m == NULL || m->m.incarnation != o->incarnation))
         control_refuse(s, E_CONFLICT, "not a member of the cluster, or replaced");
-    else if (old != NULL && o->nonce != 0 && old->nonce == o->nonce &&
-             old->incarnation == o->incarnation)
+    else if (is_same && o->nonce != 0 && old->nonce == o->nonce)
         control_refuse(s, E_EXISTS, "this session was opened already");
-    else if (o->nonce != 0 && o->after != (old != NULL ? old->epoch : 0))
+    else if (o->nonce != 0 && o->after != (is_same ? old->epoch : 0))
         control_refuse(s, E_CONFLICT, "another session of the site was opened meanwhile");
     else if (old == NULL && v->session_count >= LIMIT_SITES)
         control_refuse(s, E_FULL, "too many sites");

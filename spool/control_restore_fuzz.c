@@ -69,7 +69,8 @@ static void fill(void)
                                              .key = {1},
                                              .control = STR("a.example:7301"),
                                              .data = STR("a.example:7302")}});
-    apply(2, (struct command){.kind = COMMAND_SESSION_OPEN, .session_open = {1, 1, 10000, 5, 0}});
+    apply(2,
+          (struct command){.kind = COMMAND_SESSION_OPEN, .session_open = {1, 1, 10000, 5, 0}});
     apply(3, (struct command){.kind = COMMAND_PLAN_PUT, .plan_put = {STR("gold"), 86400, 3}});
     apply(4, (struct command){
                  .kind = COMMAND_DOMAIN_PUT,
