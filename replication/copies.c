@@ -151,8 +151,8 @@ struct copy_verdict copies_on_dot(const struct copy_facts *f, const struct copy_
     struct copy_verdict v;
     enum copy_code code;
 
-    if (f->state == COPY_SETTLED && !FAULT(DOT_AFTER_OUTCOME))
-        return keep(f, COPY_IS_SETTLED);
+    if (f->state == COPY_SETTLED)
+        return keep(f, FAULT(DOT_AFTER_OUTCOME) ? epoch_code(f, r) : COPY_IS_SETTLED);
     if (f->state == COPY_ABORTED)
         return keep(f, COPY_IS_ABORTED);
     if (!f->witness && !FAULT(WIPED_WITNESS))

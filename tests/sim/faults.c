@@ -31,6 +31,7 @@ enum kind {
     F_DATA_CUT,
     F_SPLIT,
     F_BLIND,
+    F_DEAF,
     F_KINDS
 };
 
@@ -61,6 +62,7 @@ static const struct {
     [F_DATA_CUT] = {"data plane cut alone", 6},
     [F_SPLIT] = {"an intake split three ways", 4},
     [F_BLIND] = {"a holder lost unheard", 4},
+    [F_DEAF] = {"a holder that the log does not hear", 4},
 };
 
 static struct {
@@ -311,9 +313,16 @@ static void rot(struct node *n)
     }
 }
 
+static void cut_plane(unsigned plane, unsigned from, unsigned to, bool on)
+{
+    struct world_link *l = world_link(from, to);
+
+    l->cut_planes = (l->cut_planes & ~(1u << plane)) | (uint32_t)on << plane;
+}
+
 static void cut_data(unsigned from, unsigned to, bool on)
 {
-    world_link(from, to)->cut_planes = on ? 1u << SIM_PLANE_DATA : 0;
+    cut_plane(SIM_PLANE_DATA, from, to, on);
 }
 
 static void cut_pair(unsigned a, unsigned b, bool on)
@@ -442,6 +451,49 @@ static void blind(void *arg)
         return;
     }
     world_at(world_now() + wait_ms * MS, blind, s);
+}
+
+static void cut_log(unsigned a, bool on)
+{
+    for (unsigned i = 0; i < WORLD_NODES; i++) {
+        cut_plane(SIM_PLANE_CTL, a, i, on);
+        cut_plane(SIM_PLANE_CTL, i, a, on);
+    }
+}
+
+/* Mail waits at all three, and a's session ends without its hearing of it: it delivers until
+ * its fence, which c hears of, and b, the next holder, does not. b asks c for its dots before c
+ * has come to tell it what is over. */
+static void deaf(void *arg)
+{
+    struct split *s = arg;
+    uint64_t wait_ms;
+
+    if (s->generation != f.generation) {
+        free(s);
+        return;
+    }
+    switch (s->step++) {
+    case 0:
+        primaries_set(PRIMARY_DOWN);
+        wait_ms = world_between(3000, 10000);
+        break;
+    case 1:
+        cut_log(s->a, true);
+        cut_pair(s->a, s->b, true);
+        wait_ms = world_between(3000, 9000);
+        break;
+    case 2:
+        primaries_set(PRIMARY_UP);
+        wait_ms = world_between(10000, 20000);
+        break;
+    default:
+        cut_log(s->a, false);
+        cut_pair(s->a, s->b, false);
+        free(s);
+        return;
+    }
+    world_at(world_now() + wait_ms * MS, deaf, s);
 }
 
 static void stepwise(void (*step)(void *arg), unsigned a, unsigned b)
@@ -603,6 +655,9 @@ static void strike(enum kind k)
         break;
     case F_BLIND:
         stepwise(blind, a, b);
+        break;
+    case F_DEAF:
+        stepwise(deaf, a, b);
         break;
     case F_KINDS:
         break;
