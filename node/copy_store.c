@@ -627,6 +627,24 @@ static void on_outcome(struct run *x)
     merge_outcome(x, &e);
 }
 
+/* No member knows how it ended, and one that it did: that word came from one who knew. */
+static void on_ended(struct run *x)
+{
+    if (x->op->from != x->cs->site) {
+        answer(x, COPY_MALFORMED);
+        return;
+    }
+    if (!learn(x, x->r->id))
+        return;
+    x->op->state = x->f.state;
+    if (!is_live(x->f.state) && !x->st.damaged)
+        return;
+    if (!fine(x, spool_settle_id(x->t, x->r->id)))
+        return;
+    x->op->state = COPY_SETTLED;
+    LOG(EV_ENDED_UNKNOWN, L_MID(x->r->id));
+}
+
 /* --- What a peer has --- */
 
 static void have_aborted(struct run *x)
@@ -748,6 +766,9 @@ static void apply(struct run *x)
         return;
     case COPY_MARK:
         on_mark(x);
+        return;
+    case COPY_ENDED:
+        on_ended(x);
         return;
     case COPY_BODY:
         on_body(x);

@@ -71,6 +71,7 @@ struct copy_store {
  *             of are what it has told
  *   RESOLVED  all of the session that is not        the same
  *             aborted here is committed
+ *   ENDED     -                                     a copy goes, and nobody can tell its fates
  *
  * PUT of an id whose copy here is damaged takes its place (detail 1: it did), and one with
  * fates that are not known here is merged. OUTCOME in phase DONE with all recipients final

@@ -536,6 +536,27 @@ START_TEST(what_was_settled_by_its_id_alone_keeps_the_fates_that_come_later)
 }
 END_TEST
 
+/* That no member can tell the fates is for this node alone to find. */
+START_TEST(a_copy_whose_fates_nobody_can_tell_ends_by_the_own_word_alone)
+{
+    struct envelope e;
+    bool live;
+
+    ck_assert_int_eq(put(ORIGIN, 3, COPY_COMMITTED, 100), COPY_OK);
+    ck_assert_int_eq(mark(OTHER, COPY_ENDED, 3), COPY_MALFORMED);
+    ck_assert_int_eq(state(3), COPY_COMMITTED);
+    ck_assert_int_eq(mark(OWN, COPY_ENDED, 3), COPY_OK);
+    ck_assert_int_eq(last.state, COPY_SETTLED);
+    ck_assert_int_eq(mark(OWN, COPY_ENDED, 3), COPY_OK);
+    ck_assert_int_eq(mark(OWN, COPY_ENDED, 4), COPY_OK);
+    ck_assert_int_eq(last.state, COPY_NONE);
+    again();
+    ck_assert_int_eq(state(3), COPY_SETTLED);
+    ck_assert_int_eq(state(4), COPY_NONE);
+    ck_assert_int_eq(spool_trace(kit.reader, id_of(3), &kit.arena, &e, &live), E_NOTFOUND);
+}
+END_TEST
+
 START_TEST(what_a_peer_has_aborted_is_aborted_here_unless_it_is_committed)
 {
     ck_assert_int_eq(put(ORIGIN, 3, COPY_UNDECIDED, 100), COPY_OK);
@@ -633,6 +654,7 @@ static void add_decisions(Suite *suite)
     tcase_add_test(tc, a_resolved_session_has_nothing_undecided);
     tcase_add_test(tc, what_a_peer_has_settled_comes_in_around_what_lives_here);
     tcase_add_test(tc, what_was_settled_by_its_id_alone_keeps_the_fates_that_come_later);
+    tcase_add_test(tc, a_copy_whose_fates_nobody_can_tell_ends_by_the_own_word_alone);
     tcase_add_test(tc, what_a_peer_has_aborted_is_aborted_here_unless_it_is_committed);
     tcase_add_test(tc, only_this_node_itself_clears_sessions);
     tcase_add_test(tc, a_node_is_filled_by_its_own_word_alone);

@@ -70,7 +70,7 @@ enum err replica_read_trace(struct replica_read *r, struct mid id, struct str *e
     arena_reset(&r->scratch);
     rc = spool_trace(r->reader, id, &r->scratch, &e, &live);
     if (rc == OK && live)
-        rc = E_NOTFOUND;
+        rc = E_CONFLICT;
     return rc == OK ? encode(r, &e, envelope) : rc;
 }
 

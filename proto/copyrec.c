@@ -43,6 +43,7 @@ static const struct kind kinds[] = {
     [COPY_WANT] = {"want", ID, 0},
     [COPY_CLEAR] = {"clear", SITE | EPOCH, 0},
     [COPY_MARK] = {"mark", ID | SLOT_EPOCH | SITE, EPOCH | COUNTER},
+    [COPY_ENDED] = {"ended", ID, 0},
     [COPY_BODY] = {"body", BODY_NUMBER | BODY, OFFSET},
     [COPY_PUT] = {"put", ID | STATE | ENVELOPE, BODY | BODY_NUMBER}};
 

@@ -45,6 +45,7 @@ enum copy_kind {
                          sealed, resolved and settled                                        */
     COPY_MARK = 15,   /* id slot_epoch site epoch counter: a mark that stands at the sender, of
                          a dot whose end it does not know; counter: enum copy_mark_is        */
+    COPY_ENDED = 16,  /* id: it is over, and the sender knows no fates of it (any more)      */
     /* copies */
     COPY_BODY = 32, /* body_number (of the sender) offset body                                */
     COPY_PUT = 33   /* id state envelope, and body, or body_number of BODY records before it  */
@@ -61,7 +62,7 @@ enum copy_code {
     COPY_OK = 0,
     COPY_EPOCH = 1,      /* DOT: detail: a newer slot epoch is applied here              */
     COPY_LAG = 2,        /* DOT, RESOLVE: the asked entry is not applied here yet; ask again */
-    COPY_IS_SETTLED = 3, /* settled here; its OUTCOME follows, or is known to be lost to age */
+    COPY_IS_SETTLED = 3, /* settled here; its OUTCOME follows, or ENDED                      */
     COPY_IS_ABORTED = 4,
     COPY_FOREIGN_DOT = 5, /* DOT: detail: slot epoch, site and session of the open dot    */
     COPY_NOT_WITNESS = 6, /* DOT, RESOLVE: this node is not filled                        */

@@ -151,9 +151,10 @@ static void build_ranges(struct str *in, struct copy_record *r, struct copy_rang
 static void build_record(struct str *in, bool is_copy, struct copy_record *r,
                          struct copy_range *ranges)
 {
-    static const enum copy_kind with_id[] = {COPY_ABORT, COPY_COMMIT,  COPY_DOT,  COPY_CLOSED,
-                                             COPY_MARK,  COPY_OUTCOME, COPY_WANT, COPY_PUT};
-    int kind = is_copy ? COPY_BODY + byte(in) % 2 : COPY_ECHO + byte(in) % 16;
+    static const enum copy_kind with_id[] = {COPY_ABORT,  COPY_COMMIT, COPY_DOT,
+                                             COPY_CLOSED, COPY_MARK,   COPY_OUTCOME,
+                                             COPY_WANT,   COPY_ENDED,  COPY_PUT};
+    int kind = is_copy ? COPY_BODY + byte(in) % 2 : COPY_ECHO + byte(in) % 17;
     bool odd = byte(in) == 255, has_id = odd;
 
     *r = (struct copy_record){.kind = (enum copy_kind)kind};

@@ -54,6 +54,7 @@ static const struct copy_record marks[] = {
     {COPY_CLEAR, .site = 2, .epoch = 77},
     {COPY_MARK, ID, .slot_epoch = 5, .site = 3, .epoch = 9, .counter = 3},
     {COPY_MARK, ID, .slot_epoch = UINT64_MAX, .site = UINT16_MAX},
+    {COPY_ENDED, ID},
 };
 
 static const struct copy_record copies[] = {
@@ -232,7 +233,7 @@ END_TEST
 
 static const struct copy_record bad_records[] = {
     {0},
-    {.kind = (enum copy_kind)16},
+    {.kind = (enum copy_kind)17},
     {.kind = (enum copy_kind)34},
     {.kind = (enum copy_kind) - 1},
     {COPY_ECHO, .counter = 1},
@@ -530,7 +531,7 @@ START_TEST(kinds_and_codes_have_texts)
     for (int k = COPY_ECHO; k <= COPY_MARK; k++)
         ck_assert_str_ne(copy_kind_text((enum copy_kind)k), "unknown");
     ck_assert_str_eq(copy_kind_text(COPY_PUT), "put");
-    ck_assert_str_eq(copy_kind_text((enum copy_kind)16), "unknown");
+    ck_assert_str_eq(copy_kind_text((enum copy_kind)17), "unknown");
     ck_assert_str_eq(copy_kind_text((enum copy_kind) - 1), "unknown");
     for (int c = COPY_OK; c <= COPY_DOUBT; c++)
         ck_assert_str_ne(copy_code_text((enum copy_code)c), "unknown");

@@ -172,6 +172,7 @@ static void forget_seen(struct replica *r, const struct peer *p)
             bit_set(&e->flying, p, false);
             bit_set(&e->fill, p, false);
             bit_set(&e->tell, p, false);
+            bit_set(&e->ended, p, false);
         }
 }
 

@@ -72,6 +72,7 @@ struct entry {
     uint8_t news;   /* fates that it may not know */
     uint8_t again;  /* it lost the body's pieces: send all */
     uint8_t tell;   /* it lost its memory: the mark that stands here, if any, is told */
+    uint8_t ended;  /* it says that this is over, and cannot tell how */
     bool is_single;
     bool is_damaged;
 };
@@ -404,11 +405,14 @@ void feed_filled_own(struct replica *r, bool ok);
 uint64_t feed_deadline(const struct replica *r, const struct peer *p);
 
 /* --- replica_settle.c --- */
-/* Settled here, live there: its outcome is owed, now or when its own word had time to come. */
 /* A peer has that outcome durable. */
 void settle_told(struct replica *r, struct mid id);
 void settle_link_up(struct replica *r, struct peer *p);
+/* Settled here, live there: its outcome is owed, now or when its own word had time to come. */
 void settle_owe(struct replica *r, struct peer *p, struct rset_span span, bool now);
+/* It is over, says p, and cannot tell how. */
+void settle_ended(struct replica *r, struct peer *p, struct mid id);
+void settle_ended_stored(struct replica *r, const struct copy_op *op);
 void settle_hurry(struct replica *r, struct peer *p); /* the late ones are due now */
 void settle_step(struct replica *r, struct peer *p);
 uint64_t settle_deadline(const struct replica *r, const struct peer *p);

@@ -189,6 +189,9 @@ static bool route(struct replica *r, struct peer *p, const struct copy_record *r
     case COPY_WANT:
         feed_wanted(r, p, rec->id);
         return false;
+    case COPY_ENDED:
+        settle_ended(r, p, rec->id);
+        return false;
     case COPY_CLEAR:
         have_clear_of_peer(r, p, rec);
         return false;
@@ -411,6 +414,9 @@ static void own_stored(struct replica *r, const struct copy_op *op)
         break;
     case COPY_CLEAR:
         have_clear_stored(r, rec, op->answer.code == COPY_OK);
+        break;
+    case COPY_ENDED:
+        settle_ended_stored(r, op);
         break;
     default:
         break;

@@ -37,8 +37,8 @@ static void move_late(struct replica *r, struct peer *p)
     rset_clear(&p->stale_late);
 }
 
-/* Its last envelope. Who has none (it learnt of the end alone, or the trace has aged out)
- * leaves that to the node that has: without its fates no live copy is dropped. */
+/* Its last envelope. Who has none (it learnt of the end alone, or the trace has aged out) says
+ * so: a live copy is dropped without its fates only when no member can tell them. */
 static bool push_outcome(struct replica *r, struct peer *p, struct mid id)
 {
     struct str bytes = STR_NONE;
@@ -47,6 +47,8 @@ static bool push_outcome(struct replica *r, struct peer *p, struct mid id)
     struct stream_item i = {.record = {.kind = COPY_OUTCOME, .id = id}, .keep = {b, NULL}};
     bool ok;
 
+    if (e == E_NOTFOUND && replica_is_settled(r, id))
+        return link_push_mark(r, p, &(struct copy_record){.kind = COPY_ENDED, .id = id});
     if (b == NULL)
         return false;
     memcpy(b->b, bytes.p, b->n);
@@ -54,6 +56,39 @@ static bool push_outcome(struct replica *r, struct peer *p, struct mid id)
     ok = link_push(r, p, &i, false);
     blob_release(&b);
     return ok;
+}
+
+/* It may know the fates, or come to know them: then it tells them. */
+static bool may_tell(const struct peer *p, const struct entry *e)
+{
+    if (p->incarnation == 0 || bit_get(e->ended, p))
+        return false;
+    return !p->up || !p->got_have || e->has[p->index] == COPY_SETTLED;
+}
+
+void settle_ended(struct replica *r, struct peer *p, struct mid id)
+{
+    uint32_t h = entry_find(r, id);
+    struct entry *e;
+
+    if (h == 0)
+        return;
+    e = entry_at(r, h);
+    bit_set(&e->ended, p, true);
+    entry_has(r, h, p, COPY_SETTLED);
+    if (!may_tell(replica_other(r, p), e))
+        op_own(r, &(struct copy_record){.kind = COPY_ENDED, .id = id}, NULL, 0);
+}
+
+void settle_ended_stored(struct replica *r, const struct copy_op *op)
+{
+    uint32_t h = entry_find(r, op->record.id);
+
+    for (uint32_t i = 0; h != 0 && op->state == COPY_SETTLED && i < REPLICA_PEERS; i++)
+        if (bit_get(entry_at(r, h)->ended, &r->peers[i])) {
+            entry_state(r, op->record.id, COPY_SETTLED, &r->peers[i]);
+            return;
+        }
 }
 
 void settle_step(struct replica *r, struct peer *p)

@@ -465,60 +465,6 @@ START_TEST(damaged_copy_is_fetched_from_a_peer)
 }
 END_TEST
 
-/* Mail that ended while site 3, which has a copy of it, was away. */
-static struct mid ended_without_3(void)
-{
-    struct mid id;
-
-    no_holder();
-    id = w_mail(w, w_node(w, 1), W_SMALL);
-    w_run_long(w, 2000);
-    w_crash(w, w_node(w, 3));
-    w_node(w, 1)->leaving = false;
-    w_run_long(w, 60000);
-    ck_assert_int_eq(state_at(1, id), COPY_SETTLED);
-    return id;
-}
-
-START_TEST(node_that_slept_through_the_outcome_hears_of_it)
-{
-    struct mid id = ended_without_3();
-
-    w_start(w, w_node(w, 3));
-    w_run_long(w, 3000);
-    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
-}
-END_TEST
-
-/* Who told it first is gone: a late copy must not come in there. */
-START_TEST(settled_ids_that_found_no_room_are_told_again)
-{
-    struct mid id;
-
-    w_node(w, 3)->full = true;
-    id = w_mail(w, w_node(w, 2), W_SMALL);
-    w_run_long(w, 5000);
-    ck_assert_int_eq(state_at(2, id), COPY_SETTLED);
-    w_crash(w, w_node(w, 1));
-    ck_assert_int_eq(state_at(3, id), COPY_NONE);
-    w_node(w, 3)->full = false;
-    w_run_long(w, 5000);
-    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
-}
-END_TEST
-
-/* Its summary does not name it, so nobody would tell it of its own accord. */
-START_TEST(node_asks_for_what_it_cannot_read_and_hears_of_its_end)
-{
-    struct mid id = ended_without_3();
-
-    w_copy(w_node(w, 3)->disk, id)->unreadable = true;
-    w_start(w, w_node(w, 3));
-    w_run_long(w, 12000);
-    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
-}
-END_TEST
-
 START_TEST(no_dot_without_a_peer)
 {
     struct mid id;
@@ -873,9 +819,6 @@ int main(void)
     tcase_add_test(tc, copy_that_cannot_be_read_is_no_older_disk);
     tcase_add_test(tc, crash_before_the_own_commit_is_no_older_disk);
     tcase_add_test(tc, damaged_copy_is_fetched_from_a_peer);
-    tcase_add_test(tc, settled_ids_that_found_no_room_are_told_again);
-    tcase_add_test(tc, node_that_slept_through_the_outcome_hears_of_it);
-    tcase_add_test(tc, node_asks_for_what_it_cannot_read_and_hears_of_its_end);
     tcase_add_test(tc, no_dot_without_a_peer);
     tcase_add_test(tc, dot_of_a_dead_holder_is_waited_for_and_then_flagged);
     tcase_add_test(tc, dot_of_a_holder_that_restarted_is_not_waited_for);

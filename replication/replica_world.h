@@ -593,6 +593,17 @@ static void w_on_decision(struct world *w, struct w_node *n, struct copy_op *op)
     op->state = v.state;
 }
 
+static void w_on_ended(struct world *w, struct w_node *n, struct copy_op *op)
+{
+    struct w_copy *c = w_copy(n->disk, op->record.id);
+
+    if (c != NULL && c->state != COPY_SETTLED) {
+        w_settle(w, n, op->record.id);
+        c->trace[0] = 0;
+    }
+    op->state = w_state(n->disk, op->record.id);
+}
+
 static void w_apply(struct world *w, struct w_node *n, struct copy_op *op)
 {
     op->answer = (struct copy_answer){.code = n->full ? COPY_NO_ROOM : COPY_OK};
@@ -634,6 +645,10 @@ static void w_apply(struct world *w, struct w_node *n, struct copy_op *op)
             n->disk->filled = true;
         break;
     case COPY_ECHO:
+        break;
+    case COPY_ENDED:
+        if (op->from == n->site)
+            w_on_ended(w, n, op);
         break;
     case COPY_HAVE_END:
     case COPY_WANT:

@@ -97,7 +97,7 @@ static enum err w_read_trace(void *ctx, struct mid id, struct str *envelope)
     struct w_shell *s = ctx;
     struct w_copy *c = w_copy(s->n->disk, id);
 
-    if (c == NULL || c->state != COPY_SETTLED)
+    if (c == NULL || c->state != COPY_SETTLED || c->trace[0] == 0)
         return E_NOTFOUND;
     *envelope = (struct str){c->trace, W_RCPTS};
     return OK;

@@ -220,6 +220,9 @@ MUST_CHECK enum err spool_settle_absent(struct spool_txn *t, struct envelope *e,
  * E_EXISTS: one is there. E_NOTFOUND: not settled. E_PROTO. E_CORRUPT. */
 MUST_CHECK enum err spool_settle_trace(struct spool_txn *t, struct envelope *e, uint64_t now_ms,
                                        int64_t wall_ms);
+/* Settles a copy whose fates nobody can tell: nothing is kept of it but that it is over.
+ * E_EXISTS: settled before. E_NOTFOUND: no copy is here. */
+MUST_CHECK enum err spool_settle_id(struct spool_txn *t, struct mid id);
 /* Adds from .. to (both included) to the settled set, but for what is live here; aborts and
  * marks of what is added go. E_EXISTS: nothing was new. E_CORRUPT: a damaged interval is in the
  * way; what lies before it may have been added. */

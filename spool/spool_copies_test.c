@@ -418,6 +418,24 @@ START_TEST(a_settled_id_takes_its_last_envelope_later)
 }
 END_TEST
 
+START_TEST(a_copy_is_settled_by_its_id_alone_and_leaves_no_trace)
+{
+    struct spool_mark m = {.slot_epoch = 9, .site = 3, .session = 77};
+    struct envelope e;
+    bool live;
+
+    ck_assert_int_eq(spool_settle_id(txn, id_of(1)), E_NOTFOUND);
+    ck_assert_int_eq(put(1, COPY_COMMITTED, 100), OK);
+    ck_assert_int_eq(spool_mark(txn, id_of(1), &m), OK);
+    ck_assert_int_eq(spool_settle_id(txn, id_of(1)), OK);
+    ck_assert_int_eq(spool_settle_id(txn, id_of(1)), E_EXISTS);
+    again();
+    ck_assert_int_eq(put(1, COPY_COMMITTED, 100), E_NOTFOUND);
+    ck_assert_int_eq(spool_mark_get(txn, id_of(1), &m), E_NOTFOUND);
+    ck_assert_int_eq(spool_trace(kit.reader, id_of(1), &kit.arena, &e, &live), E_NOTFOUND);
+}
+END_TEST
+
 START_TEST(an_outcome_settles_an_id_that_never_came)
 {
     struct spool_mark m = {.slot_epoch = 9, .site = 3, .session = 77};
@@ -726,6 +744,7 @@ int main(void)
     tcase_add_test(tc, a_settled_id_takes_no_mark);
     tcase_add_test(tc, a_settled_range_comes_in_around_what_lives_here);
     tcase_add_loop_test(tc, ranges_merge_in_any_order, 0, 8);
+    tcase_add_test(tc, a_copy_is_settled_by_its_id_alone_and_leaves_no_trace);
     tcase_add_test(tc, an_outcome_settles_an_id_that_never_came);
     tcase_add_test(tc, a_settled_id_takes_its_last_envelope_later);
     tcase_add_test(tc, what_is_clear_is_one_number_and_answers_as_settled);

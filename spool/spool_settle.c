@@ -48,9 +48,30 @@ static enum err may_settle(struct spool_txn *t, const struct envelope *e, struct
     return err;
 }
 
+/* Nothing stays of the copy but its id. An error is one of the environment, and sticks: nothing
+ * stays half done. */
+static enum err bury(struct spool_txn *t, struct mid id, const struct msg_head *h)
+{
+    struct spool_key key = spool_key_mid(id);
+    enum err err = FAULT(TOMBSTONE_DROPPED) ? OK : spool_settled_add(t, id);
+
+    if (err == E_EXISTS)
+        err = OK; /* live and settled at once is damage; settling mends it */
+    if (err == OK)
+        err = spool_remove(t, TABLE_MSG, &key);
+    if (err == OK)
+        err = spool_remove(t, TABLE_MARK, &key);
+    if (err == OK || err == E_NOTFOUND)
+        err = spool_body_remove(t, h->number, h->bytes);
+    if (err == OK) {
+        t->messages_out++;
+        t->bytes_out += h->bytes;
+    }
+    return err;
+}
+
 enum err spool_settle(struct spool_txn *t, struct envelope *e, uint64_t now_ms, int64_t wall_ms)
 {
-    struct spool_key key = spool_key_mid(e->id);
     struct envelope last;
     struct msg_head h;
     enum err err = t->first_err;
@@ -59,26 +80,37 @@ enum err spool_settle(struct spool_txn *t, struct envelope *e, uint64_t now_ms, 
         err = last_of(e, now_ms, wall_ms, &last);
     if (err == OK)
         err = may_settle(t, e, &h);
-    if (err != OK)
-        return err;
-    err = FAULT(TOMBSTONE_DROPPED) ? OK : spool_settled_add(t, e->id);
-    if (err == E_EXISTS)
-        err = OK; /* live and settled at once is damage; settling mends it */
-    /* From here on an error is one of the environment, and sticks: nothing stays half done. */
     if (err == OK)
-        err = spool_remove(t, TABLE_MSG, &key);
-    if (err == OK)
-        err = spool_remove(t, TABLE_MARK, &key);
-    if (err == OK || err == E_NOTFOUND)
-        err = spool_body_remove(t, h.number, h.bytes);
+        err = bury(t, e->id, &h);
     if (err == OK)
         err = write_trace(t, &last);
+    if (err == OK)
+        *e = last;
+    return err;
+}
+
+enum err spool_settle_id(struct spool_txn *t, struct mid id)
+{
+    struct spool_key key = spool_key_mid(id);
+    struct spool_state st;
+    struct msg_head h;
+    enum err err = spool_state(t, id, &st);
+
     if (err != OK)
         return err;
-    *e = last;
-    t->messages_out++;
-    t->bytes_out += h.bytes;
-    return OK;
+    if (st.state == COPY_SETTLED)
+        return E_EXISTS;
+    if (st.state != COPY_UNDECIDED && st.state != COPY_COMMITTED && !st.damaged)
+        return E_NOTFOUND;
+    if (st.damaged) {
+        err = spool_remove(t, TABLE_MSG, &key);
+        if (err == OK)
+            err = spool_remove(t, TABLE_MARK, &key);
+        t->messages_out++;
+        return err == OK || err == E_NOTFOUND ? spool_settled_add(t, id) : err;
+    }
+    err = spool_stick(t, spool_fetch_msg(t->spool, t->mdb, id, &h, NULL));
+    return err == OK ? bury(t, id, &h) : err;
 }
 
 enum err spool_settle_absent(struct spool_txn *t, struct envelope *e, uint64_t now_ms,
