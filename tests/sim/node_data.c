@@ -121,10 +121,12 @@ static bool is_origin_there(void *ctx, struct mid id)
     return o != n && o->up && o->session == mid_epoch(id);
 }
 
-/* So long that what its process of before had sent has come, or is lost. */
-static bool is_long_other(const struct node *n)
+/* So long that what its process of before had sent to n has come, or is lost. */
+static bool is_long_other(const struct node *n, const struct node *o)
 {
-    return n->other_format && world_now() > n->other_since_us + 10 * SECOND;
+    uint64_t since_us = n->woke_us > o->other_since_us ? n->woke_us : o->other_since_us;
+
+    return o->other_format && world_now() > since_us + 10 * SECOND;
 }
 
 static void news_later(struct node *n, void *arg)
@@ -170,7 +172,7 @@ static void news_later(struct node *n, void *arg)
               news.text != NULL ? news.text : "");
         break;
     case REPLICA_LINK:
-        if (news.open && (n->other_format || is_long_other(sim_node_of(news.site))))
+        if (news.open && (n->other_format || is_long_other(n, sim_node_of(news.site))))
             violation("node %u speaks with site %u, which has another format", n->index,
                       news.site);
         if (news.open)

@@ -293,6 +293,7 @@ void node_resume(struct node *n)
         return;
     trace("node %u goes on", n->index);
     n->paused = false;
+    n->woke_us = world_now();
     for (d = n->held; d != NULL; d = next) {
         next = d->next;
         world_at(world_now(), run, d);
