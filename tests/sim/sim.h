@@ -76,7 +76,7 @@ struct node {
     bool other_format; /* it runs another version, which speaks another format of frames */
     uint64_t other_since_us;
     uint64_t woke_us; /* what had come for it while it was frozen it reads then */
-    bool set_back; /* its spool is an older one, and it has not noticed yet */
+    bool set_back;    /* its spool is an older one, and it has not noticed yet */
 
     bool up, paused, ending;
     bool fresh;         /* an empty disk */
