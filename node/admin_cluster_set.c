@@ -120,11 +120,21 @@ static bool is_the_member(struct admin_call *c, const struct add_state *s, struc
            str_eq(str_of(out->data), admin_text(c, "data"));
 }
 
+/* It has been a process of the cluster: what it stored and acknowledged counts. */
+static bool has_begun(struct admin_call *c, const struct member *m)
+{
+    struct session s;
+
+    return m->filled ||
+           (control_session(store(c), m->site, &s) == OK && s.incarnation == m->incarnation);
+}
+
 /* The answer of before was lost, and with it the token. A node that has begun needs none, and
- * must not be replaced by words that are only said once more. */
+ * must not be replaced by words that are only said once more; nor may another store begin as
+ * the same one (INV-1). */
 static enum admin_next add_again(struct admin_call *c, const struct member *m)
 {
-    if (!m->filled)
+    if (!has_begun(c, m))
         return show_member(c, m);
     return admin_fail(c, ADMIN_EXIT_NEGATIVE, "this node is the site's member already", "key",
                       "to replace it: empty its data directory, which makes a new key");

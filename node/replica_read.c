@@ -69,8 +69,10 @@ enum err replica_read_trace(struct replica_read *r, struct mid id, struct str *e
 
     arena_reset(&r->scratch);
     rc = spool_trace(r->reader, id, &r->scratch, &e, &live);
-    if (rc == OK && live)
-        rc = E_CONFLICT;
+    if (live) /* readable or not */
+        return E_CONFLICT;
+    if (rc == E_CORRUPT)
+        rc = E_NOTFOUND; /* nobody can read it any more */
     return rc == OK ? encode(r, &e, envelope) : rc;
 }
 

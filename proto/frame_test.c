@@ -528,7 +528,7 @@ END_TEST
 
 START_TEST(kinds_and_codes_have_texts)
 {
-    for (int k = COPY_ECHO; k <= COPY_MARK; k++)
+    for (int k = COPY_ECHO; k <= COPY_ENDED; k++)
         ck_assert_str_ne(copy_kind_text((enum copy_kind)k), "unknown");
     ck_assert_str_eq(copy_kind_text(COPY_PUT), "put");
     ck_assert_str_eq(copy_kind_text((enum copy_kind)17), "unknown");

@@ -14,6 +14,7 @@ static void pools_init(struct replica *r)
     rset_init(&r->decided, LIMIT_REPLICA_ACCEPTS);
     rset_init(&r->damaged, LIMIT_REPLICA_RANGES);
     rset_init(&r->untold, LIMIT_REPLICA_RANGES);
+    rset_init(&r->ending, LIMIT_REPLICA_RANGES);
     op_init(r);
 }
 
@@ -68,6 +69,7 @@ void replica_free(struct replica **r)
     rset_fini(&old->decided);
     rset_fini(&old->damaged);
     rset_fini(&old->untold);
+    rset_fini(&old->ending);
     arena_reset(&old->arena);
     home = old->home;
     arena_reset(&home);
@@ -370,6 +372,7 @@ uint64_t replica_deadline(const struct replica *r)
         at = sooner(at, settle_deadline(r, &r->peers[i]));
         at = sooner(at, have_deadline(&r->peers[i]));
     }
+    at = sooner(at, settle_ending_deadline(r));
     if (otree_count(&r->accepts) > 0)
         at = sooner(at, r->accept_ms);
     if (otree_count(&r->dots) > 0)

@@ -32,9 +32,9 @@ struct copy_op {
     uint64_t incarnation;      /* of that peer */
     struct blob *keep;         /* bytes the record borrows from; may be NULL */
     struct copy_answer answer; /* set by the shell before replica_stored() */
-    enum copy_state
-        state; /* set by the store: of record.id afterwards (PUT, ABORT, COMMIT, OUTCOME) */
-    struct str domain; /* set by the store (in store_keep): of record.id, when known */
+    enum copy_state state;     /* set by the store: of record.id afterwards (PUT, ABORT, COMMIT,
+                                  OUTCOME,     ENDED) */
+    struct str domain;         /* set by the store (in store_keep): of record.id, when known */
     struct blob *store_keep;
     uint64_t cookie[3]; /* the machine's own */
     void *shell;        /* the shell's own */
@@ -98,7 +98,9 @@ struct replica_ops {
                               uint64_t *body_bytes);
     enum err (*read_body)(void *ctx, struct mid id, uint64_t offset, void *buf, size_t size,
                           size_t *got);
-    /* The last envelope of a settled message, while it is kept. E_NOTFOUND: aged out. */
+    /* The last envelope of a settled message, while it is kept. E_NOTFOUND: it is settled, and
+     * its fates are lost: aged out, never known, unreadable; peers that have it live are told
+     * so (ENDED). E_CONFLICT: a copy is here still. */
     enum err (*read_trace)(void *ctx, struct mid id, struct str *envelope);
     /* The mark of a final dot that stands here. E_NOTFOUND: none. E_CORRUPT: one that cannot be
      * read. */

@@ -174,6 +174,7 @@ static void forget_seen(struct replica *r, const struct peer *p)
             bit_set(&e->tell, p, false);
             bit_set(&e->ended, p, false);
         }
+    settle_forget_peer(r, p);
 }
 
 void have_link_up(struct replica *r, struct peer *p)
@@ -215,6 +216,12 @@ static void summary_step(struct replica *r, struct peer *p)
     }
 }
 
+/* Echoes and dots must not stand behind too much of it. */
+static bool has_room(const struct peer *p)
+{
+    return stream_out_bytes(p->out[FRAME_MARKS]) < LIMIT_REPLICA_AHEAD_BYTES;
+}
+
 /* Until it has them a late copy of such an id could come in there. */
 static void tell_unheard(struct replica *r, struct peer *p)
 {
@@ -223,15 +230,18 @@ static void tell_unheard(struct replica *r, struct peer *p)
 
     if (rset_is_empty(&p->unheard) || r->now < p->unheard_ms)
         return;
-    while (next_settled(r, &p->unheard, &cursor, &rec))
+    while (has_room(p) && next_settled(r, &p->unheard, &cursor, &rec)) {
         push_have(r, p, &rec);
-    rset_clear(&p->unheard);
+        for (uint32_t i = 0; i < rec.range_count; i++)
+            (void)rset_remove(&p->unheard, span_of(&rec, &rec.ranges[i]));
+    }
 }
 
 void have_acked(struct replica *r, struct peer *p, const struct copy_record *rec,
                 enum copy_code code)
 {
-    if (rec->state != COPY_SETTLED || !could_not(code))
+    /* DAMAGED: its own record is in the way, and stays there */
+    if (rec->state != COPY_SETTLED || (code != COPY_NO_ROOM && code != COPY_FAILED))
         return;
     p->unheard_ms = r->now + LIMIT_RELAY_MS;
     for (uint32_t i = 0; i < rec->range_count; i++)
@@ -241,7 +251,7 @@ void have_acked(struct replica *r, struct peer *p, const struct copy_record *rec
 
 uint64_t have_deadline(const struct peer *p)
 {
-    return p->up && !rset_is_empty(&p->unheard) ? p->unheard_ms : NEVER;
+    return p->up && !rset_is_empty(&p->unheard) && has_room(p) ? p->unheard_ms : NEVER;
 }
 
 void have_step(struct replica *r, struct peer *p)
@@ -249,8 +259,7 @@ void have_step(struct replica *r, struct peer *p)
     tell_unheard(r, p);
     if (p->pass == HAVE_DONE)
         return;
-    while (p->pass != HAVE_DONE && !p->overflow &&
-           stream_out_bytes(p->out[FRAME_MARKS]) < LIMIT_REPLICA_AHEAD_BYTES)
+    while (p->pass != HAVE_DONE && !p->overflow && has_room(p))
         summary_step(r, p);
     if (p->pass != HAVE_DONE || p->overflow)
         return;
@@ -503,6 +512,7 @@ void have_end(struct replica *r, struct peer *p)
             bit_set(&e->fill, p, true);
             p->fill_left++;
         }
+        settle_judge(r, h);
     }
     settle_hurry(r, p); /* what is settled here and live there: at once */
 }

@@ -436,8 +436,11 @@ void entry_forget_peer(struct replica *r, struct peer *p)
         bit_set(&e->seen, p, false);
         bit_set(&e->again, p, false);
         bit_set(&e->tell, p, false);
+        bit_set(&e->ended, p, false);
         entry_touch(r, h);
+        settle_judge(r, h);
     }
+    settle_forget_peer(r, p);
 }
 
 void entry_changed(struct replica *r, struct mid id)

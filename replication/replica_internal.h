@@ -138,6 +138,7 @@ struct foreign {
 struct want {
     struct otree_node n; /* key: id */
     uint64_t ask_ms;
+    uint8_t ended; /* a bit per peer, as in struct entry */
 };
 
 /* A summary of what is held, on its way to a peer. */
@@ -224,6 +225,7 @@ struct replica {
     struct rset settled, decided;
     struct rset damaged;   /* known at the start, and not readable */
     struct rset untold;    /* outcomes of ours that no peer has acknowledged */
+    struct rset ending;    /* over, and no member can tell how: not yet at the store */
     struct pool store_ops; /* struct copy_op: on their way */
     uint64_t again_ms;     /* own ops that found no room go to the store again; NEVER: none */
     struct mid changed[LIMIT_REPLICA_CHANGES]; /* ids for the next delta */
@@ -412,7 +414,13 @@ void settle_link_up(struct replica *r, struct peer *p);
 void settle_owe(struct replica *r, struct peer *p, struct rset_span span, bool now);
 /* It is over, says p, and cannot tell how. */
 void settle_ended(struct replica *r, struct peer *p, struct mid id);
+/* Something is known of a peer that may have been waited for: ends it if nobody can tell more.
+ */
+void settle_judge(struct replica *r, uint32_t entry);
+/* Of what is wanted; of entries by the caller. */
+void settle_forget_peer(struct replica *r, const struct peer *p);
 void settle_ended_stored(struct replica *r, const struct copy_op *op);
+uint64_t settle_ending_deadline(const struct replica *r);
 void settle_hurry(struct replica *r, struct peer *p); /* the late ones are due now */
 void settle_step(struct replica *r, struct peer *p);
 uint64_t settle_deadline(const struct replica *r, const struct peer *p);

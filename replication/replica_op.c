@@ -73,6 +73,7 @@ static bool must_be_stored(const struct copy_op *op)
     case COPY_UPTO:
     case COPY_FILLED:
     case COPY_CLEAR:
+    case COPY_ENDED:
         return true;
     default:
         return false;

@@ -66,29 +66,100 @@ static bool may_tell(const struct peer *p, const struct entry *e)
     return !p->up || !p->got_have || e->has[p->index] == COPY_SETTLED;
 }
 
+void settle_judge(struct replica *r, uint32_t h)
+{
+    const struct entry *e = entry_at(r, h);
+
+    for (uint32_t i = 0; i < REPLICA_PEERS; i++)
+        if (may_tell(&r->peers[i], e))
+            return;
+    if (e->ended != 0)
+        (void)rset_add_id(&r->ending, e->n.key); /* full: judged again by the next word */
+}
+
+/* A record that was unreadable at the start: nobody says what else is known of it, so all have
+ * to say that they cannot tell. */
+static void judge_want(struct replica *r, const struct want *w)
+{
+    for (uint32_t i = 0; i < REPLICA_PEERS; i++)
+        if (r->peers[i].incarnation != 0 && !bit_get(w->ended, &r->peers[i]))
+            return;
+    if (w->ended != 0)
+        (void)rset_add_id(&r->ending, w->n.key);
+}
+
+void settle_forget_peer(struct replica *r, const struct peer *p)
+{
+    for (uint32_t h = otree_ceil(&r->wants, (struct mid){{0}}); h != 0;
+         h = otree_after(&r->wants, h)) {
+        struct want *w = otree_at(&r->wants, h);
+
+        bit_set(&w->ended, p, false);
+        judge_want(r, w);
+    }
+}
+
 void settle_ended(struct replica *r, struct peer *p, struct mid id)
 {
-    uint32_t h = entry_find(r, id);
-    struct entry *e;
+    uint32_t h = entry_find(r, id), want = otree_find(&r->wants, id);
 
-    if (h == 0)
-        return;
-    e = entry_at(r, h);
-    bit_set(&e->ended, p, true);
-    entry_has(r, h, p, COPY_SETTLED);
-    if (!may_tell(replica_other(r, p), e))
-        op_own(r, &(struct copy_record){.kind = COPY_ENDED, .id = id}, NULL, 0);
+    if (h != 0) {
+        bit_set(&entry_at(r, h)->ended, p, true);
+        entry_has(r, h, p, COPY_SETTLED);
+        settle_judge(r, h);
+    } else if (want != 0) {
+        struct want *w = otree_at(&r->wants, want);
+
+        bit_set(&w->ended, p, true);
+        judge_want(r, w);
+    }
+}
+
+static struct peer *who_ended(struct replica *r, struct mid id)
+{
+    uint32_t h = entry_find(r, id), want = otree_find(&r->wants, id);
+    uint8_t bits = h != 0      ? entry_at(r, h)->ended
+                   : want != 0 ? ((const struct want *)otree_at(&r->wants, want))->ended
+                               : 0;
+
+    for (uint32_t i = 0; i < REPLICA_PEERS; i++)
+        if (bit_get(bits, &r->peers[i]))
+            return &r->peers[i];
+    return NULL;
+}
+
+/* What is over ends by the own word, a few in each turn. */
+static void end_some(struct replica *r)
+{
+    struct mid at = {{0}};
+    struct rset_span span;
+
+    for (uint32_t n = 0; n < LIMIT_REPLICA_TURN && op_room(r, 1); n++) {
+        struct peer *p;
+
+        if (!rset_next(&r->ending, at, &span))
+            return;
+        at = mid_make(span.site, span.epoch, span.from);
+        (void)rset_remove_id(&r->ending, at);
+        p = who_ended(r, at);
+        if (p != NULL) /* else a new link has begun: it says it again */
+            op_own(r, &(struct copy_record){.kind = COPY_ENDED, .id = at}, NULL, p->index);
+    }
+}
+
+uint64_t settle_ending_deadline(const struct replica *r)
+{
+    return rset_is_empty(&r->ending) || !op_room(r, 1) ? NEVER : r->now;
 }
 
 void settle_ended_stored(struct replica *r, const struct copy_op *op)
 {
-    uint32_t h = entry_find(r, op->record.id);
+    struct mid id = op->record.id;
 
-    for (uint32_t i = 0; h != 0 && op->state == COPY_SETTLED && i < REPLICA_PEERS; i++)
-        if (bit_get(entry_at(r, h)->ended, &r->peers[i])) {
-            entry_state(r, op->record.id, COPY_SETTLED, &r->peers[i]);
-            return;
-        }
+    if (op->answer.code != COPY_OK || op->state != COPY_SETTLED)
+        return;
+    entry_state(r, id, COPY_SETTLED, &r->peers[op->cookie[0]]);
+    feed_repaired(r, id); /* what could not be read is gone, too */
 }
 
 void settle_step(struct replica *r, struct peer *p)
@@ -241,6 +312,7 @@ static void ask_session(struct replica *r, struct session *s)
 
 void settle_tick(struct replica *r)
 {
+    end_some(r);
     if (r->undecided == 0 || r->now < r->seal_ms)
         return;
     r->seal_ms = r->now + LIMIT_DOT_LAG_MS;

@@ -106,8 +106,10 @@ enum err spool_settle_id(struct spool_txn *t, struct mid id)
         err = spool_remove(t, TABLE_MSG, &key);
         if (err == OK)
             err = spool_remove(t, TABLE_MARK, &key);
+        if (err == OK || err == E_NOTFOUND)
+            err = FAULT(TOMBSTONE_DROPPED) ? OK : spool_settled_add(t, id);
         t->messages_out++;
-        return err == OK || err == E_NOTFOUND ? spool_settled_add(t, id) : err;
+        return err == E_EXISTS ? OK : err;
     }
     err = spool_stick(t, spool_fetch_msg(t->spool, t->mdb, id, &h, NULL));
     return err == OK ? bury(t, id, &h) : err;

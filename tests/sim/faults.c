@@ -32,6 +32,7 @@ enum kind {
     F_SPLIT,
     F_BLIND,
     F_DEAF,
+    F_FORGET,
     F_KINDS
 };
 
@@ -63,6 +64,7 @@ static const struct {
     [F_SPLIT] = {"an intake split three ways", 4},
     [F_BLIND] = {"a holder lost unheard", 4},
     [F_DEAF] = {"a holder that the log does not hear", 4},
+    [F_FORGET] = {"traces forgotten", 4},
 };
 
 static struct {
@@ -582,6 +584,14 @@ static void stop_all(void)
     end_in(F_POWER_ALL, 0, 0, world_between(1, 10) * SECOND);
 }
 
+/* As if a month had gone by: who is away has copies of what nobody can tell the end of. */
+static void forget_all(void)
+{
+    for (unsigned i = 0; i < WORLD_NODES; i++)
+        if (sim_node(i)->up && sim_node(i)->session != 0)
+            data_forget(sim_node(i));
+}
+
 static void upgrade(struct node *n)
 {
     node_crash(n, false);
@@ -658,6 +668,9 @@ static void strike(enum kind k)
         break;
     case F_DEAF:
         stepwise(deaf, a, b);
+        break;
+    case F_FORGET:
+        forget_all();
         break;
     case F_KINDS:
         break;

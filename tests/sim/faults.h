@@ -7,7 +7,7 @@
 
 struct node;
 
-#define SIM_FAULTS 24
+#define SIM_FAULTS 25
 const char *fault_name(unsigned kind);
 
 /* The weather of this run: delays, disks. */

@@ -106,6 +106,11 @@ static void every_second(struct node *n, void *arg)
     node_post(n, SECOND, every_second, NULL);
 }
 
+void data_forget(struct node *n)
+{
+    upkeep(n, WRITE_FORGET, 0);
+}
+
 static void every_minute(struct node *n, void *arg)
 {
     (void)arg;

@@ -9,6 +9,7 @@
 
 #define TURN_US     100 /* work of a turn besides the disk */
 #define PRUNE_COUNT 1000
+#define FORGET_MS   ((uint64_t)(LIMIT_TRACE_DAYS + 2) * 86400000)
 
 void writer_init(struct node *n)
 {
@@ -135,6 +136,8 @@ static enum err run(struct node *n, struct spool_txn *t, struct write_request *r
     case WRITE_AGE:
         copy_store_age(&n->store, t, node_ms(n));
         return spool_prune(t, log_cluster_ms(n), PRUNE_COUNT, NULL);
+    case WRITE_FORGET:
+        return spool_prune(t, log_cluster_ms(n) + FORGET_MS, PRUNE_COUNT, NULL);
     }
     return E_PROTO;
 }

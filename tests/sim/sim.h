@@ -34,7 +34,15 @@
 struct node;
 
 /* --- The writer of a node --- */
-enum write_kind { WRITE_PUT, WRITE_STAGE, WRITE_COPY, WRITE_MEMBER, WRITE_LINK, WRITE_AGE };
+enum write_kind {
+    WRITE_PUT,
+    WRITE_STAGE,
+    WRITE_COPY,
+    WRITE_MEMBER,
+    WRITE_LINK,
+    WRITE_AGE,
+    WRITE_FORGET
+};
 
 struct write_request {
     struct write_request *next;
@@ -181,6 +189,7 @@ void data_frame(struct node *n, unsigned from, uint64_t incarnation, struct str 
 void data_poke(struct node *n); /* after each call into the engine: its next tick */
 /* A copy_op of the shell's own, made like the engine's. */
 void data_seen(struct node *n);
+void data_forget(struct node *n); /* all its traces have aged */
 
 /* --- Mail in: node_intake.c --- */
 void intake_news(struct node *n, const struct replica_news *news);
