@@ -68,13 +68,14 @@
 #define LIMIT_QUEUE_DOMAINS      1000000 /* known to the scheduler of a node */
 #define LIMIT_PROBE_ADDRS        8       /* addresses tried for one operator's probe */
 #define LIMIT_DNS_MS             8000    /* one look-up, all its retries */
-#define LIMIT_DNS_QUERIES        256     /* under way in a node */
-#define LIMIT_DNS_RECORDS        64      /* records of one answer that are looked at */
-#define LIMIT_DNS_TEXT_BYTES     16384   /* of all TXT records of one answer */
-#define LIMIT_DSN_BYTES          131072  /* a DSN: report and headers */
-#define LIMIT_DSN_HEADER_BYTES   8192    /* of the failed message's headers, in its DSN */
-#define LIMIT_DSN_DIAG_BYTES     256     /* of a primary's reply, in a DSN */
-#define LIMIT_REMOTE_WINDOW      32      /* RCPT commands sent before their replies are read */
+#define LIMIT_JUDGE_MS           20000 /* all look-ups for an answer to RCPT (RFC 7208 4.6.4) */
+#define LIMIT_DNS_QUERIES        256   /* under way in a node */
+#define LIMIT_DNS_RECORDS        64    /* records of one answer that are looked at */
+#define LIMIT_DNS_TEXT_BYTES     16384 /* of all TXT records of one answer */
+#define LIMIT_DSN_BYTES          131072 /* a DSN: report and headers */
+#define LIMIT_DSN_HEADER_BYTES   8192   /* of the failed message's headers, in its DSN */
+#define LIMIT_DSN_DIAG_BYTES     256    /* of a primary's reply, in a DSN */
+#define LIMIT_REMOTE_WINDOW      32     /* RCPT commands sent before their replies are read */
 #define LIMIT_REMOTE_RCPT_MS     3000  /* that each recipient adds to LIMIT_REMOTE_COMMAND_MS */
 #define LIMIT_REMOTE_BODY_RATE   8192  /* bytes a second that extend LIMIT_REMOTE_BODY_MS */
 #define LIMIT_REMOTE_TLS_MS      60000 /* handshake */

@@ -47,12 +47,30 @@ static bool bad_word(struct admin_call *c, const char *name, const char *choices
     return false;
 }
 
+static bool read_checks(struct admin_call *c, struct domain *d)
+{
+    char what[200];
+    const char *why;
+    size_t at = 0;
+
+    if (!admin_given(c, "checks"))
+        return true;
+    why = checks_parse(admin_text(c, "checks"), d->checks, &at);
+    if (why == NULL)
+        return true;
+    snprintf(what, sizeof what, "checks: %s, at byte %zu", why, at + 1);
+    (void)admin_fail(
+        c, ADMIN_EXIT_USAGE, what, "checks",
+        "such as sender=refuse,spf=mark; trispool domain set --help tells the rest");
+    return false;
+}
+
 /* What the request names goes over what `d` has. */
 static bool overlay(struct admin_call *c, struct arena *arena, struct domain *d)
 {
     const char *why;
 
-    if (!read_route(c, arena, &d->route))
+    if (!read_route(c, arena, &d->route) || !read_checks(c, d))
         return false;
     if (admin_given(c, "tls") && !domain_tls_parse(admin_text(c, "tls"), &d->tls))
         return bad_word(c, "tls", "opportunistic, require, off");
@@ -306,7 +324,8 @@ static enum admin_next remove_step(struct admin_call *c, void *state)
         {"tls", ADMIN_ARG_TEXT, 16, false}, {"eight_bit", ADMIN_ARG_TEXT, 16, false},          \
         {"plan", ADMIN_ARG_TEXT, LIMIT_PLAN_NAME_BYTES, false},                                \
         {"max_connections", ADMIN_ARG_COUNT, LIMIT_DOMAIN_CONNS, false},                       \
-        {"paused", ADMIN_ARG_BOOL, 0, false}, DRY_RUN_ARG
+        {"paused", ADMIN_ARG_BOOL, 0, false},                                                  \
+        {"checks", ADMIN_ARG_TEXT, CHECKS_TEXT_SIZE, false}, DRY_RUN_ARG
 
 static const struct admin_arg add_args[] = {
     NAME_ARG, RECORD_ARGS, {"reopen", ADMIN_ARG_BOOL, 0, false}};
@@ -314,8 +333,8 @@ static const struct admin_arg set_args[] = {NAME_ARG, RECORD_ARGS};
 static const struct admin_arg remove_args[] = {NAME_ARG, DRY_RUN_ARG};
 
 static const struct admin_command rows[] = {
-    {"domain.add", add_args, 10, true, sizeof(struct change_state), add_step, change_end},
-    {"domain.set", set_args, 9, true, sizeof(struct change_state), set_step, change_end},
+    {"domain.add", add_args, 11, true, sizeof(struct change_state), add_step, change_end},
+    {"domain.set", set_args, 10, true, sizeof(struct change_state), set_step, change_end},
     {"domain.remove", remove_args, 2, true, sizeof(struct change_state), remove_step,
      change_end},
 };

@@ -192,12 +192,13 @@ json_t *admin_row_envelope(const struct envelope *e, const struct admin_times *t
 
 json_t *admin_row_domain(const struct domain *d, const struct domain_terms *terms)
 {
-    char route[ROUTE_TEXT_SIZE];
+    char route[ROUTE_TEXT_SIZE], checks[CHECKS_TEXT_SIZE];
     json_t *row = json_object();
 
     if (row == NULL)
         return NULL;
     route_format(&d->route, route);
+    checks_format(d->checks, checks);
     admin_set_text(row, "name", d->name);
     admin_set_z(row, "state", d->closing ? "closing" : d->paused ? "paused" : "open");
     admin_set_z(row, "route", route);
@@ -209,6 +210,7 @@ json_t *admin_row_domain(const struct domain *d, const struct domain_terms *term
     admin_set_z(row, "tls", domain_tls_text(d->tls));
     admin_set_z(row, "eight_bit", domain_eight_bit_text(d->eight_bit));
     admin_set(row, "paused", json_boolean(d->paused));
+    admin_set_z(row, "checks", checks);
     admin_set_u64(row, "generation", d->generation);
     admin_set_u64(row, "changed", d->changed);
     return row;

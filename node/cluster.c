@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/stats.h"
 #include "node/cluster_private.h"
+#include "node/resolver.h"
 #include "node/smtp_thread.h"
 
 #define CLUSTER_BOX      65536
@@ -372,23 +373,8 @@ static void *cluster_main(void *arg)
 static enum err open_dns(struct cluster *c)
 {
     struct snapshot_ref *ref;
-    const struct node_config *config = cluster_settings(c, &ref)->config;
-    char servers[2048] = "";
-    size_t n = 0;
-    enum err e;
+    enum err e = resolver_open(c->base, cluster_settings(c, &ref)->config, &c->dns);
 
-    for (size_t i = 0; i < config->dns.servers.n; i++) {
-        const char *text = config->dns.servers.v[i].text;
-        size_t left = sizeof servers - n, len = strlen(text);
-
-        if (len + 2 > left)
-            break;
-        if (n > 0)
-            servers[n++] = ',';
-        memcpy(servers + n, text, len + 1);
-        n += len;
-    }
-    e = dns_open(c->base, n > 0 ? servers : NULL, &c->dns);
     snapshot_release(&ref);
     return e;
 }

@@ -1,79 +1,34 @@
 /* One SMTP session with a client: the shell around node/smtp. It moves bytes, asks the control
  * store, keeps envelope and body, and waits for the writer. Every decision is smtpd's. */
 #include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/stats.h"
-#include "node/access_view.h"
 #include "node/cluster.h"
-#include "node/net/conn.h"
+#include "node/inbound_private.h"
+#include "node/policy/auth_results.h"
 #include "node/replica_thread.h"
 #include "node/smtp/received.h"
-#include "node/smtp/smtpd.h"
-#include "node/smtp_thread.h"
 #include "proto/record.h"
 
+#define TX_ARENA_BYTES  (RECORD_ARENA_BYTES + RECEIVED_SPF_SIZE)
 #define BLOCKS_RETRY_MS 20 /* body memory is full, or the peers lag: look again after */
-
-static const char NO_PEER[] = "421 4.3.2 No second copy can be made here now, try the next MX";
-
-/* What is kept of one mail transaction. */
-struct transaction {
-    struct arena arena;
-    struct str sender;
-    struct str rcpts[LIMIT_SMTP_RCPTS];
-    uint32_t rcpt_count;
-    char domain[LIMIT_SMTP_DOMAIN_BYTES + 1];
-    uint64_t generation;
-    uint64_t hold_ms;
-    bool eight_bit;
-
-    struct bodyscan scan;
-    struct headerscan header;
-    struct block_list body;
-    uint64_t body_number, staged_bytes; /* 0: nothing staged */
-    bool stage_failed;
-};
-
-struct inbound {
-    struct inbound *next, *prev;
-    struct smtp_thread *thread;
-    struct snapshot_ref *settings;
-    struct conn *conn; /* NULL: the client is gone, only the writer's answers are awaited */
-    struct event *retry;
-    struct smtpd_options options;
-    struct smtpd smtpd;
-    struct transaction tx;
-    XXH3_state_t *digest; /* of the body */
-    unsigned requests;    /* with the writer, or with the replica thread */
-    bool staging;         /* input waits for a STAGE */
-    atomic_uint *bucket;
-    struct ip_addr ip; /* of the client */
-    char peer[INET6_ADDRSTRLEN];
-    char refusal[LIMIT_SMTP_REPLY_BYTES / 2];
-};
-
-static const struct node_settings *settings_of(const struct inbound *in)
-{
-    return snapshot_value(in->settings);
-}
 
 static void feed(struct inbound *in, struct smtpd_event *ev);
 static void pump(struct inbound *in);
 
 /* --- life --- */
 
-static void tx_reset(struct inbound *in)
+void inbound_tx_reset(struct inbound *in)
 {
     struct node *n = in->thread->node;
     struct writer_request *r;
 
+    inbound_judge_end(in);
     block_list_free(&n->blocks, &in->tx.body);
     if (in->tx.body_number != 0) { /* chunks on disk that no record will name */
         r = writer_request_new(WRITER_UNSTAGE, NULL, 0, NULL);
@@ -84,14 +39,14 @@ static void tx_reset(struct inbound *in)
     }
     arena_reset(&in->tx.arena);
     in->tx = (struct transaction){0};
-    arena_init(&in->tx.arena, RECORD_ARENA_BYTES);
+    arena_init(&in->tx.arena, TX_ARENA_BYTES);
 }
 
 static void inbound_free(struct inbound *in)
 {
     struct smtp_thread *t = in->thread;
 
-    tx_reset(in);
+    inbound_tx_reset(in);
     if (in->prev != NULL)
         in->prev->next = in->next;
     else
@@ -122,144 +77,15 @@ static void end_session(struct inbound *in, bool politely)
         inbound_free(in);
 }
 
-/* --- questions of smtpd --- */
-
-/* INV-6: of a member without a peer that makes copies durable. */
-static bool is_shut(const struct node *n)
-{
-    return n->replica != NULL && !replica_thread_is_open(n->replica);
-}
-
-static const char *ask_connect(struct inbound *in)
-{
-    struct node *n = in->thread->node;
-    const struct node_config *c = settings_of(in)->config;
-
-    if (atomic_load(&n->fenced))
-        return "421 4.3.0 Storage failed here, try the next MX";
-    if (is_shut(n)) {
-        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
-        return NO_PEER;
-    }
-    if (atomic_load(in->bucket) > c->smtp.max_sessions_per_client) {
-        LOG(EV_SHED, L_CSTR("limit", "smtp.max_sessions_per_client"),
-            L_CSTR("client", in->peer));
-        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
-        return "421 4.7.0 Too many connections from your address";
-    }
-    if (spool_room(n->spool) == SPOOL_FULL) {
-        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
-        return "421 4.3.1 No space here, try the next MX";
-    }
-    return "";
-}
-
-static const char *ask_mail(struct inbound *in, const struct smtpd_out *out)
-{
-    struct node *n = in->thread->node;
-
-    if (is_shut(n))
-        return NO_PEER;
-    if (atomic_load(&n->fenced) || spool_room(n->spool) == SPOOL_FULL)
-        return "452 4.3.1 No space here, try the next MX";
-    tx_reset(in);
-    in->tx.sender = arena_str(&in->tx.arena, out->path.whole);
-    if (in->tx.sender.p == NULL)
-        return "452 4.3.0 Out of memory";
-    in->tx.eight_bit = out->params.eight_bit;
-    return "";
-}
-
-static const char *look_up(struct inbound *in, struct str name, bool ours)
-{
-    struct node *n = in->thread->node;
-    struct control *control = control_thread_state(n->control);
-    struct arena scratch;
-    struct domain d;
-    struct domain_terms terms = {0};
-    uint64_t generation = 0, hold_ms = settings_of(in)->config->hold_ms;
-    enum err e;
-
-    arena_init(&scratch, LIMIT_COMMAND_SCRATCH);
-    e = control_domain_get(control, name, &scratch, &d);
-    if (e == OK && !d.closing)
-        e = control_domain_terms(control, &d, &terms);
-    if (e == OK) {
-        generation = d.generation;
-        if (d.hold_s > 0 || d.plan.n > 0)
-            hold_ms = (uint64_t)terms.hold_s * 1000;
-        if (d.closing)
-            e = E_NOTFOUND;
-    }
-    arena_reset(&scratch);
-    if (e == E_NOTFOUND && !ours)
-        return "550 5.7.1 Relaying denied: this domain is not served here";
-    if (e != OK && e != E_NOTFOUND)
-        return "451 4.3.0 Cannot look that domain up now";
-    if (in->tx.rcpt_count > 0 && generation != in->tx.generation)
-        return "451 4.3.0 The domain has changed, try again";
-    in->tx.generation = generation;
-    in->tx.hold_ms = hold_ms;
-    memcpy(in->tx.domain, name.p, name.n);
-    in->tx.domain[name.n] = 0;
-    return "";
-}
-
-/* Clients of blocked networks reach nobody but the postmaster (RFC 5321 4.5.1). */
-static const char *ask_access(struct inbound *in)
-{
-    struct node *n = in->thread->node;
-    struct access_found found;
-
-    access_view_find(n->access, &in->ip, control_now_ms(n->control), &found);
-    if (found.action != ACCESS_BLOCK)
-        return "";
-    stat_add(STAT_ACCESS_BLOCKED_TOTAL, 1);
-    LOG(EV_ACCESS_BLOCKED, L_CSTR("client", in->peer), L_STR("from", in->tx.sender),
-        L_CSTR("reason", found.reason));
-    snprintf(in->refusal, sizeof in->refusal,
-             "550 5.7.1 %s is blocked here%s%s; ask postmaster", in->peer,
-             found.reason[0] != 0 ? ": " : "", found.reason);
-    return in->refusal;
-}
-
-static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out)
-{
-    char buf[LIMIT_SMTP_DOMAIN_BYTES];
-    struct str path = out->path.whole, name = out->path.domain;
-    const char *refusal;
-
-    if (out->path.relay_form || out->path.literal)
-        return "550 5.7.1 Relaying denied";
-    if (out->path.is_postmaster) {
-        path = str_of(settings_of(in)->config->postmaster);
-        name = str_from(path, str_find_last(path, '@') + 1);
-    }
-    if (!domain_normalize(name, buf, &name))
-        return "550 5.7.1 Relaying denied";
-    if (in->tx.rcpt_count > 0 && !str_eq(name, str_of(in->tx.domain)))
-        return "452 4.5.3 One domain per message, send the others in another";
-    refusal = look_up(in, name, out->path.is_postmaster);
-    if (refusal[0] == 0 && !out->path.is_postmaster)
-        refusal = ask_access(in);
-    if (refusal[0] != 0)
-        return refusal;
-    path = arena_str(&in->tx.arena, path);
-    if (path.p == NULL)
-        return "452 4.3.0 Out of memory";
-    ASSERT(in->tx.rcpt_count < LIMIT_SMTP_RCPTS);
-    in->tx.rcpts[in->tx.rcpt_count++] = path;
-    return "";
-}
-
 /* --- the body --- */
 
 static void body_begin(struct inbound *in)
 {
-    const struct node_settings *s = settings_of(in);
+    const struct node_settings *s = inbound_settings(in);
 
     bodyscan_init(&in->tx.scan, in->options.max_body_bytes);
     headerscan_init(&in->tx.header, str_of(s->config->cluster));
+    headers_init(&in->tx.headers, false);
     XXH3_64bits_reset(in->digest);
 }
 
@@ -290,6 +116,24 @@ static void stage(struct inbound *in)
     writer_post_always(n->writer, r); /* one per session at a time */
 }
 
+/* What the check of the header says, if the domain wants to know; empty: nothing to refuse. */
+static const char *judge_headers(struct inbound *in)
+{
+    uint8_t mode = in->tx.checks[DOMAIN_CHECK_HEADERS];
+
+    if (mode == CHECK_OFF || headers_end(&in->tx.headers) == HEADERS_OK)
+        return "";
+    stat_add(STAT_CHECK_HEADERS_TOTAL, 1);
+    LOG(EV_HEADERS_BAD, L_CSTR("client", in->peer), L_STR("from", in->tx.sender),
+        L_CSTR("domain", in->tx.domain),
+        L_CSTR("why", headers_verdict_text(in->tx.headers.verdict)),
+        L_CSTR("field", in->tx.headers.field != NULL ? in->tx.headers.field : ""),
+        L_U64("line", in->tx.headers.line), L_CSTR("mode", check_mode_text(mode)));
+    if (mode == CHECK_MARK)
+        return "";
+    return headers_reply(&in->tx.headers, in->refusal).p;
+}
+
 static void body_end(struct inbound *in)
 {
     struct smtpd_event ev = {.type = SMTPD_EV_BODY_END,
@@ -298,7 +142,9 @@ static void body_end(struct inbound *in)
                              .header = headerscan_verdict(&in->tx.header),
                              .body_bytes = in->tx.scan.body_bytes};
 
-    if (ev.violation != BODY_CLEAN || ev.header != HEADER_OK) {
+    if (ev.violation == BODY_CLEAN && ev.header == HEADER_OK)
+        ev.refusal = str_of(judge_headers(in));
+    if (ev.violation != BODY_CLEAN || ev.header != HEADER_OK || ev.refusal.n > 0) {
         stat_add(STAT_MESSAGES_REFUSED_TOTAL, 1);
         LOG(EV_MESSAGE_REFUSED, L_CSTR("client", in->peer), L_STR("from", in->tx.sender),
             L_U64("violation", ev.violation), L_U64("header", ev.header));
@@ -345,6 +191,8 @@ static bool body_pump(struct inbound *in)
     }
     while ((span = bodyscan_next(&in->tx.scan, &rest)).n > 0) {
         headerscan_feed(&in->tx.header, span);
+        if (in->tx.checks[DOMAIN_CHECK_HEADERS] != CHECK_OFF)
+            headers_feed(&in->tx.headers, span);
         XXH3_64bits_update(in->digest, span.p, span.n);
         if (!in->tx.stage_failed && !block_append(&n->blocks, &in->tx.body, span))
             in->tx.stage_failed = true;
@@ -365,7 +213,7 @@ static bool body_pump(struct inbound *in)
 static bool envelope_fill(struct inbound *in, struct arena *a, struct envelope *e,
                           struct received *rec)
 {
-    const struct node_config *c = settings_of(in)->config;
+    const struct node_config *c = inbound_settings(in)->config;
     struct rcpt *rcpts = arena_take(a, sizeof *rcpts * in->tx.rcpt_count);
 
     if (rcpts == NULL)
@@ -389,6 +237,7 @@ static bool envelope_fill(struct inbound *in, struct arena *a, struct envelope *
                              .cluster = arena_str(a, str_of(c->cluster)),
                              .esmtp = in->smtpd.esmtp,
                              .tls = e->tls,
+                             .above = arena_str(a, in->tx.above),
                              .rcpt = in->tx.rcpt_count == 1 ? rcpts[0].path : STR_NONE};
     return rcpts[in->tx.rcpt_count - 1].path.p != NULL && rec->host.p != NULL &&
            rec->cluster.p != NULL;
@@ -531,7 +380,8 @@ static void put_done(struct inbound *in, struct writer_request *r)
         accepted(r->env);
         cluster_message_new(n->cluster, r->env);
     } else {
-        /* tx_reset() removes the chunks; after E_IO a record may name them all the same */
+        /* inbound_tx_reset() removes the chunks; after E_IO a record may name them all the same
+         */
         in->tx.body_number = r->staged && r->err != E_IO ? r->body_number : 0;
         if (r->err != E_IO)
             ev.err = E_FULL;
@@ -603,23 +453,10 @@ void inbound_taken(struct smtp_thread *t, struct intake *i)
 
 /* --- the turn --- */
 
-static const char *answer_ask(struct inbound *in, const struct smtpd_out *out)
-{
-    switch (out->act) {
-    case SMTPD_ACT_ASK_CONNECT:
-        return ask_connect(in);
-    case SMTPD_ACT_ASK_MAIL:
-        return ask_mail(in, out);
-    case SMTPD_ACT_ASK_RCPT:
-        return ask_rcpt(in, out);
-    default:
-        return NULL;
-    }
-}
-
 static void start_tls(struct inbound *in)
 {
-    size_t thrown = conn_start_tls(in->conn, settings_of(in)->server_tls, true, NULL, false);
+    size_t thrown =
+        conn_start_tls(in->conn, inbound_settings(in)->server_tls, true, NULL, false);
 
     if (thrown == 0)
         return;
@@ -641,8 +478,8 @@ static void log_refusal(struct inbound *in, const struct smtpd_out *out)
 static void feed(struct inbound *in, struct smtpd_event *first)
 {
     struct smtpd_event ev = *first;
+    struct inbound_answer answer;
     struct smtpd_out out;
-    const char *refusal;
 
     for (;;) {
         uint64_t now_ms = clock_boot_ms();
@@ -652,17 +489,15 @@ static void feed(struct inbound *in, struct smtpd_event *first)
         log_refusal(in, &out);
         conn_write(in->conn, (struct str){out.reply, out.reply_n});
         conn_deadline(in->conn, out.deadline_ms, now_ms);
-        refusal = answer_ask(in, &out);
-        if (refusal == NULL)
+        answer = inbound_ask(in, &out);
+        if (!answer.is_asked || answer.is_later)
             break;
-        if (refusal[0] != 0 && out.act == SMTPD_ACT_ASK_RCPT)
-            stat_add(STAT_RCPTS_REFUSED_TOTAL, 1);
         ev = (struct smtpd_event){.type = SMTPD_EV_VERDICT,
-                                  .refusal = str_of(refusal),
-                                  .refusal_closes = refusal == NO_PEER};
+                                  .refusal = str_of(answer.refusal),
+                                  .refusal_closes = answer.closes};
     }
     if (out.act == SMTPD_ACT_RESET)
-        tx_reset(in);
+        inbound_tx_reset(in);
     else if (out.act == SMTPD_ACT_START_TLS)
         start_tls(in);
     else if (out.act == SMTPD_ACT_BODY)
@@ -731,6 +566,16 @@ static void feed_and_pump(struct inbound *in, struct smtpd_event *ev)
     feed(in, ev);
     in->requests--;
     pump(in);
+}
+
+void inbound_judged(struct inbound *in, const char *refusal)
+{
+    if (refusal[0] == 0)
+        refusal = inbound_add_rcpt(in);
+    if (refusal[0] != 0)
+        stat_add(STAT_RCPTS_REFUSED_TOTAL, 1);
+    feed_and_pump(in,
+                  &(struct smtpd_event){.type = SMTPD_EV_VERDICT, .refusal = str_of(refusal)});
 }
 
 static void on_tls(void *owner)
@@ -830,7 +675,7 @@ void inbound_accept(struct smtp_thread *t, int fd, const struct sockaddr *addr)
         return;
     }
     in->settings = snapshot_hold(n->settings);
-    c = settings_of(in)->config;
+    c = inbound_settings(in)->config;
     if (atomic_load(&n->sessions) >= c->smtp.max_sessions) {
         LOG(EV_SHED, L_CSTR("limit", "smtp.max_sessions"));
         say_and_close(fd, "421 4.3.2 Too many connections, try the next MX\r\n");
@@ -842,11 +687,12 @@ void inbound_accept(struct smtp_thread *t, int fd, const struct sockaddr *addr)
     in->bucket = bucket_of(n, addr, in->peer);
     if (!ip_parse(str_of(in->peer), &in->ip))
         LOG(EV_INTERNAL, L_CSTR("call", "ip_parse"), L_CSTR("path", in->peer));
-    in->options = (struct smtpd_options){.hostname = str_of(c->hostname),
-                                         .max_body_bytes = c->smtp.max_message_bytes,
-                                         .tls_offered = settings_of(in)->server_tls != NULL,
-                                         .tls_required = c->smtp.require_tls};
-    arena_init(&in->tx.arena, RECORD_ARENA_BYTES);
+    in->options =
+        (struct smtpd_options){.hostname = str_of(c->hostname),
+                               .max_body_bytes = c->smtp.max_message_bytes,
+                               .tls_offered = inbound_settings(in)->server_tls != NULL,
+                               .tls_required = c->smtp.require_tls};
+    arena_init(&in->tx.arena, TX_ARENA_BYTES);
     smtpd_init(&in->smtpd, &in->options);
     in->retry = event_new(t->base, -1, 0, on_retry, in);
     in->conn = conn_accepted(&t->conns, fd, &ops, in);
@@ -871,6 +717,7 @@ void inbound_drain(struct smtp_thread *t)
 
     for (struct inbound *in = t->inbound; in != NULL; in = next) {
         next = in->next;
+        inbound_judge_hurry(in);
         if (in->conn != NULL)
             feed_and_pump(in, &(struct smtpd_event){.type = SMTPD_EV_SHUTDOWN});
     }

@@ -39,7 +39,8 @@ void intake_free(struct node *n, struct intake **ip)
 bool envelope_stamp(struct envelope *e, struct received *r, struct arena *a, struct mid id,
                     const struct envelope_times *times)
 {
-    char trace[RECEIVED_SIZE];
+    char trace[RECEIVED_SIZE], *whole;
+    struct str field;
 
     r->id = id;
     r->wall_ms = times->wall_ms;
@@ -47,8 +48,15 @@ bool envelope_stamp(struct envelope *e, struct received *r, struct arena *a, str
     e->received_ms = times->now_ms;
     e->received_wall_ms = times->wall_ms;
     e->deadline_ms = times->now_ms + times->hold_ms;
-    e->trace_header = arena_str(a, received_format(r, trace));
-    return e->trace_header.p != NULL;
+    field = received_format(r, trace);
+    whole = arena_take(a, r->above.n + field.n);
+    if (whole == NULL)
+        return false;
+    if (r->above.n > 0)
+        memcpy(whole, r->above.p, r->above.n);
+    memcpy(whole + r->above.n, field.p, field.n);
+    e->trace_header = (struct str){whole, r->above.n + field.n};
+    return true;
 }
 
 static void unstage(struct replica_thread *t, uint64_t body_number)

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/stats.h"
+#include "node/resolver.h"
 
 #define ACCEPT_PER_TURN 64
 #define ACCEPT_PAUSE_MS 100 /* after running out of descriptors */
@@ -265,6 +266,9 @@ static struct event_base *base_new(void)
 
 static void thread_free(struct smtp_thread *t)
 {
+    if (t->dns != NULL)
+        dns_close(&t->dns);
+    inbound_judge_free_all(t);
     if (t->reader != NULL)
         spool_reader_close(&t->reader);
     if (t->box_event != NULL)
@@ -293,6 +297,8 @@ enum err smtp_thread_start(struct node *n, struct smtp_thread **out)
     t->base = base_new();
     t->conns.base = t->base;
     e = spool_reader_open(n->spool, &t->reader);
+    if (e == OK)
+        e = resolver_open(t->base, s->config, &t->dns);
     for (size_t i = 0; e == OK && i < s->config->smtp.listen.n; i++)
         e = listener_open(t, &s->config->smtp.listen.v[i]);
     snapshot_release(&ref);

@@ -14,8 +14,10 @@
 #include "node/net/conn.h"
 #include "node/node.h"
 
+struct dns;
 struct inbound;
 struct intake;
+struct judging;
 struct outbound;
 
 struct smtp_thread {
@@ -25,6 +27,8 @@ struct smtp_thread {
     struct mailbox *box;
     struct event *box_event, *pulse;
     struct listener *listeners;
+    struct dns *dns;
+    struct judging *judging;   /* what is looked up for sessions */
     struct inbound *inbound;   /* all sessions */
     struct outbound *outbound; /* all connections */
     pthread_t thread;
@@ -65,6 +69,9 @@ void inbound_stored(struct writer_request *r);
 void inbound_taken(struct smtp_thread *t, struct intake *i);
 void inbound_drain(struct smtp_thread *t);
 void inbound_close_all(struct smtp_thread *t);
+
+/* inbound_judge.c: nobody waits, and dns is closed */
+void inbound_judge_free_all(struct smtp_thread *t);
 
 /* outbound.c */
 void outbound_open(struct smtp_thread *t, struct conn_order *o);

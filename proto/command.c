@@ -286,6 +286,8 @@ static void domain_to_pb(const struct domain *d, struct domain_pb *pb)
     pb->domain.paused = d->paused;
     pb->domain.plan = bytes_of(d->plan);
     pb->domain.max_connections = d->max_connections;
+    for (unsigned i = 0; i < DOMAIN_CHECK_KINDS; i++)
+        pb->domain.checks |= (uint32_t)d->checks[i] << 2 * i;
 }
 
 static enum err pack(const ProtobufCMessage *m, size_t limit, uint8_t *buf, size_t size,
@@ -625,6 +627,10 @@ static bool domain_from_pb(const Control__Domain *pb, struct arena *a, struct do
                          .generation = pb->generation,
                          .changed = pb->changed,
                          .closing = pb->closing != 0};
+    if (pb->checks >> 2 * DOMAIN_CHECK_KINDS != 0) /* of a later version */
+        return false;
+    for (unsigned i = 0; i < DOMAIN_CHECK_KINDS; i++)
+        d->checks[i] = pb->checks >> 2 * i & 3;
     return hosts_from_pb(pb, a, &d->route, full);
 }
 

@@ -112,6 +112,8 @@ static void build_domain(struct str *in, struct domain *d)
                          .generation = number(in),
                          .changed = number(in),
                          .closing = byte(in) % 2 != 0};
+    for (int i = 0; i < DOMAIN_CHECK_KINDS; i++)
+        d->checks[i] = byte(in) & 3;
     d->route.host_count = byte(in) % (LIMIT_ROUTE_HOSTS + 1);
     for (uint32_t i = 0; i < d->route.host_count; i++)
         d->route.hosts[i] =

@@ -56,7 +56,8 @@ static const struct command good[] = {
                                .eight_bit = DOMAIN_EIGHT_BIT_HOLD,
                                .paused = true,
                                .plan = S("gold"),
-                               .max_connections = 5}}},
+                               .max_connections = 5,
+                               .checks = {1, 2, 3, 3}}}},
     {COMMAND_DOMAIN_REMOVE, .domain_remove = {.name = S("a.example")}},
     {COMMAND_DOMAIN_DROP, .domain_drop = {.name = S("a.example"), .generation = 5}},
     {COMMAND_SETTING_PUT, .setting_put = {.name = S("postmaster"), .value = S("a@b.example")}},
@@ -120,7 +121,8 @@ static bool same_domain(const struct domain *a, const struct domain *b)
     return str_eq(a->name, b->name) && a->hold_s == b->hold_s && a->tls == b->tls &&
            a->eight_bit == b->eight_bit && a->paused == b->paused && str_eq(a->plan, b->plan) &&
            a->max_connections == b->max_connections && a->generation == b->generation &&
-           a->changed == b->changed && a->closing == b->closing;
+           a->changed == b->changed && a->closing == b->closing &&
+           memcmp(a->checks, b->checks, sizeof a->checks) == 0;
 }
 
 static bool same_refs(const struct slot_release *a, const struct slot_release *b)

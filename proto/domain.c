@@ -130,6 +130,11 @@ const char *domain_check(const struct domain *d)
         return "unknown 8-bit mode";
     if (d->max_connections > LIMIT_DOMAIN_CONNS)
         return "at most 1000 connections";
+    for (int i = 0; i < DOMAIN_CHECK_KINDS; i++)
+        if (d->checks[i] > CHECK_REFUSE)
+            return "unknown mode of a check";
+    if (d->checks[DOMAIN_CHECK_HEADERS] == CHECK_DEFER)
+        return "headers: off, mark or refuse: another try would be the same";
     return NULL;
 }
 
@@ -349,4 +354,90 @@ bool domain_eight_bit_parse(struct str text, enum domain_eight_bit *out)
     if (i >= 0)
         *out = (enum domain_eight_bit)i;
     return i >= 0;
+}
+
+/* --- checks at the door --- */
+
+static const char *const check_texts[] = {
+#define X(name, text, what) text,
+    DOMAIN_CHECKS(X)
+#undef X
+};
+static const char *const mode_texts[] = {[CHECK_OFF] = "off",
+                                         [CHECK_MARK] = "mark",
+                                         [CHECK_DEFER] = "defer",
+                                         [CHECK_REFUSE] = "refuse"};
+
+/* One "kind=mode". *bad: what the complaint is about. */
+static const char *check_read(struct str one, uint8_t checks[DOMAIN_CHECK_KINDS],
+                              uint32_t *seen, struct str *bad)
+{
+    size_t equals = str_find(one, '=');
+    struct str left = str_head(one, equals), right = STR_NONE;
+    int kind = text_find(check_texts, DOMAIN_CHECK_KINDS, left), mode;
+    bool is_all = str_eq(left, STR("all"));
+
+    *bad = left;
+    if (kind < 0 && !is_all)
+        return "no such check: rdns, sender, spf, headers or all";
+    if (equals < one.n)
+        right = str_from(one, equals + 1);
+    mode = text_find(mode_texts, CHECK_REFUSE + 1, right);
+    if (is_all ? *seen != 0 : (*seen >> kind & 1) != 0)
+        return is_all ? "all comes first" : "a check is named twice";
+    if (right.n > 0)
+        *bad = right;
+    if (mode < 0)
+        return "a check is off, mark, defer or refuse";
+    if (kind == DOMAIN_CHECK_HEADERS && mode == CHECK_DEFER)
+        return "headers: off, mark or refuse: another try would be the same";
+    for (int i = 0; i < DOMAIN_CHECK_KINDS; i++)
+        if (is_all || i == kind)
+            checks[i] = (uint8_t)mode;
+    if (is_all && mode == CHECK_DEFER)
+        checks[DOMAIN_CHECK_HEADERS] = CHECK_REFUSE;
+    *seen |= 1u << (is_all ? DOMAIN_CHECK_KINDS : kind);
+    return NULL;
+}
+
+const char *checks_parse(struct str text, uint8_t checks[DOMAIN_CHECK_KINDS], size_t *at)
+{
+    uint8_t now[DOMAIN_CHECK_KINDS];
+    struct str rest = text, bad = text;
+    uint32_t seen = 0;
+    const char *why;
+
+    memcpy(now, checks, sizeof now);
+    for (bool more = true; more;) {
+        size_t comma = str_find(rest, ',');
+
+        why = check_read(str_head(rest, comma), now, &seen, &bad);
+        if (why != NULL) {
+            *at = (size_t)(bad.p - text.p);
+            return why;
+        }
+        more = comma < rest.n;
+        rest = str_from(rest, more ? comma + 1 : comma);
+    }
+    memcpy(checks, now, sizeof now);
+    return NULL;
+}
+
+const char *check_mode_text(uint8_t mode)
+{
+    ASSERT(mode <= CHECK_REFUSE);
+    return mode_texts[mode];
+}
+
+size_t checks_format(const uint8_t checks[DOMAIN_CHECK_KINDS], char buf[CHECKS_TEXT_SIZE])
+{
+    size_t n = 0;
+
+    for (int i = 0; i < DOMAIN_CHECK_KINDS; i++) {
+        ASSERT(checks[i] <= CHECK_REFUSE);
+        n += (size_t)snprintf(buf + n, CHECKS_TEXT_SIZE - n, "%s%s=%s", i > 0 ? "," : "",
+                              check_texts[i], mode_texts[checks[i]]);
+        ASSERT(n < CHECKS_TEXT_SIZE);
+    }
+    return n;
 }

@@ -57,6 +57,29 @@ enum domain_tls {
 /* 8-bit mail for a primary without 8BITMIME. Stored. */
 enum domain_eight_bit { DOMAIN_EIGHT_BIT_PASS = 0, DOMAIN_EIGHT_BIT_HOLD = 1 };
 
+/* The checks at the door of a domain, in the order in which they may refuse. Stored: the place
+ * in the list. name, what it looks at */
+#define DOMAIN_CHECKS(X)                                                                       \
+    X(RDNS, "rdns", "the client's name by reverse DNS, confirmed")                             \
+    X(SENDER, "sender", "whether the sender's domain can take an answer")                      \
+    X(SPF, "spf", "whether the sender's domain lets this client send (RFC 7208)")              \
+    X(HEADERS, "headers", "whether the header is well-formed (RFC 5322)")
+
+enum domain_check_kind {
+#define X(name, text, what) DOMAIN_CHECK_##name,
+    DOMAIN_CHECKS(X)
+#undef X
+        DOMAIN_CHECK_KINDS
+};
+
+/* What a verdict against the client leads to. Stored. */
+enum domain_check_mode {
+    CHECK_OFF = 0,    /* not even looked at */
+    CHECK_MARK = 1,   /* logged, counted, recorded with the message */
+    CHECK_DEFER = 2,  /* refused with a 4xx; not of headers: another try would be the same */
+    CHECK_REFUSE = 3, /* refused with a 5xx */
+};
+
 struct domain {
     struct str name; /* A-labels, lower case, no final dot */
     struct domain_route route;
@@ -66,6 +89,7 @@ struct domain {
     bool paused;              /* taken and kept, not delivered, until an operator resumes it */
     struct str plan;          /* empty: the defaults of limits.h                             */
     uint32_t max_connections; /* to its primary; 0: that of the plan                         */
+    uint8_t checks[DOMAIN_CHECK_KINDS]; /* enum domain_check_mode */
 
     /* Set by the store; ignored in a command. */
     uint64_t generation; /* log index of the adding            */
@@ -98,6 +122,17 @@ MUST_CHECK const char *route_parse(struct str text, struct arena *a, struct doma
 
 /* Writes the text that route_parse() reads back, and a NUL; returns its length. */
 size_t route_format(const struct domain_route *r, char buf[ROUTE_TEXT_SIZE]);
+
+/* Checks text: "sender=refuse,spf=mark", each kind at most once; "all=MODE" first sets them all
+ * (headers to refuse where a 4xx makes no sense). What is not named stays as it is in `checks`.
+ * NULL: done. Else why not, static, and *at is the byte of `text` where; `checks` is as it was.
+ */
+MUST_CHECK const char *checks_parse(struct str text, uint8_t checks[DOMAIN_CHECK_KINDS],
+                                    size_t *at);
+const char *check_mode_text(uint8_t mode); /* "mark"; static */
+/* All kinds, in their order: what checks_parse() reads back. Returns the length. */
+#define CHECKS_TEXT_SIZE 80
+size_t checks_format(const uint8_t checks[DOMAIN_CHECK_KINDS], char buf[CHECKS_TEXT_SIZE]);
 
 /* "opportunistic", "require", "off"; "pass", "hold". Parsing: false if it is none of them. */
 const char *domain_tls_text(enum domain_tls tls);

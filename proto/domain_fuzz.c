@@ -27,6 +27,21 @@ static void route(struct str in, struct arena *a)
                r.hosts[i].preference == back.hosts[i].preference);
 }
 
+static void checks(struct str in)
+{
+    uint8_t c[DOMAIN_CHECK_KINDS] = {CHECK_REFUSE}, back[DOMAIN_CHECK_KINDS] = {0};
+    char text[CHECKS_TEXT_SIZE];
+    size_t at = 0;
+
+    if (checks_parse(in, c, &at) != NULL) {
+        ASSERT(at <= in.n && c[0] == CHECK_REFUSE && c[1] == CHECK_OFF);
+        return;
+    }
+    ASSERT(c[DOMAIN_CHECK_HEADERS] != CHECK_DEFER);
+    ASSERT(checks_parse((struct str){text, checks_format(c, text)}, back, &at) == NULL);
+    ASSERT(memcmp(c, back, sizeof c) == 0);
+}
+
 static void words(struct str in)
 {
     enum domain_tls tls;
@@ -36,6 +51,7 @@ static void words(struct str in)
         ASSERT(str_eq(in, str_of(domain_tls_text(tls))));
     if (domain_eight_bit_parse(in, &e))
         ASSERT(str_eq(in, str_of(domain_eight_bit_text(e))));
+    checks(in);
     if (domain_name_check(in) == NULL) {
         ASSERT(in.n >= 3 && in.n <= LIMIT_SMTP_DOMAIN_BYTES);
         ASSERT(in.p[0] != '.' && !str_ends(in, '.') && !str_ends(in, '-'));

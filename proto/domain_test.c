@@ -219,6 +219,14 @@ static const struct {
     {"8 bit",
      {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .eight_bit = (enum domain_eight_bit)2},
      false},
+    {"check",
+     {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .checks = {CHECK_REFUSE + 1}},
+     false},
+    {"headers",
+     {.name = {"a.example", 9},
+      .route.kind = ROUTE_MX,
+      .checks = {[DOMAIN_CHECK_HEADERS] = CHECK_DEFER}},
+     false},
     {"connections",
      {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .max_connections = 1001},
      false},
@@ -228,6 +236,48 @@ START_TEST(a_record_out_of_bounds_is_refused)
 {
     ck_assert_msg((domain_check(&records[_i].d) == NULL) == records[_i].good, "%s",
                   records[_i].what);
+}
+END_TEST
+
+static const struct {
+    const char *text;
+    int at; /* -1: fine */
+    const char *out;
+} checks_texts[] = {
+    {"sender=refuse", -1, "rdns=off,sender=refuse,spf=mark,headers=off"},
+    {"spf=off,rdns=defer", -1, "rdns=defer,sender=off,spf=off,headers=off"},
+    {"all=refuse", -1, "rdns=refuse,sender=refuse,spf=refuse,headers=refuse"},
+    {"all=defer,spf=mark", -1, "rdns=defer,sender=defer,spf=mark,headers=refuse"},
+    {"", 0, NULL},
+    {"sender", 0, NULL},
+    {"sender=", 0, NULL},
+    {"sender=maybe", 7, NULL},
+    {"dnsbl=mark", 0, NULL},
+    {"sender=off,", 11, NULL},
+    {"sender=off,sender=mark", 11, NULL},
+    {"spf=mark,all=off", 9, NULL},
+    {"all=off,all=off", 8, NULL},
+    {"headers=defer", 8, NULL},
+    {"Sender=off", 0, NULL},
+    {" sender=off", 0, NULL},
+};
+
+START_TEST(checks_go_over_what_is_there)
+{
+    uint8_t c[DOMAIN_CHECK_KINDS] = {[DOMAIN_CHECK_SPF] = CHECK_MARK};
+    char text[CHECKS_TEXT_SIZE];
+    size_t at = 99;
+    const char *why = checks_parse(str_of(checks_texts[_i].text), c, &at);
+
+    checks_format(c, text);
+    if (checks_texts[_i].at < 0) {
+        ck_assert_ptr_null(why);
+        ck_assert_str_eq(text, checks_texts[_i].out);
+    } else {
+        ck_assert_ptr_nonnull(why);
+        ck_assert_int_eq((int)at, checks_texts[_i].at);
+        ck_assert_str_eq(text, "rdns=off,sender=off,spf=mark,headers=off");
+    }
 }
 END_TEST
 
@@ -268,6 +318,7 @@ int main(void)
     tcase_add_test(tc, a_route_has_at_most_20_hosts_and_its_longest_text_fits);
     tcase_add_loop_test(tc, a_record_out_of_bounds_is_refused, 0, COUNT(records));
     tcase_add_test(tc, words_read_back_as_what_they_name);
+    tcase_add_loop_test(tc, checks_go_over_what_is_there, 0, COUNT(checks_texts));
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

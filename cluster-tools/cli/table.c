@@ -50,6 +50,12 @@
         "max-connections", 0, "N", CLI_COUNT, "max_connections", NULL, LIMIT_DOMAIN_CONNS,     \
             "Connections to its primary side by side; 0: as the plan says"                     \
     }
+#define OPT_CHECKS                                                                             \
+    {                                                                                          \
+        "checks", 0, "KIND=MODE,...", CLI_TEXT, "checks", NULL, 0,                             \
+            "What is looked at before its mail is taken: rdns, sender, spf, headers or all, "  \
+            "each off, mark, defer (4xx) or refuse (5xx)"                                      \
+    }
 #define OPT_PAUSED                                                                             \
     {                                                                                          \
         "paused", 0, "yes|no", CLI_YESNO, "paused", "yes|no", 0,                               \
@@ -274,6 +280,7 @@ static const struct cli_option add_options[] = {
     OPT_PLAN,
     OPT_CONNECTIONS,
     OPT_PAUSED,
+    OPT_CHECKS,
     {"reopen", 0, NULL, CLI_FLAG, "reopen", NULL, 0,
      "Take back a domain that was removed and still has mail; what is not named stays as it "
      "was"},
@@ -281,8 +288,8 @@ static const struct cli_option add_options[] = {
 };
 
 static const struct cli_option set_options[] = {
-    OPT_ROUTE, OPT_HOLD,        OPT_TLS,    OPT_EIGHT_BIT,
-    OPT_PLAN,  OPT_CONNECTIONS, OPT_PAUSED, OPT_DRY_RUN,
+    OPT_ROUTE,       OPT_HOLD,   OPT_TLS,    OPT_EIGHT_BIT, OPT_PLAN,
+    OPT_CONNECTIONS, OPT_PAUSED, OPT_CHECKS, OPT_DRY_RUN,
 };
 
 static const struct cli_option remove_options[] = {OPT_DRY_RUN, OPT_YES};
@@ -298,9 +305,9 @@ static const struct cli_column domain_list_columns[] = {
         {"route", "route", CLI_F_TEXT, NULL, 0}, {"hold time", "hold_s", CLI_F_AGE, NULL, 0},  \
         {"plan", "plan", CLI_F_TEXT, NULL, 0},                                                 \
         {"connections", "max_connections", CLI_F_COUNT, NULL, 0},                              \
-        {"TLS", "tls", CLI_F_TEXT, NULL, 0},                                                   \
+        {"TLS", "tls", CLI_F_TEXT, NULL, 0}, {"8-bit mail", "eight_bit", CLI_F_TEXT, NULL, 0}, \
     {                                                                                          \
-        "8-bit mail", "eight_bit", CLI_F_TEXT, NULL, 0                                         \
+        "checks", "checks", CLI_F_TEXT, NULL, 0                                                \
     }
 
 static const struct cli_column domain_columns[] = {DOMAIN_COLUMNS};

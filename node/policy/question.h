@@ -14,8 +14,7 @@
 #include "base/dns_data.h"
 #include "node/policy/ip.h"
 
-/* name: without a final dot, with a NUL behind it; borrowed from the machine that asks, as long
- * as that lives. */
+/* name: without a final dot; borrowed from the machine that asks, as long as that lives. */
 struct question {
     enum dns_type type;
     struct str name;

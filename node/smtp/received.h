@@ -32,9 +32,11 @@ struct received {
     bool esmtp;             /* EHLO, not HELO                                             */
     struct str tls;         /* "TLSv1.3 TLS_AES_256_GCM_SHA384", empty without TLS        */
     struct mid id;
-    struct str rcpt; /* path of the only recipient without <>; empty: more than one,
-                        which would tell each of them the others (RFC 5321 7.6)     */
-    int64_t wall_ms; /* Unix time                                                  */
+    struct str above; /* fields that go above it, each with its CRLF; or empty. Not for
+                         received_format()                                          */
+    struct str rcpt;  /* path of the only recipient without <>; empty: more than one,
+                         which would tell each of them the others (RFC 5321 7.6)     */
+    int64_t wall_ms;  /* Unix time                                                  */
 };
 
 /* Writes the field with its final CRLF into buf and returns it. Always fits. */

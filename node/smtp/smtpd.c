@@ -409,16 +409,22 @@ static void on_bad_line(struct smtpd *s, enum wire_kind kind, struct smtpd_out *
 
 /* --- answers of the shell --- */
 
-static void refuse(struct smtpd *s, const struct smtpd_event *ev, struct smtpd_out *out)
+static void reply_refusal(struct smtpd_out *out, struct str r)
 {
     char text[REFUSAL_BYTES];
-    struct str r = ev->refusal;
     size_t n = r.n < sizeof text ? r.n : sizeof text;
 
     ASSERT(r.n > 3 && (r.p[0] == '4' || r.p[0] == '5'));
     for (size_t i = 0; i < n; i++)
         text[i] = (char)(r.p[i] < ' ' || r.p[i] > '~' ? '?' : r.p[i]);
     reply(out, STR_FMT, (int)n, text);
+}
+
+static void refuse(struct smtpd *s, const struct smtpd_event *ev, struct smtpd_out *out)
+{
+    struct str r = ev->refusal;
+
+    reply_refusal(out, r);
     if (s->asked == SMTPD_ACT_ASK_CONNECT || ev->refusal_closes)
         close_silently(s, out);
     else if (s->asked == SMTPD_ACT_ASK_RCPT && r.p[0] == '5' &&
@@ -503,6 +509,11 @@ static void on_body_end(struct smtpd *s, const struct smtpd_event *ev, struct sm
     ASSERT(!ev->endless || ev->violation != BODY_CLEAN);
     s->idle_commands = 0;
     s->envelope_deadline_ms = ev->now_ms + LIMIT_SMTP_ENVELOPE_MS;
+    if (refusal == NULL && ev->refusal.n > 0) {
+        reply_refusal(out, ev->refusal);
+        end_transaction(s, out);
+        return;
+    }
     if (refusal == NULL) {
         fsm_move(&s->state, SMTPD_COMMIT, states);
         out->act = SMTPD_ACT_COMMIT;

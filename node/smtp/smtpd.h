@@ -66,7 +66,8 @@ enum smtpd_event_type {
     SMTPD_EV_BAD_LINE, /* .bad_line: a kind of wire.h that is not LINE or MORE       */
     SMTPD_EV_VERDICT,  /* answer to the last ASK: .refusal empty is yes              */
     SMTPD_EV_TLS,      /* handshake over: .tls_ok, .tls_text                         */
-    SMTPD_EV_BODY_END, /* the dot was seen and the body is complete                  */
+    SMTPD_EV_BODY_END, /* the dot was seen and the body is complete; .refusal: of the
+                          policy, when nothing else is wrong with it               */
     SMTPD_EV_COMMIT,   /* answer to ACT_COMMIT: .err, .mid                           */
     SMTPD_EV_TIMEOUT,  /* the deadline of the last step has passed                   */
     SMTPD_EV_SHUTDOWN, /* the node stops or drains; may come at any time             */

@@ -171,6 +171,7 @@ static bool step_body(struct shell *sh)
     if (!sh->body.done && !(c == 0xff && sh->body.violation != BODY_CLEAN))
         return false;
     step(sh, (struct smtpd_event){.type = SMTPD_EV_BODY_END,
+                                  .refusal = c == 0xfd ? STR("550 5.6.0 no") : STR_NONE,
                                   .violation = sh->body.violation,
                                   .endless = !sh->body.done,
                                   .header =

@@ -76,6 +76,11 @@ static void perform(const char *what)
         {"!dot line", {.type = SMTPD_EV_BODY_END, .violation = BODY_LINE_TOO_LONG}},
         {"!dot big", {.type = SMTPD_EV_BODY_END, .violation = BODY_TOO_BIG}},
         {"!endless", {.type = SMTPD_EV_BODY_END, .violation = BODY_TOO_BIG, .endless = true}},
+        {"!dot policy",
+         {.type = SMTPD_EV_BODY_END,
+          .refusal = {"550 5.6.0 Header line 2: no\x01"
+                      "field",
+                      33}}},
         {"!dot header", {.type = SMTPD_EV_BODY_END, .header = HEADER_TOO_BIG}},
         {"!dot loop", {.type = SMTPD_EV_BODY_END, .header = HEADER_LOOP}},
         {"!dot own loop", {.type = SMTPD_EV_BODY_END, .header = HEADER_OWN_LOOP}},
@@ -484,11 +489,16 @@ static const struct {
     const char *event, *want;
     bool closes;
 } bad_bodies[] = {
-    {"!dot bare cr", "550 5.6.11", true},  {"!dot bare lf", "550 5.6.11", true},
-    {"!dot nul", "554 5.6.0", false},      {"!dot line", "554 5.6.0", false},
-    {"!dot big", "552 5.3.4", false},      {"!endless", "552 5.3.4", true},
-    {"!dot header", "552 5.3.4", false},   {"!dot loop", "554 5.4.6", false},
+    {"!dot bare cr", "550 5.6.11", true},
+    {"!dot bare lf", "550 5.6.11", true},
+    {"!dot nul", "554 5.6.0", false},
+    {"!dot line", "554 5.6.0", false},
+    {"!dot big", "552 5.3.4", false},
+    {"!endless", "552 5.3.4", true},
+    {"!dot header", "552 5.3.4", false},
+    {"!dot loop", "554 5.4.6", false},
     {"!dot own loop", "554 5.4.6", false},
+    {"!dot policy", "550 5.6.0 Header line 2: no?field", false},
 };
 
 START_TEST(bad_body_is_refused_after_the_dot_and_never_committed)

@@ -1,59 +1,11 @@
 """Routes by MX against a DNS server that answers as it is told: found, silent, failing, null, us."""
 import socket
-import struct
-import threading
 
 import house
 import pytest
+from nameserver import Dns, mx, name
 
 HOST = "127.0.0.53"  # of loopback; nobody's, port 25 is free there
-
-
-def name(text):
-    return b"".join(bytes([len(l)]) + l.encode() for l in text.split(".") if l) + b"\0"
-
-
-class Dns(threading.Thread):
-    """UDP on loopback. records: {(name, type): [rdata, ...]}; a missing name is NXDOMAIN, a missing
-    type NODATA. mode: answer, silent, servfail."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.s.bind(("127.0.0.1", 0))
-        self.port = self.s.getsockname()[1]
-        self.records, self.mode, self.asked = {}, "answer", 0
-        self.start()
-
-    def run(self):
-        while True:
-            try:
-                q, peer = self.s.recvfrom(4096)
-            except OSError:
-                return
-            self.asked += 1
-            if self.mode != "silent":
-                self.s.sendto(self.reply(q), peer)
-
-    def reply(self, q):
-        at, labels = 12, []
-        while q[at]:
-            labels.append(q[at + 1:at + 1 + q[at]].decode().lower())
-            at += 1 + q[at]
-        kind = struct.unpack("!H", q[at + 1:at + 3])[0]
-        question = q[12:at + 5]
-        found = self.records.get((".".join(labels), kind), [])
-        known = any(n == ".".join(labels) for n, _ in self.records)
-        rcode = 2 if self.mode == "servfail" else 0 if known else 3
-        if rcode:
-            found = []
-        head = q[:2] + struct.pack("!HHHHH", 0x8180 | rcode, 1, len(found), 0, 0)
-        return head + question + b"".join(
-            b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(d)) + d for d in found)
-
-
-def mx(preference, host):
-    return struct.pack("!H", preference) + name(host)
 
 
 @pytest.fixture

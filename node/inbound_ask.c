@@ -1,0 +1,177 @@
+/* The questions of smtpd: may this client, this sender, this recipient? What the node itself
+ * knows is answered at once; what DNS has a part in, later. */
+#include "base/log.h"
+#include "base/stats.h"
+#include "node/access_view.h"
+#include "node/inbound_private.h"
+#include "node/policy/judge.h"
+#include "node/replica_thread.h"
+
+static const char NO_PEER[] = "421 4.3.2 No second copy can be made here now, try the next MX";
+
+/* INV-6: of a member without a peer that makes copies durable. */
+static bool is_shut(const struct node *n)
+{
+    return n->replica != NULL && !replica_thread_is_open(n->replica);
+}
+
+static const char *ask_connect(struct inbound *in)
+{
+    struct node *n = in->thread->node;
+    const struct node_config *c = inbound_settings(in)->config;
+
+    if (atomic_load(&n->fenced))
+        return "421 4.3.0 Storage failed here, try the next MX";
+    if (is_shut(n)) {
+        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
+        return NO_PEER;
+    }
+    if (atomic_load(in->bucket) > c->smtp.max_sessions_per_client) {
+        LOG(EV_SHED, L_CSTR("limit", "smtp.max_sessions_per_client"),
+            L_CSTR("client", in->peer));
+        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
+        return "421 4.7.0 Too many connections from your address";
+    }
+    if (spool_room(n->spool) == SPOOL_FULL) {
+        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
+        return "421 4.3.1 No space here, try the next MX";
+    }
+    return "";
+}
+
+static const char *ask_mail(struct inbound *in, const struct smtpd_out *out)
+{
+    struct node *n = in->thread->node;
+
+    if (is_shut(n))
+        return NO_PEER;
+    if (atomic_load(&n->fenced) || spool_room(n->spool) == SPOOL_FULL)
+        return "452 4.3.1 No space here, try the next MX";
+    inbound_tx_reset(in);
+    in->tx.sender = arena_str(&in->tx.arena, out->path.whole);
+    if (in->tx.sender.p == NULL)
+        return "452 4.3.0 Out of memory";
+    in->tx.path = out->path;
+    in->tx.path.whole = in->tx.sender;
+    in->tx.path.local = STR_NONE;
+    in->tx.path.domain = str_from(in->tx.sender, in->tx.sender.n - out->path.domain.n);
+    in->tx.eight_bit = out->params.eight_bit;
+    return "";
+}
+
+static const char *look_up(struct inbound *in, struct str name, bool ours)
+{
+    struct node *n = in->thread->node;
+    struct control *control = control_thread_state(n->control);
+    struct arena scratch;
+    struct domain d;
+    struct domain_terms terms = {0};
+    uint8_t checks[DOMAIN_CHECK_KINDS] = {0};
+    uint64_t generation = 0, hold_ms = inbound_settings(in)->config->hold_ms;
+    enum err e;
+
+    arena_init(&scratch, LIMIT_COMMAND_SCRATCH);
+    e = control_domain_get(control, name, &scratch, &d);
+    if (e == OK && !d.closing)
+        e = control_domain_terms(control, &d, &terms);
+    if (e == OK) {
+        generation = d.generation;
+        if (d.hold_s > 0 || d.plan.n > 0)
+            hold_ms = (uint64_t)terms.hold_s * 1000;
+        memcpy(checks, d.checks, sizeof checks);
+        if (d.closing)
+            e = E_NOTFOUND;
+    }
+    arena_reset(&scratch);
+    if (e == E_NOTFOUND && !ours)
+        return "550 5.7.1 Relaying denied: this domain is not served here";
+    if (e != OK && e != E_NOTFOUND)
+        return "451 4.3.0 Cannot look that domain up now";
+    if (in->tx.rcpt_count > 0 && generation != in->tx.generation)
+        return "451 4.3.0 The domain has changed, try again";
+    in->tx.generation = generation;
+    in->tx.hold_ms = hold_ms;
+    if (!in->tx.judged && !ours) /* the postmaster is reached by everybody */
+        memcpy(in->tx.checks, checks, sizeof checks);
+    memcpy(in->tx.domain, name.p, name.n);
+    in->tx.domain[name.n] = 0;
+    return "";
+}
+
+/* Clients of blocked networks reach nobody but the postmaster (RFC 5321 4.5.1). */
+static const char *ask_access(struct inbound *in)
+{
+    struct node *n = in->thread->node;
+    struct access_found found;
+
+    access_view_find(n->access, &in->ip, control_now_ms(n->control), &found);
+    if (found.action != ACCESS_BLOCK)
+        return "";
+    stat_add(STAT_ACCESS_BLOCKED_TOTAL, 1);
+    LOG(EV_ACCESS_BLOCKED, L_CSTR("client", in->peer), L_STR("from", in->tx.sender),
+        L_CSTR("reason", found.reason));
+    snprintf(in->refusal, sizeof in->refusal,
+             "550 5.7.1 %s is blocked here%s%s; ask postmaster", in->peer,
+             found.reason[0] != 0 ? ": " : "", found.reason);
+    return in->refusal;
+}
+
+const char *inbound_add_rcpt(struct inbound *in)
+{
+    ASSERT(in->tx.rcpt_count < LIMIT_SMTP_RCPTS);
+    in->tx.rcpts[in->tx.rcpt_count++] = in->tx.rcpt;
+    return "";
+}
+
+/* *later: the judge has to look something up first. */
+static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out, bool *later)
+{
+    char buf[LIMIT_SMTP_DOMAIN_BYTES];
+    struct str path = out->path.whole, name = out->path.domain;
+    const char *refusal;
+
+    if (out->path.relay_form || out->path.literal)
+        return "550 5.7.1 Relaying denied";
+    if (out->path.is_postmaster) {
+        path = str_of(inbound_settings(in)->config->postmaster);
+        name = str_from(path, str_find_last(path, '@') + 1);
+    }
+    if (!domain_normalize(name, buf, &name))
+        return "550 5.7.1 Relaying denied";
+    if (in->tx.rcpt_count > 0 && !str_eq(name, str_of(in->tx.domain)))
+        return "452 4.5.3 One domain per message, send the others in another";
+    refusal = look_up(in, name, out->path.is_postmaster);
+    if (refusal[0] == 0 && !out->path.is_postmaster)
+        refusal = ask_access(in);
+    if (refusal[0] != 0)
+        return refusal;
+    in->tx.rcpt = arena_str(&in->tx.arena, path);
+    if (in->tx.rcpt.p == NULL)
+        return "452 4.3.0 Out of memory";
+    *later = !in->tx.judged && !out->path.is_postmaster && judge_is_needed(in->tx.checks) &&
+             inbound_judge_begin(in);
+    return *later ? "" : inbound_add_rcpt(in);
+}
+
+struct inbound_answer inbound_ask(struct inbound *in, const struct smtpd_out *out)
+{
+    struct inbound_answer a = {.is_asked = true, .refusal = ""};
+
+    switch (out->act) {
+    case SMTPD_ACT_ASK_CONNECT:
+        a.refusal = ask_connect(in);
+        break;
+    case SMTPD_ACT_ASK_MAIL:
+        a.refusal = ask_mail(in, out);
+        break;
+    case SMTPD_ACT_ASK_RCPT:
+        a.refusal = ask_rcpt(in, out, &a.is_later);
+        if (a.refusal[0] != 0)
+            stat_add(STAT_RCPTS_REFUSED_TOTAL, 1);
+        break;
+    default:
+        a.is_asked = false;
+    }
+    a.closes = a.refusal == NO_PEER;
+    return a;
+}
