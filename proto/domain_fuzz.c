@@ -76,7 +76,8 @@ static void record(struct str in)
                         .hold_s = holds[f[2] % 5],
                         .tls = (enum domain_tls)(f[3] % 4),
                         .eight_bit = (enum domain_eight_bit)(f[4] % 3),
-                        .max_connections = (uint32_t)f[5] * 8};
+                        .max_connections = (uint32_t)f[5] * 8,
+                        .checks = {f[7] % 5, 0, 0, f[7] / 64}};
     for (uint32_t i = 0; i < d.route.host_count && i < LIMIT_ROUTE_HOSTS; i++)
         d.route.hosts[i] = (struct domain_host){.host = str_split(&rest, ';'), .port = f[6]};
     if (domain_check(&d) != NULL)
