@@ -69,7 +69,8 @@
 #define LIMIT_PROBE_ADDRS        8       /* addresses tried for one operator's probe */
 #define LIMIT_DNS_MS             8000    /* one look-up, all its retries */
 #define LIMIT_JUDGE_MS           20000 /* all look-ups for an answer to RCPT (RFC 7208 4.6.4) */
-#define LIMIT_DNS_QUERIES        256   /* under way in a node */
+#define LIMIT_JUDGINGS           3     /* domains of one transaction that are looked up for */
+#define LIMIT_DNS_QUERIES        4096  /* under way in a thread */
 #define LIMIT_DNS_RECORDS        64    /* records of one answer that are looked at */
 #define LIMIT_DNS_TEXT_BYTES     16384 /* of all TXT records of one answer */
 #define LIMIT_DSN_BYTES          131072 /* a DSN: report and headers */

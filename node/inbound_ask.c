@@ -4,7 +4,6 @@
 #include "base/stats.h"
 #include "node/access_view.h"
 #include "node/inbound_private.h"
-#include "node/policy/judge.h"
 #include "node/replica_thread.h"
 
 static const char NO_PEER[] = "421 4.3.2 No second copy can be made here now, try the next MX";
@@ -78,7 +77,8 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
         generation = d.generation;
         if (d.hold_s > 0 || d.plan.n > 0)
             hold_ms = (uint64_t)terms.hold_s * 1000;
-        memcpy(checks, d.checks, sizeof checks);
+        if (!ours) /* the postmaster is reached by everybody */
+            memcpy(checks, d.checks, sizeof checks);
         if (d.closing)
             e = E_NOTFOUND;
     }
@@ -91,7 +91,7 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
         return "451 4.3.0 The domain has changed, try again";
     in->tx.generation = generation;
     in->tx.hold_ms = hold_ms;
-    if (!in->tx.judged && !ours) /* the postmaster is reached by everybody */
+    if (in->tx.rcpt_count == 0 || !ours)
         memcpy(in->tx.checks, checks, sizeof checks);
     memcpy(in->tx.domain, name.p, name.n);
     in->tx.domain[name.n] = 0;
@@ -118,8 +118,27 @@ static const char *ask_access(struct inbound *in)
 
 const char *inbound_add_rcpt(struct inbound *in)
 {
+    struct str path = arena_str(&in->tx.arena, (struct str){in->tx.rcpt, in->tx.rcpt_n});
+
+    if (path.p == NULL)
+        return "452 4.3.0 Out of memory";
     ASSERT(in->tx.rcpt_count < LIMIT_SMTP_RCPTS);
-    in->tx.rcpts[in->tx.rcpt_count++] = in->tx.rcpt;
+    in->tx.rcpts[in->tx.rcpt_count++] = path;
+    return "";
+}
+
+/* One verdict counts for all recipients of a domain; and no client makes us look up without end
+ * by naming one domain after the other. */
+static const char *ask_judge(struct inbound *in, bool *later)
+{
+    if (!judge_is_needed(in->tx.checks))
+        return "";
+    if (in->tx.judged_generation == in->tx.generation)
+        return in->tx.verdict;
+    if (in->tx.judgings >= LIMIT_JUDGINGS)
+        return "452 4.5.3 One domain per message, send the others in another";
+    in->tx.judgings++;
+    *later = inbound_judge_begin(in);
     return "";
 }
 
@@ -145,12 +164,14 @@ static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out, boo
         refusal = ask_access(in);
     if (refusal[0] != 0)
         return refusal;
-    in->tx.rcpt = arena_str(&in->tx.arena, path);
-    if (in->tx.rcpt.p == NULL)
-        return "452 4.3.0 Out of memory";
-    *later = !in->tx.judged && !out->path.is_postmaster && judge_is_needed(in->tx.checks) &&
-             inbound_judge_begin(in);
-    return *later ? "" : inbound_add_rcpt(in);
+    ASSERT(path.n <= sizeof in->tx.rcpt);
+    memcpy(in->tx.rcpt, path.p, path.n);
+    in->tx.rcpt_n = (uint16_t)path.n;
+    if (!out->path.is_postmaster)
+        refusal = ask_judge(in, later);
+    if (refusal[0] != 0 || *later)
+        return refusal;
+    return inbound_add_rcpt(in);
 }
 
 struct inbound_answer inbound_ask(struct inbound *in, const struct smtpd_out *out)

@@ -9,7 +9,6 @@
 #include "node/inbound_private.h"
 #include "node/net/dns.h"
 #include "node/policy/auth_results.h"
-#include "node/policy/judge.h"
 
 #define ARENA_BYTES 8192 /* HELO, sender, our name */
 
@@ -137,11 +136,11 @@ static void over(struct judging *g)
         stat_add(STAT_CHECK_REFUSED_TOTAL, 1);
     else
         record(g);
-    in->tx.judged = reply.n == 0; /* asked again for the next recipient, as for this one */
-    snprintf(in->refusal, sizeof in->refusal, STR_FMT, STR_ARG(reply));
+    in->tx.judged_generation = in->tx.generation;
+    snprintf(in->tx.verdict, sizeof in->tx.verdict, STR_FMT, STR_ARG(reply));
     inbound_judge_end(in);
     if (in->conn != NULL)
-        inbound_judged(in, in->refusal);
+        inbound_judged(in, in->tx.verdict);
 }
 
 /* --- the questions --- */

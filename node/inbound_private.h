@@ -10,7 +10,7 @@
 
 #include "node/net/conn.h"
 #include "node/policy/headers.h"
-#include "node/policy/ip.h"
+#include "node/policy/judge.h"
 #include "node/smtp/smtpd.h"
 #include "node/smtp_thread.h"
 #include "proto/domain.h"
@@ -29,8 +29,12 @@ struct transaction {
     uint64_t hold_ms;
     bool eight_bit;
     uint8_t checks[DOMAIN_CHECK_KINDS]; /* of that domain, at the first recipient */
-    bool judged;      /* its client and sender; all recipients are of one domain */
-    struct str rcpt;  /* asked for, while the judge is at work */
+    /* Of its client and sender, for the domain of that generation; 0: not judged */
+    uint64_t judged_generation;
+    unsigned judgings;
+    char verdict[JUDGE_REPLY_BYTES]; /* empty: the mail may come */
+    uint16_t rcpt_n;                 /* asked for, while the judge is at work */
+    char rcpt[LIMIT_SMTP_PATH_BYTES];
     struct str above; /* fields for above Received */
 
     struct bodyscan scan;
@@ -79,7 +83,7 @@ struct inbound_answer {
 };
 
 struct inbound_answer inbound_ask(struct inbound *in, const struct smtpd_out *out);
-/* in->tx.rcpt is one of the message's. Empty, or why not: static. */
+/* What was asked for is one of the message's. Empty, or why not: static. */
 const char *inbound_add_rcpt(struct inbound *in);
 
 /* --- inbound_judge.c --- */

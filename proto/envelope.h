@@ -55,7 +55,7 @@ struct envelope {
     uint64_t body_digest;    /* XXH3-64 of the body                                   */
     uint64_t body_number;    /* where the spool keeps the chunks; set by the spool    */
     bool eight_bit;          /* BODY=8BITMIME or 8-bit bytes seen                     */
-    struct str trace_header; /* the one Received field, with its CRLF; prepended      */
+    struct str trace_header; /* Received, and what goes above it; each with its CRLF  */
 
     uint64_t received_ms;
     int64_t received_wall_ms;

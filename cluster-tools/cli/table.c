@@ -622,8 +622,9 @@ static const struct cli_command commands[] = {
      CLI_SUMMARY, list_columns, COUNT(list_columns)},
 
     {"message", "cat", "The bytes of a queued message",
-     "Exactly what the primary will get, before SMTP doubles leading dots: the one Received "
-     "field of this system, then the message as it came in. Who reads is written to the log.",
+     "Exactly what the primary will get, before SMTP doubles leading dots: the Received "
+     "field of this system (and what was found out above it), then the message as it came in. "
+     "Who reads is written to the log.",
      "trispool message cat ID --headers", ONE_ID, cat_options, COUNT(cat_options),
      "message.cat", NULL, false, CLI_BYTES, NULL, 0},
 

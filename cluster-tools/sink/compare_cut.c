@@ -56,6 +56,8 @@ bool compare_cut_received(struct str *message, struct str relay)
     struct str field = *message;
     size_t n;
 
+    if (str_cut_nocase(&field, STR("Received-SPF:"))) /* at most one, above it */
+        field = str_from(field, field_bytes(field));
     if (!str_cut_nocase(&field, STR("Received:")))
         return false;
     n = field_bytes(field);

@@ -21,6 +21,10 @@ static const struct {
     {"Received: from a by\r\n\r\n", "", NULL},
     {"From: b\r\nReceived: by mx.x;\r\n\r\n", "mx.x", NULL},
     {"Received: by mx.x; never ends", "mx.x", NULL},
+    {"Received-SPF: pass\r\n\tx=y\r\nReceived: by mx.x;\r\nA: b\r\n", "mx.x", "A: b\r\n"},
+    {"Received-SPF: pass\r\nA: b\r\n", "mx.x", NULL},
+    {"Received-SPF: a\r\nReceived-SPF: b\r\nReceived: by mx.x;\r\n", "mx.x", NULL},
+    {"Received-SPF: by mx.x; never ends", "mx.x", NULL},
     {"Received: by mx.x;\n\r\n", "mx.x", "" /* an LF alone ends no line */},
     {"", "mx.x", NULL},
 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/stats.h"
 
 struct dns_socket {
     struct dns_socket *next;
@@ -30,6 +31,7 @@ struct dns {
     struct event *timer;
     struct dns_socket *sockets;
     struct dns_query *queries;
+    struct dns_shed *sheds; /* answered in the next turn */
     size_t under_way;
     bool closing;
 };
@@ -128,26 +130,6 @@ static void forget(struct dns_query *q)
     d->under_way--;
 }
 
-void dns_close(struct dns **dp)
-{
-    struct dns *d = *dp;
-
-    *dp = NULL;
-    d->closing = true;
-    ares_destroy(d->channel);
-    while (d->queries != NULL)
-        forget(d->queries);
-    while (d->sockets != NULL) {
-        struct dns_socket *s = d->sockets;
-
-        d->sockets = s->next;
-        event_free(s->ev);
-        free(s);
-    }
-    event_free(d->timer);
-    free(d);
-}
-
 static void answer(struct dns_query *q, const struct dns_answer *a)
 {
     dns_done *done = q->done;
@@ -209,10 +191,25 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 }
 
 struct dns_shed {
+    struct dns_shed *next, *prev;
+    struct dns *dns;
+    struct event *turn;
     dns_done *done;
     void *arg;
     enum dns_status status;
 };
+
+static void shed_free(struct dns_shed *s)
+{
+    if (s->prev != NULL)
+        s->prev->next = s->next;
+    else
+        s->dns->sheds = s->next;
+    if (s->next != NULL)
+        s->next->prev = s->prev;
+    event_free(s->turn);
+    free(s);
+}
 
 static void on_shed(evutil_socket_t fd, short what, void *arg)
 {
@@ -221,18 +218,45 @@ static void on_shed(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     s->done(s->arg, &(struct dns_answer){.status = s->status});
-    free(s);
+    shed_free(s);
 }
 
 /* Answers in the next turn, without a question to anybody. */
 static void shed(struct dns *d, enum dns_status status, dns_done *done, void *arg)
 {
-    struct timeval now = {0, 0};
-    struct dns_shed *s = malloc(sizeof *s);
+    struct dns_shed *s = calloc(1, sizeof *s);
 
     ASSERT(s != NULL);
-    *s = (struct dns_shed){done, arg, status};
-    ASSERT(event_base_once(d->base, -1, EV_TIMEOUT, on_shed, s, &now) == 0);
+    *s = (struct dns_shed){
+        .next = d->sheds, .dns = d, .done = done, .arg = arg, .status = status};
+    s->turn = event_new(d->base, -1, 0, on_shed, s);
+    ASSERT(s->turn != NULL);
+    if (d->sheds != NULL)
+        d->sheds->prev = s;
+    d->sheds = s;
+    event_active(s->turn, EV_TIMEOUT, 0);
+}
+
+void dns_close(struct dns **dp)
+{
+    struct dns *d = *dp;
+
+    *dp = NULL;
+    d->closing = true;
+    ares_destroy(d->channel);
+    while (d->queries != NULL)
+        forget(d->queries);
+    while (d->sheds != NULL)
+        shed_free(d->sheds);
+    while (d->sockets != NULL) {
+        struct dns_socket *s = d->sockets;
+
+        d->sockets = s->next;
+        event_free(s->ev);
+        free(s);
+    }
+    event_free(d->timer);
+    free(d);
 }
 
 void dns_query(struct dns *d, const char *name, enum dns_type type, dns_done *done, void *arg)
@@ -243,8 +267,13 @@ void dns_query(struct dns *d, const char *name, enum dns_type type, dns_done *do
 
     if (str_ends(relative, '.'))
         relative.n--;
-    if (d->under_way >= LIMIT_DNS_QUERIES || !dns_name_is_legal(relative)) {
-        shed(d, d->under_way >= LIMIT_DNS_QUERIES ? DNS_SERVFAIL : DNS_NXDOMAIN, done, arg);
+    if (!dns_name_is_legal(relative)) {
+        shed(d, DNS_NXDOMAIN, done, arg);
+        return;
+    }
+    if (d->under_way >= LIMIT_DNS_QUERIES) {
+        stat_add(STAT_DNS_SHED_TOTAL, 1);
+        shed(d, DNS_SERVFAIL, done, arg);
         return;
     }
     q = calloc(1, sizeof *q);

@@ -8,8 +8,8 @@
  *
  * What may refuse, in this order: the client has no name (NONE, MISMATCH), the sender cannot be
  * answered, SPF says fail. Never what DNS did not say: silence, SERVFAIL and errors in a record
- * are "unknown", whatever the mode. The null sender and postmaster's mail have nothing to fear
- * of `sender`; SPF checks HELO then (RFC 7208 2.4).
+ * are "unknown", whatever the mode. The null sender has nothing to fear of `sender`; SPF checks
+ * HELO then (RFC 7208 2.4).
  *
  * Pure. Threads: one owner. Not to be copied or moved while it is in use. Memory: 20 KiB, and
  * what spf.h takes of the arena.

@@ -57,11 +57,15 @@ def send(node, body=CLEAN, source="127.0.0.9", sender="a@good.org"):
     return code, lines[-1]
 
 
-def headers_of(node, answer):
+def message(node, answer, *options):
     mid = answer[1].split()[-1]
-    done = subprocess.run([house.CLI, "--socket", str(node.socket), "message", "cat", mid, "--headers"],
+    done = subprocess.run([house.CLI, "--socket", str(node.socket), "message", "cat", mid, *options],
                           capture_output=True, check=True)
-    return done.stdout.decode()
+    return done.stdout
+
+
+def headers_of(node, answer):
+    return message(node, answer, "--headers").decode()
 
 
 def test_s24_with_all_off_any_mail_is_taken_and_nothing_is_asked(door):
@@ -123,6 +127,8 @@ def test_what_spf_said_goes_with_the_message(door):
     head = headers_of(door, send(door))
     assert head.startswith("Received-SPF: pass ") and head.count("Received:") == 1
     assert head.index("Received:") > head.index("identity=mailfrom")
+    whole = message(door, send(door, source="127.0.0.9"))
+    assert whole.endswith(b"\r\n" + CLEAN) and whole.index(CLEAN) == whole.index(b"From: <a@good.org>")
     head = headers_of(door, send(door, source="127.0.0.8"))
     assert head.startswith("Received-SPF: fail ") and 'envelope-from="a@good.org"' in head.replace("\r\n\t", " ")
     switch(door, "spf=off,rdns=mark")
@@ -144,6 +150,53 @@ def test_the_first_in_order_refuses_and_all_recipients_have_one_verdict(door):
     assert send(door)[0] == 250
     assert len(door.events("checked")) == 3
     assert rcpt(door, "127.0.0.8", "a@dead.org", to="postmaster")[0] == 250
+
+
+def test_a_refusal_counts_for_the_whole_transaction(door):
+    switch(door, "all=defer")
+    c = house.Client(door.port, source="127.0.0.8").hello()
+    for _ in range(3):
+        assert c.code("MAIL FROM:<a@dead.org>") == 250
+        assert {c.code("RCPT TO:<u%d@customer.test>" % i) for i in range(50)} == {450}
+        assert c.code("RSET") == 250
+    assert len(door.events("checked")) == 3
+
+
+def test_domain_after_domain_is_not_looked_up_without_end(door):
+    for i in range(5):
+        door.add_domain("c%d.test" % i, route="127.0.0.1:1", checks="all=defer")
+    c = house.Client(door.port, source="127.0.0.8").hello()
+    assert c.code("MAIL FROM:<a@dead.org>") == 250
+    assert [c.code("RCPT TO:<u@c%d.test>" % i) for i in range(5)] == [450, 450, 450, 452, 452]
+    assert len(door.events("checked")) == 3
+
+
+def test_postmaster_is_reached_by_who_was_refused(door):
+    switch(door, "all=refuse")
+    c = house.Client(door.port, source="127.0.0.8").hello()
+    assert c.code("MAIL FROM:<a@dead.org>") == 250
+    assert c.code("RCPT TO:<b@customer.test>") == 550
+    assert c.code("RCPT TO:<postmaster>") == 250
+    assert c.code("DATA") == 354
+    c.raw(b"no header\r\n.\r\n")
+    assert c.reply()[0] == 250
+
+
+def test_what_was_sent_ahead_waits_for_the_verdict(door):
+    switch(door, "all=refuse")
+    c = house.Client(door.port, source="127.0.0.9").hello()
+    c.raw(b"MAIL FROM:<a@good.org>\r\nRCPT TO:<b@customer.test>\r\nRCPT TO:<c@customer.test>\r\nDATA\r\n")
+    assert [c.reply()[0] for _ in range(4)] == [250, 250, 250, 354]
+    c.raw(CLEAN + b".\r\nMAIL FROM:<a@dead.org>\r\nRCPT TO:<b@customer.test>\r\nQUIT\r\n")
+    assert [c.reply()[0] for _ in range(4)] == [250, 250, 550, 221]
+
+
+def test_the_null_sender_is_judged_by_its_helo(door):
+    switch(door, "spf=refuse")
+    door.dns.records[("bad.good.org", TXT)] = [txt("v=spf1 -all")]
+    c = house.Client(door.port, source="127.0.0.9")
+    assert c.code("EHLO bad.good.org") == 250 and c.code("MAIL FROM:<>") == 250
+    assert c.say("RCPT TO:<b@customer.test>")[1][-1] == "550 5.7.23 SPF fail for bad.good.org"
 
 
 @pytest.mark.parametrize("mode,code", [("refuse", "550 5.6.0"), ("mark", "250 2.0.0")])
@@ -191,4 +244,6 @@ def test_it_ends_in_good_order_while_something_is_asked(door):
     c.raw(b"MAIL FROM:<a@good.org>\r\nRCPT TO:<b@customer.test>\r\n")
     house.until(lambda: door.dns.asked > 0)
     c.raw(b"QUIT\r\n")
-    door.stop()  # a leak is an error here
+    door.process.send_signal(house.signal.SIGTERM)
+    assert [c.reply()[0] for _ in range(3)] == [250, 250, 221]  # not cut off, and not waited for in vain
+    assert door.process.wait(timeout=60) == 0, door.log_text()[-4000:]  # a leak is an error here
