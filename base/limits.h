@@ -44,50 +44,54 @@
 #define LIMIT_COMMIT_MS          180000 /* the dot to the durable answer */
 
 /* --- Delivery --- */
-#define LIMIT_REPLY_BYTES        65536 /* one reply of a primary, all lines */
-#define LIMIT_REPLY_LINES        100
-#define LIMIT_REPLY_LINE_BYTES   2048 /* RFC 5321 4.5.3.1.5 says 512; real ones are longer */
-#define LIMIT_REPLY_KEPT_BYTES   1024 /* what is stored and shown of a reply */
-#define LIMIT_CONNECT_MS         30000
-#define LIMIT_BANNER_MS          300000
-#define LIMIT_REMOTE_COMMAND_MS  300000
-#define LIMIT_REMOTE_DATA_MS     120000 /* DATA to 354 */
-#define LIMIT_REMOTE_BODY_MS     600000 /* body sent, plus the time of the minimum rate */
-#define LIMIT_REMOTE_DOT_MS      600000 /* dot to its reply */
-#define LIMIT_CONNS_PER_DEST     20     /* to one destination address, default of the plan */
-#define LIMIT_CONNS_OUT          500    /* of a node */
-#define LIMIT_JOBS_AHEAD         4      /* messages handed to one connection in advance */
-#define LIMIT_MESSAGES_PER_CONN  1000   /* then QUIT and connect anew */
-#define LIMIT_PROBES_PER_S       200    /* of a node, over all destinations */
-#define LIMIT_ROUTE_HOSTS        20     /* MX hosts or static hosts of a domain */
-#define LIMIT_ROUTE_ADDRS        100    /* addresses of a route */
-#define LIMIT_ROUTE_HOST_ADDRS   20     /* addresses of one host of a route */
-#define LIMIT_ROUTES_PENDING     40 /* routes looked up at the same time; 1 to 41 queries each */
-#define LIMIT_ROUTES_FOREIGN     20      /* of these, for domains that are not ours (DSN) */
-#define LIMIT_QUEUE_MESSAGES     4000000 /* known to the scheduler of a node */
-#define LIMIT_QUEUE_DOMAINS      1000000 /* known to the scheduler of a node */
-#define LIMIT_PROBE_ADDRS        8       /* addresses tried for one operator's probe */
-#define LIMIT_DNS_MS             8000    /* one look-up, all its retries */
-#define LIMIT_JUDGE_MS           20000 /* all look-ups for an answer to RCPT (RFC 7208 4.6.4) */
-#define LIMIT_JUDGINGS           3     /* domains of one transaction that are looked up for */
-#define LIMIT_DNS_QUERIES        4096  /* under way in a thread */
-#define LIMIT_DNS_RECORDS        64    /* records of one answer that are looked at */
-#define LIMIT_DNS_TEXT_BYTES     16384 /* of all TXT records of one answer */
-#define LIMIT_DSN_BYTES          131072 /* a DSN: report and headers */
-#define LIMIT_DSN_HEADER_BYTES   8192   /* of the failed message's headers, in its DSN */
-#define LIMIT_DSN_DIAG_BYTES     256    /* of a primary's reply, in a DSN */
-#define LIMIT_REMOTE_WINDOW      32     /* RCPT commands sent before their replies are read */
-#define LIMIT_REMOTE_RCPT_MS     3000  /* that each recipient adds to LIMIT_REMOTE_COMMAND_MS */
-#define LIMIT_REMOTE_BODY_RATE   8192  /* bytes a second that extend LIMIT_REMOTE_BODY_MS */
-#define LIMIT_REMOTE_TLS_MS      60000 /* handshake */
-#define LIMIT_REMOTE_IDLE_MS     30000 /* a connection without a message; then QUIT */
-#define LIMIT_REMOTE_QUIT_MS     5000  /* QUIT to its reply; then closed */
-#define LIMIT_REMOTE_TEXTS_BYTES 16384 /* reply texts kept of one message, all recipients */
-#define LIMIT_RETRY_FIRST_MS     300000  /* a deferred recipient, or a DSN, waits so long ... */
-#define LIMIT_RETRY_MAX_MS       3600000 /* ... doubling up to this */
-#define LIMIT_ODD_5XX_MS         14400000 /* of nothing but odd 5xx: then the recipient bounces */
-#define LIMIT_ODD_GAP_MS         7200000   /* between two odd 5xx: longer breaks the run */
-#define LIMIT_DSN_HOLD_MS        432000000 /* 5 days: then a DSN is given up */
+#define LIMIT_REPLY_BYTES             65536 /* one reply of a primary, all lines */
+#define LIMIT_REPLY_LINES             100
+#define LIMIT_REPLY_LINE_BYTES        2048 /* RFC 5321 4.5.3.1.5 says 512; real ones are longer */
+#define LIMIT_REPLY_KEPT_BYTES        1024 /* what is stored and shown of a reply */
+#define LIMIT_CONNECT_MS              30000
+#define LIMIT_BANNER_MS               300000
+#define LIMIT_REMOTE_COMMAND_MS       300000
+#define LIMIT_REMOTE_DATA_MS          120000 /* DATA to 354 */
+#define LIMIT_REMOTE_BODY_MS          600000 /* body sent, plus the time of the minimum rate */
+#define LIMIT_REMOTE_DOT_MS           600000 /* dot to its reply */
+#define LIMIT_CONNS_PER_DEST          20   /* to one destination address, default of the plan */
+#define LIMIT_CONNS_OUT               500  /* of a node */
+#define LIMIT_JOBS_AHEAD              4    /* messages handed to one connection in advance */
+#define LIMIT_MESSAGES_PER_CONN       1000 /* then QUIT and connect anew */
+#define LIMIT_PROBES_PER_S            200  /* of a node, over all destinations */
+#define LIMIT_ROUTE_HOSTS             20   /* MX hosts or static hosts of a domain */
+#define LIMIT_ROUTE_ADDRS             100  /* addresses of a route */
+#define LIMIT_ROUTE_HOST_ADDRS        20   /* addresses of one host of a route */
+#define LIMIT_ROUTES_PENDING          40 /* routes looked up at the same time; 1 to 41 queries each */
+#define LIMIT_ROUTES_FOREIGN          20 /* of these, for domains that are not ours (DSN) */
+#define LIMIT_QUEUE_MESSAGES          4000000 /* known to the scheduler of a node */
+#define LIMIT_QUEUE_DOMAINS           1000000 /* known to the scheduler of a node */
+#define LIMIT_PROBE_ADDRS             8       /* addresses tried for one operator's probe */
+#define LIMIT_DNS_MS                  8000    /* one look-up, all its retries */
+#define LIMIT_JUDGE_MS                20000 /* all look-ups for an answer to RCPT (RFC 7208 4.6.4) */
+#define LIMIT_JUDGINGS                3 /* domains of one transaction that are looked up for */
+#define LIMIT_DNS_QUERIES             4096      /* under way in a thread */
+#define LIMIT_DNS_CACHE_ENTRIES       4096      /* answers kept by an SMTP thread */
+#define LIMIT_DNS_CACHE_BYTES         (4 * MiB) /* of their messages */
+#define LIMIT_DNS_CACHE_MESSAGE_BYTES 4096      /* a longer one is not kept */
+#define LIMIT_DNS_CACHE_MS            60000     /* an answer is kept no longer */
+#define LIMIT_DNS_RECORDS             64        /* records of one answer that are looked at */
+#define LIMIT_DNS_TEXT_BYTES          16384     /* of all TXT records of one answer */
+#define LIMIT_DSN_BYTES               131072    /* a DSN: report and headers */
+#define LIMIT_DSN_HEADER_BYTES        8192 /* of the failed message's headers, in its DSN */
+#define LIMIT_DSN_DIAG_BYTES          256  /* of a primary's reply, in a DSN */
+#define LIMIT_REMOTE_WINDOW           32 /* RCPT commands sent before their replies are read */
+#define LIMIT_REMOTE_RCPT_MS          3000 /* that each recipient adds to LIMIT_REMOTE_COMMAND_MS */
+#define LIMIT_REMOTE_BODY_RATE        8192 /* bytes a second that extend LIMIT_REMOTE_BODY_MS */
+#define LIMIT_REMOTE_TLS_MS           60000 /* handshake */
+#define LIMIT_REMOTE_IDLE_MS          30000 /* a connection without a message; then QUIT */
+#define LIMIT_REMOTE_QUIT_MS          5000  /* QUIT to its reply; then closed */
+#define LIMIT_REMOTE_TEXTS_BYTES      16384 /* reply texts kept of one message, all recipients */
+#define LIMIT_RETRY_FIRST_MS          300000 /* a deferred recipient, or a DSN, waits so long ... */
+#define LIMIT_RETRY_MAX_MS            3600000 /* ... doubling up to this */
+#define LIMIT_ODD_5XX_MS              14400000 /* of nothing but odd 5xx: then the recipient bounces */
+#define LIMIT_ODD_GAP_MS              7200000   /* between two odd 5xx: longer breaks the run */
+#define LIMIT_DSN_HOLD_MS             432000000 /* 5 days: then a DSN is given up */
 
 /* --- Policy: SPF (RFC 7208 4.6.4) --- */
 #define LIMIT_SPF_TERMS             10   /* mechanisms and redirects that look something up */

@@ -299,6 +299,8 @@ enum err smtp_thread_start(struct node *n, struct smtp_thread **out)
     e = spool_reader_open(n->spool, &t->reader);
     if (e == OK)
         e = resolver_open(t->base, s->config, &t->dns);
+    if (e == OK)
+        dns_keep_answers(t->dns);
     for (size_t i = 0; e == OK && i < s->config->smtp.listen.n; i++)
         e = listener_open(t, &s->config->smtp.listen.v[i]);
     snapshot_release(&ref);

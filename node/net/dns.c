@@ -5,7 +5,9 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/stats.h"
+#include "node/net/dns_cache.h"
 
 struct dns_socket {
     struct dns_socket *next;
@@ -23,6 +25,7 @@ struct dns_query {
     struct event *deadline;
     bool submitting, early; /* c-ares answered inside the submit call: told next turn */
     enum dns_status status;
+    char name[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* without a final dot */
 };
 
 struct dns {
@@ -31,7 +34,8 @@ struct dns {
     struct event *timer;
     struct dns_socket *sockets;
     struct dns_query *queries;
-    struct dns_shed *sheds; /* answered in the next turn */
+    struct dns_shed *sheds;  /* answered in the next turn */
+    struct dns_cache *cache; /* NULL: none */
     size_t under_way;
     bool closing;
 };
@@ -175,6 +179,9 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, i
     }
     if (a.status == DNS_OK)
         dns_parse(msg, n, q->type, &a);
+    if (q->dns->cache != NULL && a.status == DNS_OK && n > 0)
+        dns_cache_put(q->dns->cache, str_of(q->name), q->type,
+                      (struct str){(const char *)msg, (size_t)n}, a.ttl_s, clock_boot_ms());
     answer(q, &a);
     forget(q);
 }
@@ -197,6 +204,9 @@ struct dns_shed {
     dns_done *done;
     void *arg;
     enum dns_status status;
+    enum dns_type type;
+    unsigned char *message; /* DNS_OK: of the cache */
+    int message_n;
 };
 
 static void shed_free(struct dns_shed *s)
@@ -208,21 +218,25 @@ static void shed_free(struct dns_shed *s)
     if (s->next != NULL)
         s->next->prev = s->prev;
     event_free(s->turn);
+    free(s->message);
     free(s);
 }
 
 static void on_shed(evutil_socket_t fd, short what, void *arg)
 {
     struct dns_shed *s = arg;
+    struct dns_answer a = {.status = s->status};
 
     (void)fd;
     (void)what;
-    s->done(s->arg, &(struct dns_answer){.status = s->status});
+    if (s->message != NULL)
+        dns_parse(s->message, s->message_n, s->type, &a);
+    s->done(s->arg, &a);
     shed_free(s);
 }
 
 /* Answers in the next turn, without a question to anybody. */
-static void shed(struct dns *d, enum dns_status status, dns_done *done, void *arg)
+static struct dns_shed *shed(struct dns *d, enum dns_status status, dns_done *done, void *arg)
 {
     struct dns_shed *s = calloc(1, sizeof *s);
 
@@ -235,6 +249,30 @@ static void shed(struct dns *d, enum dns_status status, dns_done *done, void *ar
         d->sheds->prev = s;
     d->sheds = s;
     event_active(s->turn, EV_TIMEOUT, 0);
+    return s;
+}
+
+static bool answer_from_cache(struct dns *d, struct str name, enum dns_type type,
+                              dns_done *done, void *arg)
+{
+    struct dns_shed *s;
+    struct str message;
+
+    if (d->cache == NULL || !dns_cache_get(d->cache, name, type, clock_boot_ms(), &message))
+        return false;
+    s = shed(d, DNS_OK, done, arg);
+    s->message = malloc(message.n);
+    ASSERT(s->message != NULL);
+    memcpy(s->message, message.p, message.n);
+    s->message_n = (int)message.n;
+    s->type = type;
+    return true;
+}
+
+void dns_keep_answers(struct dns *d)
+{
+    if (d->cache == NULL)
+        d->cache = dns_cache_new(clock_boot_ms() ^ (uint64_t)(uintptr_t)d);
 }
 
 void dns_close(struct dns **dp)
@@ -248,6 +286,8 @@ void dns_close(struct dns **dp)
         forget(d->queries);
     while (d->sheds != NULL)
         shed_free(d->sheds);
+    if (d->cache != NULL)
+        dns_cache_free(&d->cache);
     while (d->sockets != NULL) {
         struct dns_socket *s = d->sockets;
 
@@ -268,18 +308,21 @@ void dns_query(struct dns *d, const char *name, enum dns_type type, dns_done *do
     if (str_ends(relative, '.'))
         relative.n--;
     if (!dns_name_is_legal(relative)) {
-        shed(d, DNS_NXDOMAIN, done, arg);
+        (void)shed(d, DNS_NXDOMAIN, done, arg);
         return;
     }
+    if (answer_from_cache(d, relative, type, done, arg))
+        return;
     if (d->under_way >= LIMIT_DNS_QUERIES) {
         stat_add(STAT_DNS_SHED_TOTAL, 1);
-        shed(d, DNS_SERVFAIL, done, arg);
+        (void)shed(d, DNS_SERVFAIL, done, arg);
         return;
     }
     q = calloc(1, sizeof *q);
     ASSERT(q != NULL);
     *q = (struct dns_query){
         .next = d->queries, .dns = d, .type = type, .done = done, .arg = arg};
+    ASSERT(str_to_z(relative, q->name, sizeof q->name));
     if (d->queries != NULL)
         d->queries->prev = q;
     d->queries = q;

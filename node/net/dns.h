@@ -23,6 +23,10 @@ struct dns;
 MUST_CHECK enum err dns_open(struct event_base *base, const char *servers, struct dns **out);
 void dns_close(struct dns **d); /* callbacks of queries under way are not called any more */
 
+/* Keeps what was found for its TTL, a minute at most (dns_cache.h): for who asks the same again
+ * and again. */
+void dns_keep_answers(struct dns *d);
+
 /* name: with or without a final dot. One that is not legal (dns_name_is_legal()) is never sent,
  * and is answered DNS_NXDOMAIN: there is no such name. */
 void dns_query(struct dns *d, const char *name, enum dns_type type, dns_done *done, void *arg);

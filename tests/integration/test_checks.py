@@ -191,6 +191,15 @@ def test_what_was_sent_ahead_waits_for_the_verdict(door):
     assert [c.reply()[0] for _ in range(4)] == [250, 250, 550, 221]
 
 
+def test_what_dns_found_is_not_asked_again_and_again(door):
+    switch(door, "all=refuse")
+    c = house.Client(door.port, source="127.0.0.9").hello()
+    assert c.send(CLEAN, sender="a@good.org", rcpts=["b@customer.test"])[0] == 250
+    asked = door.dns.asked
+    assert c.send(CLEAN, sender="other@good.org", rcpts=["b@customer.test"])[0] == 250
+    assert door.dns.asked == asked > 0 and len(door.events("checked")) == 2
+
+
 def test_the_null_sender_is_judged_by_its_helo(door):
     switch(door, "spf=refuse")
     door.dns.records[("bad.good.org", TXT)] = [txt("v=spf1 -all")]
