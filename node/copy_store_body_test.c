@@ -175,37 +175,6 @@ static uint64_t get_u64(const char *b)
     return v;
 }
 
-/* Flips a bit wherever these bytes stand in the file. */
-static void damage(struct str needle)
-{
-    char path[128], *file, *at;
-    size_t size, hits = 0;
-    FILE *f;
-
-    ck_assert_int_eq(spool_commit(&txn), OK);
-    kit_close(&kit);
-    snprintf(path, sizeof path, "%s/data/data.mdb", kit.dir);
-    f = fopen(path, "r+");
-    ck_assert_ptr_nonnull(f);
-    fseek(f, 0, SEEK_END);
-    size = (size_t)ftell(f);
-    rewind(f);
-    file = malloc(size);
-    ck_assert_ptr_nonnull(file);
-    ck_assert_uint_eq(fread(file, 1, size, f), size);
-    for (at = file; (at = memmem(at, size - (size_t)(at - file), needle.p, needle.n)) != NULL;
-         at++, hits++)
-        *at = (char)(*at ^ 1);
-    ck_assert_uint_gt(hits, 0);
-    rewind(f);
-    ck_assert_uint_eq(fwrite(file, 1, size, f), size);
-    fclose(f);
-    free(file);
-    kit_open(&kit);
-    begin_store();
-    txn = spool_begin(kit.spool);
-}
-
 static const struct {
     bool body, staged;
 } wounds[] = {{false, false}, {true, false}, {false, true}, {true, true}};

@@ -76,15 +76,12 @@ void inbound_judge_free_all(struct smtp_thread *t)
 static void count(const struct judging *g)
 {
     const struct judge *j = &g->judge;
-    bool rdns = j->rdns.result == RDNS_NONE || j->rdns.result == RDNS_MISMATCH;
 
     stat_add(STAT_CHECKS_TOTAL, 1);
     stat_add(STAT_CHECKS_LATE_TOTAL, g->is_late);
-    stat_add(STAT_CHECK_RDNS_TOTAL, rdns && j->checks[DOMAIN_CHECK_RDNS] != CHECK_OFF);
-    stat_add(STAT_CHECK_SENDER_TOTAL,
-             sender_is_bad(j->sender.result) && j->checks[DOMAIN_CHECK_SENDER] != CHECK_OFF);
-    stat_add(STAT_CHECK_SPF_TOTAL,
-             j->checks[DOMAIN_CHECK_SPF] != CHECK_OFF && j->spf.verdict.result == SPF_FAIL);
+    stat_add(STAT_CHECK_RDNS_TOTAL, judge_is_against(j, DOMAIN_CHECK_RDNS));
+    stat_add(STAT_CHECK_SENDER_TOTAL, judge_is_against(j, DOMAIN_CHECK_SENDER));
+    stat_add(STAT_CHECK_SPF_TOTAL, judge_is_against(j, DOMAIN_CHECK_SPF));
 }
 
 static const char *word(const struct judge *j, enum domain_check_kind kind)

@@ -358,11 +358,10 @@ bool domain_eight_bit_parse(struct str text, enum domain_eight_bit *out)
 
 /* --- checks at the door --- */
 
-static const char *const check_texts[] = {
-#define X(name, text, what) text,
-    DOMAIN_CHECKS(X)
-#undef X
-};
+static const char *const check_texts[] = {[DOMAIN_CHECK_RDNS] = "rdns",
+                                          [DOMAIN_CHECK_SENDER] = "sender",
+                                          [DOMAIN_CHECK_SPF] = "spf",
+                                          [DOMAIN_CHECK_HEADERS] = "headers"};
 static const char *const mode_texts[] = {[CHECK_OFF] = "off",
                                          [CHECK_MARK] = "mark",
                                          [CHECK_DEFER] = "defer",

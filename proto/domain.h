@@ -58,24 +58,19 @@ enum domain_tls {
 enum domain_eight_bit { DOMAIN_EIGHT_BIT_PASS = 0, DOMAIN_EIGHT_BIT_HOLD = 1 };
 
 /* The checks at the door of a domain, in the order in which they may refuse. Stored: the place
- * in the list. name, what it looks at */
-#define DOMAIN_CHECKS(X)                                                                       \
-    X(RDNS, "rdns", "the client's name by reverse DNS, confirmed")                             \
-    X(SENDER, "sender", "whether the sender's domain can take an answer")                      \
-    X(SPF, "spf", "whether the sender's domain lets this client send (RFC 7208)")              \
-    X(HEADERS, "headers", "whether the header is well-formed (RFC 5322)")
-
+ * in the list. */
 enum domain_check_kind {
-#define X(name, text, what) DOMAIN_CHECK_##name,
-    DOMAIN_CHECKS(X)
-#undef X
-        DOMAIN_CHECK_KINDS
+    DOMAIN_CHECK_RDNS,    /* the client's name by reverse DNS, confirmed                  */
+    DOMAIN_CHECK_SENDER,  /* whether the sender's domain can take an answer               */
+    DOMAIN_CHECK_SPF,     /* whether the sender's domain lets this client send (RFC 7208) */
+    DOMAIN_CHECK_HEADERS, /* whether the header is well-formed (RFC 5322)                 */
+    DOMAIN_CHECK_KINDS
 };
 
 /* What a verdict against the client leads to. Stored. */
 enum domain_check_mode {
     CHECK_OFF = 0,    /* not even looked at */
-    CHECK_MARK = 1,   /* logged, counted, recorded with the message */
+    CHECK_MARK = 1,   /* logged and counted */
     CHECK_DEFER = 2,  /* refused with a 4xx; not of headers: another try would be the same */
     CHECK_REFUSE = 3, /* refused with a 5xx */
 };

@@ -17,29 +17,18 @@ static void teardown(void)
     w_free(w);
 }
 
-static enum copy_state state_at(uint16_t site, struct mid id)
-{
-    return w_state(w_node(w, site)->disk, id);
-}
-
-static void no_holder(void)
-{
-    for (int i = 0; i < W_NODES; i++)
-        w->nodes[i].leaving = true;
-}
-
 /* Mail that ended while site 3, which has a copy of it, was away. */
 static struct mid ended_without_3(void)
 {
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     id = w_mail(w, w_node(w, 1), W_SMALL);
     w_run_long(w, 2000);
     w_crash(w, w_node(w, 3));
     w_node(w, 1)->leaving = false;
     w_run_long(w, 60000);
-    ck_assert_int_eq(state_at(1, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 1, id), COPY_SETTLED);
     return id;
 }
 
@@ -49,7 +38,7 @@ START_TEST(node_that_slept_through_the_outcome_hears_of_it)
 
     w_start(w, w_node(w, 3));
     w_run_long(w, 3000);
-    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_SETTLED);
 }
 END_TEST
 
@@ -67,7 +56,7 @@ START_TEST(what_is_over_ends_even_when_nobody_can_tell_how)
     forget_fates(2, id);
     w_start(w, w_node(w, 3));
     w_run_long(w, 3000);
-    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_SETTLED);
 }
 END_TEST
 
@@ -79,29 +68,23 @@ START_TEST(who_may_know_the_fates_is_waited_for)
     w_crash(w, w_node(w, 2));
     w_start(w, w_node(w, 3));
     w_run_long(w, 60000);
-    ck_assert_int_eq(state_at(3, id), COPY_COMMITTED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_COMMITTED);
     w_start(w, w_node(w, 2));
     w_run_long(w, 5000);
-    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_SETTLED);
     ck_assert_int_eq(w_copy(w_node(w, 3)->disk, id)->trace[0], 'd');
 }
 END_TEST
-
-static void part(uint16_t a, uint16_t b, bool on)
-{
-    w_node(w, a)->deaf[b] = on;
-    w_node(w, b)->deaf[a] = on;
-}
 
 /* Live at 2 and 3, and 1 knows that it is over. */
 static struct mid known_by_1_alone(void)
 {
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     id = w_mail(w, w_node(w, 1), W_SMALL);
     w_run_long(w, 5000);
-    ck_assert_int_eq(state_at(3, id), COPY_COMMITTED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_COMMITTED);
     w_crash(w, w_node(w, 1));
     w_settle(w, w_node(w, 1), id);
     forget_fates(1, id);
@@ -113,16 +96,16 @@ START_TEST(who_waited_for_another_asks_itself_again_when_that_one_is_there)
 {
     struct mid id = known_by_1_alone();
 
-    part(2, 3, true);
+    w_part(w, 2, 3, true);
     w_run_long(w, 30000);
     w_start(w, w_node(w, 1));
     w_run_long(w, 30000);
-    ck_assert_int_eq(state_at(2, id), COPY_COMMITTED);
-    ck_assert_int_eq(state_at(3, id), COPY_COMMITTED);
-    part(2, 3, false);
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_COMMITTED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_COMMITTED);
+    w_part(w, 2, 3, false);
     w_run_long(w, 30000);
-    ck_assert_int_eq(state_at(2, id), COPY_SETTLED);
-    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_SETTLED);
 }
 END_TEST
 
@@ -134,11 +117,11 @@ START_TEST(who_waited_for_another_waits_no_longer_when_that_one_is_no_member)
     w_run_long(w, 30000);
     w_start(w, w_node(w, 1));
     w_run_long(w, 30000);
-    ck_assert_int_eq(state_at(2, id), COPY_COMMITTED);
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_COMMITTED);
     w_append(w, (struct w_entry){.kind = W_END, .site = 3});
     w_append(w, (struct w_entry){.kind = W_MEMBER, .site = 3, .incarnation = 0});
     w_run_long(w, 10000);
-    ck_assert_int_eq(state_at(2, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_SETTLED);
 }
 END_TEST
 
@@ -151,7 +134,7 @@ START_TEST(what_cannot_be_read_ends_when_nobody_can_tell_how)
     w_copy(w_node(w, 3)->disk, id)->unreadable = true;
     w_start(w, w_node(w, 3));
     w_run_long(w, 15000);
-    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_SETTLED);
 }
 END_TEST
 
@@ -165,10 +148,10 @@ START_TEST(an_end_that_found_no_room_is_stored_later)
     w_start(w, w_node(w, 3));
     w_node(w, 3)->full = true;
     w_run_long(w, 5000);
-    ck_assert_int_eq(state_at(3, id), COPY_COMMITTED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_COMMITTED);
     w_node(w, 3)->full = false;
     w_run_long(w, 5000);
-    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_SETTLED);
 }
 END_TEST
 
@@ -180,12 +163,12 @@ START_TEST(settled_ids_that_found_no_room_are_told_again)
     w_node(w, 3)->full = true;
     id = w_mail(w, w_node(w, 2), W_SMALL);
     w_run_long(w, 5000);
-    ck_assert_int_eq(state_at(2, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_SETTLED);
     w_crash(w, w_node(w, 1));
-    ck_assert_int_eq(state_at(3, id), COPY_NONE);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_NONE);
     w_node(w, 3)->full = false;
     w_run_long(w, 5000);
-    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_SETTLED);
 }
 END_TEST
 
@@ -197,7 +180,7 @@ START_TEST(node_asks_for_what_it_cannot_read_and_hears_of_its_end)
     w_copy(w_node(w, 3)->disk, id)->unreadable = true;
     w_start(w, w_node(w, 3));
     w_run_long(w, 12000);
-    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_SETTLED);
 }
 END_TEST
 

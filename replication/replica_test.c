@@ -16,28 +16,11 @@ static void teardown(void)
     w_free(w);
 }
 
-static enum copy_state state_at(uint16_t site, struct mid id)
-{
-    return w_state(w_node(w, site)->disk, id);
-}
-
-static void part(uint16_t a, uint16_t b, bool on)
-{
-    w_node(w, a)->deaf[b] = on;
-    w_node(w, b)->deaf[a] = on;
-}
-
 static void isolate(uint16_t a, bool on)
 {
     for (uint16_t b = 1; b <= W_NODES; b++)
         if (b != a)
-            part(a, b, on);
-}
-
-static void no_holder(void)
-{
-    for (int i = 0; i < W_NODES; i++)
-        w->nodes[i].leaving = true;
+            w_part(w, a, b, on);
 }
 
 static struct replica_status status_of(uint16_t site)
@@ -63,12 +46,12 @@ START_TEST(mail_is_accepted_with_two_copies_and_gets_a_third)
 {
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     id = w_mail(w, w_node(w, 2), W_SMALL);
     w_run_long(w, 2000);
     ck_assert_int_eq(w_msg(w, id)->answer, W_250);
     for (uint16_t site = 1; site <= W_NODES; site++)
-        ck_assert_int_eq(state_at(site, id), COPY_COMMITTED);
+        ck_assert_int_eq(w_state_at(w, site, id), COPY_COMMITTED);
     ck_assert_uint_eq(status_of(2).single, 0);
 }
 END_TEST
@@ -78,14 +61,14 @@ START_TEST(bodies_of_all_sizes_come_over)
     static const uint32_t sizes[] = {1, 65536, 65537, 200000, 262144, 262145, 3000000};
     struct mid ids[sizeof sizes / sizeof *sizes];
 
-    no_holder();
+    w_no_holder(w);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         ids[i] = w_mail(w, w_node(w, 1), sizes[i]);
     w_run_long(w, 3000);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (uint16_t site = 1; site <= W_NODES; site++)
-            ck_assert_msg(state_at(site, ids[i]) == COPY_COMMITTED, "%u bytes at %u", sizes[i],
-                          site);
+            ck_assert_msg(w_state_at(w, site, ids[i]) == COPY_COMMITTED, "%u bytes at %u",
+                          sizes[i], site);
 }
 END_TEST
 
@@ -97,7 +80,7 @@ START_TEST(what_is_delivered_is_settled_everywhere)
     for (uint32_t k = 0; k < W_RCPTS; k++)
         ck_assert_uint_eq(w_msg(w, id)->taken[k], 1);
     for (uint16_t site = 1; site <= W_NODES; site++)
-        ck_assert_int_eq(state_at(site, id), COPY_SETTLED);
+        ck_assert_int_eq(w_state_at(w, site, id), COPY_SETTLED);
 }
 END_TEST
 
@@ -112,11 +95,11 @@ START_TEST(without_a_peer_it_is_closed_not_refused)
     ck_assert_int_eq(w_msg(w, id)->answer, W_WAITS);
     w_run_long(w, 8000);
     ck_assert_int_eq(w_msg(w, id)->answer, W_CLOSED);
-    ck_assert_int_eq(state_at(2, id), COPY_ABORTED);
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_ABORTED);
     isolate(2, false);
     w_run_long(w, 20000);
-    ck_assert_int_eq(state_at(1, id), COPY_ABORTED);
-    ck_assert_int_eq(state_at(3, id), COPY_ABORTED);
+    ck_assert_int_eq(w_state_at(w, 1, id), COPY_ABORTED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_ABORTED);
 }
 END_TEST
 
@@ -124,12 +107,12 @@ START_TEST(refused_once_a_peer_has_the_abort)
 {
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     w_node(w, 1)->store_fails = false;
     w_node(w, 1)->slow = w_node(w, 3)->slow = true;
     /* copies get through late only: what flies is lost for six seconds */
-    part(1, 2, true);
-    part(3, 2, true);
+    w_part(w, 1, 2, true);
+    w_part(w, 3, 2, true);
     id = w_mail(w, w_node(w, 2), W_SMALL);
     w_run_long(w, 5200);
     isolate(2, false);
@@ -138,7 +121,7 @@ START_TEST(refused_once_a_peer_has_the_abort)
     ck_assert_int_eq(w_msg(w, id)->answer, W_451);
     w_run_long(w, 10000);
     for (uint16_t site = 1; site <= W_NODES; site++)
-        ck_assert_int_eq(state_at(site, id), COPY_ABORTED);
+        ck_assert_int_eq(w_state_at(w, site, id), COPY_ABORTED);
 }
 END_TEST
 
@@ -146,7 +129,7 @@ START_TEST(put_that_failed_here_is_aborted_everywhere)
 {
     struct mid bad, good;
 
-    no_holder();
+    w_no_holder(w);
     w_node(w, 2)->store_fails = true;
     bad = w_mail(w, w_node(w, 2), W_SMALL);
     w_run_long(w, 500);
@@ -156,8 +139,8 @@ START_TEST(put_that_failed_here_is_aborted_everywhere)
     ck_assert_int_eq(w_msg(w, bad)->answer, W_451);
     ck_assert_int_eq(w_msg(w, good)->answer, W_250);
     for (uint16_t site = 1; site <= W_NODES; site++) {
-        ck_assert_int_eq(state_at(site, bad), COPY_ABORTED);
-        ck_assert_int_eq(state_at(site, good), COPY_COMMITTED);
+        ck_assert_int_eq(w_state_at(w, site, bad), COPY_ABORTED);
+        ck_assert_int_eq(w_state_at(w, site, good), COPY_COMMITTED);
     }
 }
 END_TEST
@@ -167,16 +150,16 @@ START_TEST(put_that_failed_on_a_full_disk_is_aborted_later)
 {
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     w_node(w, 2)->full = true;
     id = w_mail(w, w_node(w, 2), W_SMALL);
     w_run_long(w, 10000);
     ck_assert_int_eq(w_msg(w, id)->answer, W_CLOSED);
-    ck_assert_int_eq(state_at(1, id), COPY_UNDECIDED);
+    ck_assert_int_eq(w_state_at(w, 1, id), COPY_UNDECIDED);
     w_node(w, 2)->full = false;
     w_run_long(w, 10000);
     for (uint16_t site = 1; site <= W_NODES; site++)
-        ck_assert_int_eq(state_at(site, id), COPY_ABORTED);
+        ck_assert_int_eq(w_state_at(w, site, id), COPY_ABORTED);
 }
 END_TEST
 
@@ -186,10 +169,10 @@ START_TEST(commit_knowledge_stays_below_an_abort_that_found_no_room)
 {
     struct mid bad, good, next;
 
-    no_holder();
+    w_no_holder(w);
     w_node(w, 2)->store_fails = true;
     bad = w_mail(w, w_node(w, 2), W_SMALL);
-    while (state_at(1, bad) != COPY_UNDECIDED)
+    while (w_state_at(w, 1, bad) != COPY_UNDECIDED)
         w_run(w, 1);
     w_node(w, 1)->full = true;
     w_run_long(w, 500);
@@ -204,9 +187,9 @@ START_TEST(commit_knowledge_stays_below_an_abort_that_found_no_room)
     next = w_mail(w, w_node(w, 2), W_SMALL);
     w_run_long(w, 10000);
     for (uint16_t site = 1; site <= W_NODES; site++) {
-        ck_assert_int_eq(state_at(site, bad), COPY_ABORTED);
-        ck_assert_int_eq(state_at(site, good), COPY_COMMITTED);
-        ck_assert_int_eq(state_at(site, next), COPY_COMMITTED);
+        ck_assert_int_eq(w_state_at(w, site, bad), COPY_ABORTED);
+        ck_assert_int_eq(w_state_at(w, site, good), COPY_COMMITTED);
+        ck_assert_int_eq(w_state_at(w, site, next), COPY_COMMITTED);
     }
 }
 END_TEST
@@ -215,7 +198,7 @@ START_TEST(commit_that_found_no_room_is_stored_later)
 {
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     id = w_mail(w, w_node(w, 2), W_SMALL);
     while (w_msg(w, id)->answer == W_WAITS)
         w_run(w, 1);
@@ -223,10 +206,10 @@ START_TEST(commit_that_found_no_room_is_stored_later)
     w_node(w, 2)->full = true;
     isolate(2, true); /* or a peer would tell it */
     w_run_long(w, 5000);
-    ck_assert_int_eq(state_at(2, id), COPY_UNDECIDED);
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_UNDECIDED);
     w_node(w, 2)->full = false;
     w_run_long(w, 5000);
-    ck_assert_int_eq(state_at(2, id), COPY_COMMITTED);
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_COMMITTED);
     isolate(2, false);
 }
 END_TEST
@@ -235,18 +218,18 @@ START_TEST(outcome_that_found_no_room_is_told_again)
 {
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     id = w_mail(w, w_node(w, 2), W_SMALL);
     w_run_long(w, 2000);
     w_node(w, 3)->full = true;
     w_node(w, 1)->leaving = false;
     w_run_long(w, 60000);
-    ck_assert_int_eq(state_at(1, id), COPY_SETTLED);
-    ck_assert_int_eq(state_at(2, id), COPY_SETTLED);
-    ck_assert_int_eq(state_at(3, id), COPY_COMMITTED);
+    ck_assert_int_eq(w_state_at(w, 1, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_COMMITTED);
     w_node(w, 3)->full = false;
     w_run_long(w, 10000);
-    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_SETTLED);
 }
 END_TEST
 
@@ -268,18 +251,18 @@ START_TEST(undecided_copies_of_a_dead_origin_are_resolved)
 {
     struct mid id;
 
-    no_holder();
-    part(2, 3, true);
+    w_no_holder(w);
+    w_part(w, 2, 3, true);
     w->loss = 0;
     id = w_mail(w, w_node(w, 2), W_SMALL);
     w_run_long(w, 30);
     w_crash(w, w_node(w, 2));
-    part(2, 3, false);
+    w_part(w, 2, 3, false);
     w_append(w, (struct w_entry){.kind = W_END, .site = 2});
     w_run_long(w, 10000);
     /* whatever it was: with the session over it is decided, and the same at both */
-    ck_assert_int_ne(state_at(1, id), COPY_UNDECIDED);
-    ck_assert_int_eq(state_at(1, id), state_at(3, id));
+    ck_assert_int_ne(w_state_at(w, 1, id), COPY_UNDECIDED);
+    ck_assert_int_eq(w_state_at(w, 1, id), w_state_at(w, 3, id));
 }
 END_TEST
 
@@ -287,18 +270,19 @@ START_TEST(aborted_one_is_not_resurrected_by_resolving)
 {
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     isolate(2, true);
     id = w_mail(w, w_node(w, 2), W_SMALL);
     w_run_long(w, 5500); /* the own abort is durable, nobody heard of it */
-    ck_assert_int_eq(state_at(2, id), COPY_ABORTED);
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_ABORTED);
     w_crash(w, w_node(w, 2));
     isolate(2, false);
     /* a copy that a peer had stored before it lost the link */
     w_start(w, w_node(w, 2));
     w_run_long(w, 10000);
     for (uint16_t site = 1; site <= W_NODES; site++)
-        ck_assert(state_at(site, id) == COPY_ABORTED || state_at(site, id) == COPY_NONE);
+        ck_assert(w_state_at(w, site, id) == COPY_ABORTED ||
+                  w_state_at(w, site, id) == COPY_NONE);
 }
 END_TEST
 
@@ -306,7 +290,7 @@ START_TEST(node_that_was_away_catches_up)
 {
     struct mid ids[300];
 
-    no_holder();
+    w_no_holder(w);
     w_crash(w, w_node(w, 3));
     for (int i = 0; i < 300; i++) {
         ids[i] = w_mail(w, w_node(w, (uint16_t)(1 + i % 2)), i == 7 ? W_LARGE : W_SMALL);
@@ -317,7 +301,7 @@ START_TEST(node_that_was_away_catches_up)
     w_start(w, w_node(w, 3));
     w_run_long(w, 6000);
     for (int i = 0; i < 300; i++)
-        ck_assert_int_eq(state_at(3, ids[i]), COPY_COMMITTED);
+        ck_assert_int_eq(w_state_at(w, 3, ids[i]), COPY_COMMITTED);
 }
 END_TEST
 
@@ -325,23 +309,23 @@ START_TEST(ack_of_a_lost_disk_does_not_count)
 {
     struct mid id;
 
-    no_holder();
-    part(1, 2, true);
+    w_no_holder(w);
+    w_part(w, 1, 2, true);
     w_run_long(w, 10000);
     w_node(w, 2)->slow = true;
     w_run_long(w, 2000);
     id = w_mail(w, w_node(w, 2), W_SMALL);
-    while (state_at(3, id) == COPY_NONE)
+    while (w_state_at(w, 3, id) == COPY_NONE)
         w_run(w, 1);
     w_run(w, 100); /* its ack is there, the own commit is not */
     w_crash(w, w_node(w, 3));
     w_wipe(w, w_node(w, 3));
-    ck_assert_int_eq(state_at(2, id), COPY_NONE);
-    while (state_at(2, id) == COPY_NONE)
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_NONE);
+    while (w_state_at(w, 2, id) == COPY_NONE)
         w_run(w, 1);
     w_run_long(w, 2000);
     ck_assert_int_eq(w_msg(w, id)->answer, W_WAITS);
-    part(1, 2, false);
+    w_part(w, 1, 2, false);
     w_node(w, 2)->slow = false;
     w_start(w, w_node(w, 3));
     w_run_long(w, 10000);
@@ -353,17 +337,17 @@ START_TEST(wiped_node_is_no_witness_until_both_have_filled_it)
 {
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     id = w_mail(w, w_node(w, 1), W_SMALL);
     w_run_long(w, 2000);
     w_crash(w, w_node(w, 3));
     w_wipe(w, w_node(w, 3));
-    part(2, 3, true);
+    w_part(w, 2, 3, true);
     w_start(w, w_node(w, 3));
     w_run_long(w, 10000);
-    ck_assert_int_eq(state_at(3, id), COPY_COMMITTED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_COMMITTED);
     ck_assert(!w_node(w, 3)->disk->filled);
-    part(2, 3, false);
+    w_part(w, 2, 3, false);
     w_run_long(w, 10000);
     ck_assert(w_node(w, 3)->disk->filled);
     ck_assert(!w_node(w, 3)->stopped);
@@ -375,13 +359,13 @@ START_TEST(wiped_node_knows_what_is_settled_before_it_is_a_witness)
     struct mid id = w_mail(w, w_node(w, 1), W_SMALL);
 
     w_run_long(w, 60000);
-    ck_assert_int_eq(state_at(1, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 1, id), COPY_SETTLED);
     w_crash(w, w_node(w, 3));
     w_wipe(w, w_node(w, 3));
     w_start(w, w_node(w, 3));
     w_run_long(w, 10000);
     ck_assert(w_node(w, 3)->disk->filled);
-    ck_assert_int_eq(state_at(3, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 3, id), COPY_SETTLED);
 }
 END_TEST
 
@@ -390,7 +374,7 @@ START_TEST(node_with_an_older_disk_stops)
     struct w_disk *old = malloc(sizeof *old);
     struct w_node *n = w_node(w, 2);
 
-    no_holder();
+    w_no_holder(w);
     w_mail(w, n, W_SMALL);
     w_run_long(w, 2000);
     *old = *n->disk;
@@ -412,7 +396,7 @@ START_TEST(copy_that_cannot_be_read_is_no_older_disk)
     struct w_node *n = w_node(w, 2);
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     w_mail(w, n, W_SMALL);
     id = w_mail(w, n, W_SMALL);
     w_mail(w, n, W_SMALL);
@@ -429,22 +413,22 @@ START_TEST(crash_before_the_own_commit_is_no_older_disk)
 {
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     w_node(w, 2)->slow = true;
     w_run_long(w, 1000);
     id = w_mail(w, w_node(w, 2), W_SMALL);
     w_run_long(w, 300);
-    ck_assert_int_eq(state_at(2, id), COPY_NONE);
-    ck_assert_int_eq(state_at(1, id), COPY_UNDECIDED);
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_NONE);
+    ck_assert_int_eq(w_state_at(w, 1, id), COPY_UNDECIDED);
     w_crash(w, w_node(w, 2));
     w_append(w, (struct w_entry){.kind = W_END, .site = 2});
     w_run_long(w, 8000);
-    ck_assert_int_eq(state_at(1, id), COPY_COMMITTED);
+    ck_assert_int_eq(w_state_at(w, 1, id), COPY_COMMITTED);
     w_node(w, 2)->slow = false;
     w_start(w, w_node(w, 2));
     w_run_long(w, 8000);
     ck_assert(!w_node(w, 2)->stopped);
-    ck_assert_int_eq(state_at(2, id), COPY_COMMITTED);
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_COMMITTED);
 }
 END_TEST
 
@@ -453,7 +437,7 @@ START_TEST(damaged_copy_is_fetched_from_a_peer)
     struct mid id;
     uint32_t told;
 
-    no_holder();
+    w_no_holder(w);
     id = w_mail(w, w_node(w, 1), W_LARGE);
     w_run_long(w, 2000);
     told = w_node(w, 2)->deliverable;
@@ -469,7 +453,7 @@ START_TEST(no_dot_without_a_peer)
 {
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     id = w_mail(w, w_node(w, 1), W_SMALL);
     w_run_long(w, 2000);
     isolate(1, true);
@@ -478,7 +462,7 @@ START_TEST(no_dot_without_a_peer)
     ck_assert_uint_eq(w->consents, 0);
     isolate(1, false);
     w_run_long(w, 60000);
-    ck_assert_int_eq(state_at(1, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 1, id), COPY_SETTLED);
 }
 END_TEST
 
@@ -499,7 +483,7 @@ START_TEST(dot_of_a_dead_holder_is_waited_for_and_then_flagged)
         w_run_long(w, 100);
     ck_assert_uint_ge(w->now - start, LIMIT_FOREIGN_DOT_MS - 1000);
     w_run_long(w, 60000);
-    ck_assert_int_eq(state_at(2, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_SETTLED);
 }
 END_TEST
 
@@ -514,7 +498,7 @@ START_TEST(dot_of_a_holder_that_restarted_is_not_waited_for)
     w_start(w, w_node(w, 1));
     w_run_long(w, 60000);
     ck_assert_uint_ge(w->consents, 2);
-    ck_assert_int_eq(state_at(2, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 2, id), COPY_SETTLED);
 }
 END_TEST
 
@@ -537,14 +521,14 @@ static void is_sent_again_and_flagged(struct mid id)
     ck_assert_uint_ge(w->consents, 2);
     ck_assert(w_msg(w, id)->flagged);
     for (uint16_t site = 1; site <= W_NODES; site++)
-        ck_assert_int_eq(state_at(site, id), COPY_SETTLED);
+        ck_assert_int_eq(w_state_at(w, site, id), COPY_SETTLED);
 }
 
 START_TEST(doubt_outlives_a_question_without_an_answer)
 {
     struct mid id;
 
-    part(1, 3, true); /* site 2 alone has consented */
+    w_part(w, 1, 3, true); /* site 2 alone has consented */
     w_run_long(w, 10000);
     id = dot_of_unknown_end();
     w_start(w, w_node(w, 1));
@@ -596,11 +580,11 @@ START_TEST(doubt_outlives_the_disk_of_the_holder)
 {
     struct mid id;
 
-    part(1, 3, true); /* site 2 alone has consented */
+    w_part(w, 1, 3, true); /* site 2 alone has consented */
     w_run_long(w, 10000);
     id = dot_of_unknown_end();
     w_wipe(w, w_node(w, 1));
-    part(1, 3, false);
+    w_part(w, 1, 3, false);
     w_start(w, w_node(w, 1));
     w_run_long(w, 20000);
     ck_assert(w_node(w, 1)->disk->filled);
@@ -623,7 +607,7 @@ START_TEST(sessions_that_are_over_shrink_to_a_number)
     for (uint16_t site = 1; site <= W_NODES; site++) {
         ck_assert_uint_gt(w_node(w, site)->disk->clear[2], mid_epoch(id));
         ck_assert(!rset_has(&w_node(w, site)->disk->settled, id));
-        ck_assert_int_eq(state_at(site, id), COPY_SETTLED);
+        ck_assert_int_eq(w_state_at(w, site, id), COPY_SETTLED);
     }
 }
 END_TEST
@@ -635,8 +619,8 @@ START_TEST(undecided_copies_are_there_before_a_node_is_filled)
 {
     struct mid id;
 
-    no_holder();
-    part(1, 3, true);
+    w_no_holder(w);
+    w_part(w, 1, 3, true);
     id = w_mail(w, w_node(w, 3), W_SMALL);
     while (w_msg(w, id)->answer == W_WAITS)
         w_run_long(w, 1);
@@ -644,13 +628,13 @@ START_TEST(undecided_copies_are_there_before_a_node_is_filled)
     w_crash(w, w_node(w, 2));
     w_crash(w, w_node(w, 3));
     w_wipe(w, w_node(w, 3));
-    part(1, 3, false);
+    w_part(w, 1, 3, false);
     w_start(w, w_node(w, 3));
     w_start(w, w_node(w, 2));
     for (int i = 0; i < 60000 && !w_node(w, 3)->disk->filled; i++)
         w_run_long(w, 1);
     ck_assert(w_node(w, 3)->disk->filled);
-    ck_assert(state_at(1, id) != COPY_NONE || state_at(3, id) != COPY_NONE);
+    ck_assert(w_state_at(w, 1, id) != COPY_NONE || w_state_at(w, 3, id) != COPY_NONE);
 }
 END_TEST
 
@@ -677,7 +661,7 @@ START_TEST(what_is_being_stored_keeps_its_session_from_being_clear)
     ck_assert_int_eq(w_msg(w, late)->answer, W_CLOSED);
     w_run_long(w, 120000);
     for (uint16_t site = 1; site <= W_NODES; site++)
-        ck_assert_int_eq(state_at(site, late), COPY_SETTLED);
+        ck_assert_int_eq(w_state_at(w, site, late), COPY_SETTLED);
 }
 END_TEST
 
@@ -685,7 +669,7 @@ START_TEST(own_seal_closes_clients_and_the_next_session_goes_on)
 {
     struct mid id, next;
 
-    no_holder();
+    w_no_holder(w);
     isolate(2, true);
     id = w_mail(w, w_node(w, 2), W_SMALL);
     w_run_long(w, 1000);
@@ -699,7 +683,7 @@ START_TEST(own_seal_closes_clients_and_the_next_session_goes_on)
     ck_assert_uint_gt(mid_epoch(next), mid_epoch(id));
     ck_assert_int_eq(w_msg(w, next)->answer, W_250);
     for (uint16_t site = 1; site <= W_NODES; site++)
-        ck_assert_int_eq(state_at(site, id), COPY_COMMITTED);
+        ck_assert_int_eq(w_state_at(w, site, id), COPY_COMMITTED);
 }
 END_TEST
 
@@ -713,14 +697,14 @@ static void lose_two(void)
     }
     w_append(w, (struct w_entry){.kind = W_SLOT, .site = 1});
     w_run_long(w, 3000);
-    no_holder();
+    w_no_holder(w);
 }
 
 START_TEST(alone_it_takes_no_mail_until_an_operator_says_so)
 {
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     lose_two();
     ck_assert(!w_node(w, 1)->open && !status_of(1).solo);
     w->solo = true;
@@ -729,7 +713,7 @@ START_TEST(alone_it_takes_no_mail_until_an_operator_says_so)
     id = w_mail(w, w_node(w, 1), W_SMALL);
     w_run_long(w, 1000);
     ck_assert_int_eq(w_msg(w, id)->answer, W_250);
-    ck_assert_int_eq(state_at(1, id), COPY_COMMITTED);
+    ck_assert_int_eq(w_state_at(w, 1, id), COPY_COMMITTED);
     replica_solo(w_node(w, 1)->r, false, w->now);
     ck_assert(!w_node(w, 1)->open);
 }
@@ -739,7 +723,7 @@ START_TEST(operators_word_counts_only_while_there_is_no_other_member)
 {
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     isolate(1, true);
     replica_solo(w_node(w, 1)->r, true, w->now);
     w_run_long(w, 3000);
@@ -754,16 +738,16 @@ START_TEST(alone_it_delivers_what_it_has_and_tells_nobody)
 {
     struct mid id;
 
-    no_holder();
+    w_no_holder(w);
     id = w_mail(w, w_node(w, 2), W_SMALL);
     w_run_long(w, 1000);
     lose_two();
     w_node(w, 1)->leaving = false;
     w_run_long(w, 30000);
-    ck_assert_int_eq(state_at(1, id), COPY_COMMITTED);
+    ck_assert_int_eq(w_state_at(w, 1, id), COPY_COMMITTED);
     replica_solo(w_node(w, 1)->r, true, w->now);
     w_run_long(w, 30000);
-    ck_assert_int_eq(state_at(1, id), COPY_SETTLED);
+    ck_assert_int_eq(w_state_at(w, 1, id), COPY_SETTLED);
     ck_assert(replica_outcomes_told(w_node(w, 1)->r));
 }
 END_TEST
@@ -772,19 +756,19 @@ START_TEST(alone_it_commits_what_lost_sites_left_undecided)
 {
     struct mid id;
 
-    no_holder();
-    part(2, 3, true);
+    w_no_holder(w);
+    w_part(w, 2, 3, true);
     w->loss = 0;
     id = w_mail(w, w_node(w, 2), W_SMALL);
-    for (int i = 0; i < 1000 && state_at(1, id) == COPY_NONE; i++)
+    for (int i = 0; i < 1000 && w_state_at(w, 1, id) == COPY_NONE; i++)
         w_run_long(w, 1);
-    ck_assert_int_eq(state_at(1, id), COPY_UNDECIDED);
+    ck_assert_int_eq(w_state_at(w, 1, id), COPY_UNDECIDED);
     lose_two();
     w_run_long(w, 10000);
-    ck_assert_int_eq(state_at(1, id), COPY_UNDECIDED);
+    ck_assert_int_eq(w_state_at(w, 1, id), COPY_UNDECIDED);
     replica_solo(w_node(w, 1)->r, true, w->now);
     w_run_long(w, 5000);
-    ck_assert_int_eq(state_at(1, id), COPY_COMMITTED);
+    ck_assert_int_eq(w_state_at(w, 1, id), COPY_COMMITTED);
 }
 END_TEST
 

@@ -769,3 +769,23 @@ static void w_free(struct world *w)
     }
     free(w);
 }
+
+/* --- what tests do with it --- */
+
+static inline enum copy_state w_state_at(struct world *w, uint16_t site, struct mid id)
+{
+    return w_state(w_node(w, site)->disk, id);
+}
+
+/* Neither hears the other. */
+static inline void w_part(struct world *w, uint16_t a, uint16_t b, bool on)
+{
+    w_node(w, a)->deaf[b] = on;
+    w_node(w, b)->deaf[a] = on;
+}
+
+static inline void w_no_holder(struct world *w)
+{
+    for (int i = 0; i < W_NODES; i++)
+        w->nodes[i].leaving = true;
+}

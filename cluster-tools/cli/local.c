@@ -28,7 +28,25 @@ static int generate(const char *what)
     return fflush(stdout) == 0 ? 0 : 1;
 }
 
-/* The findings quote the file, so each line is escaped like everything from outside. */
+/* "FILE:LINE:COLUMN: WHAT", for programs. A text without a place has the line alone. */
+static void add_place(json_t *row, const char *line)
+{
+    for (const char *at = strchr(line, ':'); at != NULL; at = strchr(at + 1, ':')) {
+        unsigned number, column;
+        int n = 0;
+
+        if (sscanf(at, ":%u:%u: %n", &number, &column, &n) < 2 || n == 0)
+            continue;
+        (void)json_object_set_new(row, "file", json_stringn(line, (size_t)(at - line)));
+        (void)json_object_set_new(row, "row", json_integer(number));
+        (void)json_object_set_new(row, "column", json_integer(column));
+        (void)json_object_set_new(row, "what", json_string(at + n));
+        return;
+    }
+}
+
+/* The findings quote the file, so each line is escaped like everything from outside. What is
+ * quoted below a finding is for people. */
 static int check(const struct cli_run *run)
 {
     const char *path = run->operand != NULL ? run->operand : NODE_CONFIG_PATH;
@@ -53,7 +71,12 @@ static int check(const struct cli_run *run)
         if (safe == NULL)
             break;
         text_escape(line, safe, 4 * line.n + 1);
-        show_row(&show, json_pack("{s:s}", "line", safe));
+        if (run->output == CLI_OUT_TABLE || safe[0] != ' ') {
+            json_t *row = json_pack("{s:s}", "line", safe);
+
+            add_place(row, safe);
+            show_row(&show, row);
+        }
         free(safe);
     }
     free(text);

@@ -691,7 +691,7 @@ static const struct cli_command commands[] = {
     {"cluster", "add", "Take a node in as a member, or in the place of one",
      "Prints the token that the new node joins with; it holds no secret. A member of the same "
      "site is replaced for good: its sessions end, its files are of no use any more. If the "
-     "answer was lost, the same words print the token again, until that node is filled.",
+     "answer was lost, the same words print the token again, until that node has begun.",
      "trispool cluster add --site 2 --key KEY --control 192.0.2.2:7301 --data 192.0.2.2:7302",
      NONE, member_add_options, COUNT(member_add_options), "cluster.add", NULL, false,
      CLI_RECORD, member_add_columns, COUNT(member_add_columns)},

@@ -34,8 +34,8 @@ struct dns {
     struct event *timer;
     struct dns_socket *sockets;
     struct dns_query *queries;
-    struct dns_shed *sheds;  /* answered in the next turn */
-    struct dns_cache *cache; /* NULL: none */
+    struct dns_later *laters; /* answered in the next turn */
+    struct dns_cache *cache;  /* NULL: none */
     size_t under_way;
     bool closing;
 };
@@ -197,8 +197,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
         forget(q); /* else c-ares still holds it, until it calls on_answer() */
 }
 
-struct dns_shed {
-    struct dns_shed *next, *prev;
+struct dns_later {
+    struct dns_later *next, *prev;
     struct dns *dns;
     struct event *turn;
     dns_done *done;
@@ -209,12 +209,12 @@ struct dns_shed {
     int message_n;
 };
 
-static void shed_free(struct dns_shed *s)
+static void later_free(struct dns_later *s)
 {
     if (s->prev != NULL)
         s->prev->next = s->next;
     else
-        s->dns->sheds = s->next;
+        s->dns->laters = s->next;
     if (s->next != NULL)
         s->next->prev = s->prev;
     event_free(s->turn);
@@ -222,9 +222,9 @@ static void shed_free(struct dns_shed *s)
     free(s);
 }
 
-static void on_shed(evutil_socket_t fd, short what, void *arg)
+static void on_later(evutil_socket_t fd, short what, void *arg)
 {
-    struct dns_shed *s = arg;
+    struct dns_later *s = arg;
     struct dns_answer a = {.status = s->status};
 
     (void)fd;
@@ -232,22 +232,23 @@ static void on_shed(evutil_socket_t fd, short what, void *arg)
     if (s->message != NULL)
         dns_parse(s->message, s->message_n, s->type, &a);
     s->done(s->arg, &a);
-    shed_free(s);
+    later_free(s);
 }
 
 /* Answers in the next turn, without a question to anybody. */
-static struct dns_shed *shed(struct dns *d, enum dns_status status, dns_done *done, void *arg)
+static struct dns_later *answer_later(struct dns *d, enum dns_status status, dns_done *done,
+                                      void *arg)
 {
-    struct dns_shed *s = calloc(1, sizeof *s);
+    struct dns_later *s = calloc(1, sizeof *s);
 
     ASSERT(s != NULL);
-    *s = (struct dns_shed){
-        .next = d->sheds, .dns = d, .done = done, .arg = arg, .status = status};
-    s->turn = event_new(d->base, -1, 0, on_shed, s);
+    *s = (struct dns_later){
+        .next = d->laters, .dns = d, .done = done, .arg = arg, .status = status};
+    s->turn = event_new(d->base, -1, 0, on_later, s);
     ASSERT(s->turn != NULL);
-    if (d->sheds != NULL)
-        d->sheds->prev = s;
-    d->sheds = s;
+    if (d->laters != NULL)
+        d->laters->prev = s;
+    d->laters = s;
     event_active(s->turn, EV_TIMEOUT, 0);
     return s;
 }
@@ -255,12 +256,12 @@ static struct dns_shed *shed(struct dns *d, enum dns_status status, dns_done *do
 static bool answer_from_cache(struct dns *d, struct str name, enum dns_type type,
                               dns_done *done, void *arg)
 {
-    struct dns_shed *s;
+    struct dns_later *s;
     struct str message;
 
     if (d->cache == NULL || !dns_cache_get(d->cache, name, type, clock_boot_ms(), &message))
         return false;
-    s = shed(d, DNS_OK, done, arg);
+    s = answer_later(d, DNS_OK, done, arg);
     s->message = malloc(message.n);
     ASSERT(s->message != NULL);
     memcpy(s->message, message.p, message.n);
@@ -284,8 +285,8 @@ void dns_close(struct dns **dp)
     ares_destroy(d->channel);
     while (d->queries != NULL)
         forget(d->queries);
-    while (d->sheds != NULL)
-        shed_free(d->sheds);
+    while (d->laters != NULL)
+        later_free(d->laters);
     if (d->cache != NULL)
         dns_cache_free(&d->cache);
     while (d->sockets != NULL) {
@@ -308,14 +309,14 @@ void dns_query(struct dns *d, const char *name, enum dns_type type, dns_done *do
     if (str_ends(relative, '.'))
         relative.n--;
     if (!dns_name_is_legal(relative)) {
-        (void)shed(d, DNS_NXDOMAIN, done, arg);
+        (void)answer_later(d, DNS_NXDOMAIN, done, arg);
         return;
     }
     if (answer_from_cache(d, relative, type, done, arg))
         return;
     if (d->under_way >= LIMIT_DNS_QUERIES) {
         stat_add(STAT_DNS_SHED_TOTAL, 1);
-        (void)shed(d, DNS_SERVFAIL, done, arg);
+        (void)answer_later(d, DNS_SERVFAIL, done, arg);
         return;
     }
     q = calloc(1, sizeof *q);

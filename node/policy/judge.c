@@ -89,7 +89,7 @@ bool judge_is_done(const struct judge *j)
     return rdns_is_done(&j->rdns) && sender_is_done(&j->sender) && j->spf_done;
 }
 
-static bool is_against(const struct judge *j, enum domain_check_kind kind)
+bool judge_is_against(const struct judge *j, enum domain_check_kind kind)
 {
     if (!is_on(j, kind))
         return false;
@@ -110,7 +110,7 @@ enum domain_check_kind judge_against(const struct judge *j)
     enum domain_check_kind marked = DOMAIN_CHECK_KINDS;
 
     for (unsigned i = 0; i < DOMAIN_CHECK_KINDS; i++) {
-        if (!is_against(j, (enum domain_check_kind)i))
+        if (!judge_is_against(j, (enum domain_check_kind)i))
             continue;
         if (j->checks[i] != CHECK_MARK)
             return (enum domain_check_kind)i;

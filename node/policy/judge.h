@@ -65,6 +65,8 @@ void judge_answer(struct judge *j, enum judge_part part, uint32_t tag,
 void judge_give_up(struct judge *j);
 bool judge_is_done(const struct judge *j);
 
+/* Once done: whether that check is on, and its verdict against the client. */
+bool judge_is_against(const struct judge *j, enum domain_check_kind kind);
 /* Once done: which check is against the client, the first in order that may refuse, else the
  * first that is marked. DOMAIN_CHECK_KINDS: none. */
 enum domain_check_kind judge_against(const struct judge *j);

@@ -447,14 +447,19 @@ def test_config_check_needs_no_daemon(tmp_path):
     good.write_text("site: 1\nhostname: mx1.example.net\ncopies: 1\npostmaster: a@example.test\n")
     bad.write_text("site: 9\nhostnam: x\nevil: \"\\e[31m\"\n")
 
-    def check(path, status):
-        done = subprocess.run([str(house.CLI), "-s", "/nowhere", "config", "check", str(path)], capture_output=True)
+    def check(path, status, *options):
+        done = subprocess.run([str(house.CLI), "-s", "/nowhere", "config", "check", str(path), *options],
+                              capture_output=True)
         assert done.returncode == status, done
         return done.stdout
     assert check(good, 0) == b"%s: ok\n" % bytes(good)
     text = check(bad, 78)
     assert b"bad.yaml:1:7: site" in text and b"did you mean" in text and b"\x1b" not in text
     check(tmp_path / "missing.yaml", 78)
+    rows = [json.loads(l) for l in check(bad, 78, "-o", "jsonl").splitlines()]
+    assert [str(bad), 1, 7] in [[r["file"], r["row"], r["column"]] for r in rows if "what" in r]
+    assert any("did you mean" in r["what"] and r["row"] == 2 for r in rows if "what" in r)
+    assert not any(r.get("line", "").startswith(" ") for r in rows)
 
 
 def test_config_reload(cli, node):
