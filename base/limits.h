@@ -129,6 +129,7 @@
 #define LIMIT_GREY_WINDOW_MS    172800000  /* a first try without a retry is forgotten */
 #define LIMIT_GREY_KNOWN_MS     3110400000 /* a client without mail is forgotten */
 #define LIMIT_GREY_TOUCH_MS     3600000    /* a known client is noted anew at most so often */
+#define LIMIT_EDGE_BOX          8192       /* what may wait for the edge thread */
 #define LIMIT_DNSBL_ANSWERS     16         /* ranges of answers that one list knows */
 #define LIMIT_DNSBL_KEY_BYTES   63         /* one label */
 #define LIMIT_DNSBL_TEST_MS     300000     /* between two tests of a list */
@@ -248,7 +249,13 @@
 #define LIMIT_RESOLVE_IDS         65536     /* aborted ids in one answer about a session */
 #define LIMIT_CLEAR_MS            10000     /* between two looks for sessions that are over */
 #define LIMIT_NOTE_MS             1000      /* between two notes to a peer */
-#define LIMIT_NOTE_OLD_MS         3000      /* a note that is older says nothing */
+#define LIMIT_GOSSIP_SETS         4         /* what the sites know together, of one kind each */
+#define LIMIT_GOSSIP_ENTRY_BYTES  512       /* of one change */
+#define LIMIT_GOSSIP_FRAME_BYTES  32768     /* of changes in one frame */
+#define LIMIT_GOSSIP_FLYING       16        /* frames of a set to a peer, unacknowledged */
+#define LIMIT_GOSSIP_RESEND_MS    2000      /* without progress: sent again */
+#define LIMIT_GOSSIP_GREET_MS     1000 /* a peer that has not said where it stands: asked */
+#define LIMIT_NOTE_OLD_MS         3000 /* a note that is older says nothing */
 #define LIMIT_CLUSTER_MEMBERS     3
 #define LIMIT_MEMBER_RECORDS      8 /* with replaced incarnations that are not yet forgotten */
 #define LIMIT_ADDRESS_BYTES       262 /* "host:port" of a node */

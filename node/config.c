@@ -313,6 +313,15 @@ static const struct config_key keys[] = {
      .restart = true,
      .help = "name servers; system: those of /etc/resolv.conf"},
 
+    {.name = "greylist", .type = CONFIG_SECTION, .help = "Strangers who are to come again"},
+    {.name = "greylist.delay",
+     .type = CONFIG_DURATION,
+     .offset = AT(greylist.delay_ms),
+     .preset = "60s",
+     .min = 1000,
+     .max = 3600000,
+     .help = "how long after its first try a stranger's next one is taken, at any site"},
+
     {.name = "log", .type = CONFIG_SECTION, .help = "What is logged"},
     {.name = "log.level",
      .type = CONFIG_WORD,

@@ -71,6 +71,10 @@ struct node_config {
     } dns;
 
     struct {
+        uint64_t delay_ms; /* of strangers; 1 s to an hour */
+    } greylist;
+
+    struct {
         int level; /* enum log_level */
     } log;
 

@@ -31,7 +31,8 @@
 #include "spool/control.h"
 
 #define CONTROL_HAND_OVER_MS 2000
-#define CONTROL_SUBSCRIBERS  3 /* 0: the cluster thread, 1: the replica thread, 2: access */
+#define CONTROL_SUBSCRIBERS                                                                    \
+    4 /* 0: the cluster thread, 1: the replica thread, 2: access, 3: edge */
 
 struct control_thread;
 struct identity;

@@ -19,6 +19,7 @@
 #include "node/admin.h"
 #include "node/cluster.h"
 #include "node/daemon_member.h"
+#include "node/edge.h"
 #include "node/net/tls.h"
 #include "node/node.h"
 #include "node/replica_thread.h"
@@ -272,9 +273,10 @@ static enum err open_control(struct daemon *d, const struct node_config *c, bool
         .identity = is_member ? &d->identity : NULL,
         .fence = fence,
         .fence_ctx = d,
-        .notices = {{cluster_box(n->cluster), CLUSTER_MAIL_NOTICE},
-                    [ACCESS_VIEW_SUBSCRIBER] = {access_view_box(n->access),
-                                                access_view_notice_kind()}}};
+        .notices = {
+            {cluster_box(n->cluster), CLUSTER_MAIL_NOTICE},
+            [ACCESS_VIEW_SUBSCRIBER] = {access_view_box(n->access), access_view_notice_kind()},
+            [EDGE_SUBSCRIBER] = {edge_box(n->edge), edge_notice_kind()}}};
     enum err e;
 
     if (is_member)
@@ -286,6 +288,16 @@ static enum err open_control(struct daemon *d, const struct node_config *c, bool
     if (e == OK)
         n->session_epoch = control_thread_session(n->control);
     return e;
+}
+
+static void on_facts(void *ctx, uint16_t site, struct str facts)
+{
+    edge_heard(((struct daemon *)ctx)->node->edge, site, facts);
+}
+
+static void on_link(void *ctx, uint16_t site, bool is_up)
+{
+    edge_link(((struct daemon *)ctx)->node->edge, site, is_up);
 }
 
 static enum err open_stores(struct daemon *d, const struct node_config *c)
@@ -302,6 +314,8 @@ static enum err open_stores(struct daemon *d, const struct node_config *c)
                                              .news = cluster_box(n->cluster),
                                              .news_kind = CLUSTER_MAIL_REPLICA,
                                              .fence = fence,
+                                             .facts = on_facts,
+                                             .link = on_link,
                                              .ctx = d});
     return e == OK ? open_control(d, c, is_new) : e;
 }
@@ -326,6 +340,8 @@ static enum err start_threads(struct daemon *d, const struct node_config *c)
     enum err e;
 
     e = writer_start(&n->writer, &w);
+    if (e == OK)
+        e = edge_run(n->edge, sub_dir(d, c, "known"));
     if (e == OK && n->replica != NULL)
         e = replica_thread_run(n->replica);
     if (e == OK)
@@ -362,6 +378,7 @@ static void start_watch(struct daemon *d)
     watch_add(d->watch, "control", control_thread_box(n->control));
     watch_add(d->watch, "cluster", cluster_box(n->cluster));
     watch_add(d->watch, "access", access_view_box(n->access));
+    watch_add(d->watch, "edge", edge_box(n->edge));
     if (n->replica != NULL)
         watch_add(d->watch, "replica", replica_thread_box(n->replica));
     for (size_t i = 0; i < n->smtp_count; i++)
@@ -382,6 +399,7 @@ static void stop_all(struct daemon *d)
         scrub_stop(&d->scrub);
     for (size_t i = 0; i < n->smtp_count; i++)
         smtp_thread_join(n->smtp[i]);
+    edge_stop(n->edge);
     cluster_join(n->cluster);
     if (n->control != NULL && n->writer != NULL)
         cluster_take_last(n->cluster); /* results that came while stopping become writes */
@@ -394,6 +412,7 @@ static void stop_all(struct daemon *d)
     for (size_t i = 0; i < n->smtp_count; i++)
         smtp_thread_free(&n->smtp[i]);
     cluster_end(n->cluster);
+    edge_end(n->edge);
     access_view_stop(n->access);
     if (n->control != NULL)
         control_thread_stop(&n->control);
@@ -403,6 +422,7 @@ static void stop_all(struct daemon *d)
     cluster_free(&n->cluster);
     if (n->replica != NULL)
         replica_thread_free(&n->replica);
+    edge_free(&n->edge);
     if (n->writer != NULL)
         writer_free(&n->writer);
     if (n->spool != NULL)
@@ -476,6 +496,7 @@ int daemon_run(const char *config_path)
     d.node->settings = snapshot_new(settings, settings_free);
     d.node->cluster = cluster_new(d.node);
     d.node->access = access_view_new();
+    d.node->edge = edge_new(d.node);
     events_new(&d);
     ref = snapshot_hold(d.node->settings);
     status = run(&d, settings->config);

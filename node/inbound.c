@@ -29,6 +29,7 @@ void inbound_tx_reset(struct inbound *in)
     struct writer_request *r;
 
     inbound_judge_end(in);
+    inbound_grey_end(in);
     block_list_free(&n->blocks, &in->tx.body);
     if (in->tx.body_number != 0) { /* chunks on disk that no record will name */
         r = writer_request_new(WRITER_UNSTAGE, NULL, 0, NULL);
@@ -393,7 +394,7 @@ static void put_done(struct inbound *in, struct writer_request *r)
 }
 
 /* What kept the memory is answered. */
-static void give_back(struct inbound *in)
+void inbound_give_back(struct inbound *in)
 {
     in->requests--;
     if (in->conn != NULL)
@@ -416,7 +417,7 @@ void inbound_stored(struct writer_request *r)
             conn_pause(in->conn, false);
     }
     writer_request_free(in->thread->node->writer, &r);
-    give_back(in);
+    inbound_give_back(in);
 }
 
 static enum err taken_err(const struct intake *i)
@@ -448,7 +449,7 @@ void inbound_taken(struct smtp_thread *t, struct intake *i)
     if (in->conn != NULL)
         feed(in, &ev);
     intake_free(t->node, &i);
-    give_back(in);
+    inbound_give_back(in);
 }
 
 /* --- the turn --- */
@@ -570,8 +571,12 @@ static void feed_and_pump(struct inbound *in, struct smtpd_event *ev)
 
 void inbound_judged(struct inbound *in, const char *refusal)
 {
+    bool is_later = false;
+
     if (refusal[0] == 0)
-        refusal = inbound_add_rcpt(in);
+        refusal = inbound_next_step(in, &is_later);
+    if (is_later)
+        return;
     if (refusal[0] != 0)
         stat_add(STAT_RCPTS_REFUSED_TOTAL, 1);
     feed_and_pump(in,

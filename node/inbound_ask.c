@@ -116,7 +116,8 @@ static const char *ask_access(struct inbound *in)
     return in->refusal;
 }
 
-const char *inbound_add_rcpt(struct inbound *in)
+/* What was asked for is one of the message's. */
+static const char *add_rcpt(struct inbound *in)
 {
     struct str path = arena_str(&in->tx.arena, (struct str){in->tx.rcpt, in->tx.rcpt_n});
 
@@ -142,7 +143,26 @@ static const char *ask_judge(struct inbound *in, bool *later)
     return "";
 }
 
-/* *later: the judge has to look something up first. */
+const char *inbound_next_step(struct inbound *in, bool *is_later)
+{
+    const char *refusal = "";
+
+    while (refusal[0] == 0 && !*is_later) {
+        switch (in->tx.step++) {
+        case RCPT_JUDGE:
+            refusal = ask_judge(in, is_later);
+            break;
+        case RCPT_GREYLIST:
+            refusal = inbound_ask_greylist(in, is_later);
+            break;
+        case RCPT_TAKE:
+            return add_rcpt(in);
+        }
+    }
+    return refusal;
+}
+
+/* *later: something has to be looked up first. */
 static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out, bool *later)
 {
     char buf[LIMIT_SMTP_DOMAIN_BYTES];
@@ -167,11 +187,8 @@ static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out, boo
     ASSERT(path.n <= sizeof in->tx.rcpt);
     memcpy(in->tx.rcpt, path.p, path.n);
     in->tx.rcpt_n = (uint16_t)path.n;
-    if (!out->path.is_postmaster)
-        refusal = ask_judge(in, later);
-    if (refusal[0] != 0 || *later)
-        return refusal;
-    return inbound_add_rcpt(in);
+    in->tx.step = out->path.is_postmaster ? RCPT_TAKE : RCPT_JUDGE;
+    return inbound_next_step(in, later);
 }
 
 struct inbound_answer inbound_ask(struct inbound *in, const struct smtpd_out *out)

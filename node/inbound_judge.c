@@ -115,6 +115,9 @@ static void record(const struct judging *g)
 
     if (g->judge.checks[DOMAIN_CHECK_SPF] == CHECK_OFF)
         return;
+    if (g->judge.spf.verdict.result == SPF_PASS &&
+        !str_to_z(g->judge.spf.verdict.domain, in->tx.spf_domain, sizeof in->tx.spf_domain))
+        in->tx.spf_domain[0] = 0;
     in->tx.above = arena_str(
         &in->tx.arena, received_spf_format(&g->judge.spf_check, &g->judge.spf.verdict, field));
     if (in->tx.above.p == NULL)

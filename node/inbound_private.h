@@ -1,7 +1,8 @@
 /*
  * inbound_private: one SMTP session with a client, for the files that it is made of: inbound.c
  * (its bytes, body and commit), inbound_ask.c (the questions of smtpd), inbound_judge.c (what
- * has to be looked up for an answer). Threads: its smtp thread.
+ * has to be looked up for an answer), inbound_grey.c (whether the client was here before).
+ * Threads: its smtp thread.
  */
 #pragma once
 
@@ -15,7 +16,11 @@
 #include "node/smtp_thread.h"
 #include "proto/domain.h"
 
+struct edge_ask;
 struct judging;
+
+/* What stands before a recipient, in this order. Each may say that it answers later. */
+enum rcpt_step { RCPT_JUDGE, RCPT_GREYLIST, RCPT_TAKE };
 
 /* What is kept of one mail transaction. */
 struct transaction {
@@ -32,8 +37,13 @@ struct transaction {
     /* Of its client and sender, for the domain of that generation; 0: not judged */
     uint64_t judged_generation;
     unsigned judgings;
-    char verdict[JUDGE_REPLY_BYTES]; /* empty: the mail may come */
-    uint16_t rcpt_n;                 /* asked for, while the judge is at work */
+    char verdict[JUDGE_REPLY_BYTES];              /* empty: the mail may come */
+    char spf_domain[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* that passed; else empty */
+    /* The same for the greylist, that has one answer for a client, sender and domain */
+    uint64_t grey_generation;
+    bool is_grey; /* to come again */
+    enum rcpt_step step;
+    uint16_t rcpt_n; /* asked for, while the judge is at work */
     char rcpt[LIMIT_SMTP_PATH_BYTES];
     struct str above; /* fields for above Received */
 
@@ -55,6 +65,7 @@ struct inbound {
     struct smtpd smtpd;
     struct transaction tx;
     struct judging *judging; /* NULL: nothing is asked */
+    struct edge_ask *grey;   /* the same */
     XXH3_state_t *digest;    /* of the body */
     unsigned requests;       /* with the writer, or with the replica thread */
     bool staging;            /* input waits for a STAGE */
@@ -71,7 +82,9 @@ static inline const struct node_settings *inbound_settings(const struct inbound 
 
 /* --- inbound.c --- */
 void inbound_tx_reset(struct inbound *in);
-/* The answer that was to come later; static, or of the session. Empty: yes. */
+/* A request came back: what the session waited for is done with. May free it. */
+void inbound_give_back(struct inbound *in);
+/* The answer of the step that was to come later; static, or of the session. Empty: yes. */
 void inbound_judged(struct inbound *in, const char *refusal);
 
 /* --- inbound_ask.c --- */
@@ -83,8 +96,14 @@ struct inbound_answer {
 };
 
 struct inbound_answer inbound_ask(struct inbound *in, const struct smtpd_out *out);
-/* What was asked for is one of the message's. Empty, or why not: static. */
-const char *inbound_add_rcpt(struct inbound *in);
+/* The next step, and all behind it. Empty, or why not: static or of the session; or *is_later:
+ * inbound_judged() brings it. */
+const char *inbound_next_step(struct inbound *in, bool *is_later);
+
+/* --- inbound_grey.c --- */
+const char *inbound_ask_greylist(struct inbound *in, bool *is_later);
+/* Nobody waits for it any more. */
+void inbound_grey_end(struct inbound *in);
 
 /* --- inbound_judge.c --- */
 /* Looks up what the checks of the domain need; false: it cannot, the mail may come. */

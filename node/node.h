@@ -16,6 +16,7 @@
 
 struct access_view;
 struct cluster;
+struct edge;
 struct replica_thread;
 struct smtp_thread;
 
@@ -40,6 +41,7 @@ struct node {
     struct cluster *cluster;
     struct replica_thread *replica; /* NULL: a node alone */
     struct access_view *access;
+    struct edge *edge;
     struct smtp_thread *smtp[64];
     size_t smtp_count;
     struct block_pool blocks;

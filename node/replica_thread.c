@@ -221,7 +221,7 @@ static void rekey(struct replica_thread *t, struct replica_rekey *r)
 
     rekey_free(r);
     if (e != OK) /* nobody is heard any more */
-        t->fence(t->fence_ctx, e);
+        t->fence(t->ctx, e);
 }
 
 static void copies(struct replica_thread *t, struct copies_ask *a)
@@ -252,6 +252,10 @@ static void order(struct replica_thread *t, struct replica_order *o)
     case RT_REACH:
         if (t->engine != NULL)
             replica_reach(t->engine, o->reach, o->reach_count);
+        break;
+    case RT_FACTS:
+        if (t->engine != NULL)
+            replica_facts(t->engine, o->site, blob_str(o->bytes));
         break;
     default:
         event_base_loopbreak(t->base);
@@ -397,6 +401,16 @@ void replica_thread_reach(struct replica_thread *t, const struct frame_reach *re
     mailbox_answer(t->box, &o->mail);
 }
 
+void replica_thread_facts(struct replica_thread *t, uint16_t site, struct str facts)
+{
+    struct blob *b = blob_new(facts.n);
+
+    if (b == NULL)
+        return; /* told again */
+    memcpy(b->b, facts.p, facts.n);
+    post(t, &(struct replica_order){.mail.kind = RT_FACTS, .site = site, .bytes = b});
+}
+
 void replica_thread_rekey(struct replica_thread *t, const uint8_t *public_key,
                           const uint8_t *secret_key)
 {
@@ -466,7 +480,9 @@ enum err replica_thread_new(struct replica_thread **out, struct node *n,
     t->news = o->news;
     t->news_kind = o->news_kind;
     t->fence = o->fence;
-    t->fence_ctx = o->ctx;
+    t->facts = o->facts;
+    t->link = o->link;
+    t->ctx = o->ctx;
     t->box = mailbox_new(LIMIT_REPLICA_BOX);
     t->view = snapshot_new(v, free);
     arena_init(&t->scratch, RECORD_ARENA_BYTES);

@@ -55,7 +55,11 @@ struct replica_thread_options {
      * is not what it was (rolled back, another cluster): a start alone does not help, it must
      * join anew. E_FULL: the spool holds more than a node may. Else as of the spool. */
     void (*fence)(void *ctx, enum err why);
-    void *ctx;
+    /* Called in the replica thread; NULL: nobody wants to know. What a peer told by its
+     * replica_thread_facts(), borrowed; a link came up or went down. */
+    void (*facts)(void *ctx, uint16_t site, struct str facts);
+    void (*link)(void *ctx, uint16_t site, bool is_up);
+    void *ctx; /* of the three */
 };
 
 /* Binds, makes the mailbox and the copy store. It runs from replica_thread_run(): the control
@@ -168,6 +172,9 @@ void replica_thread_damaged(struct replica_thread *t, struct mid id);
 /* What this node sees of primaries, for the next notes. count: at most LIMIT_FRAME_REACH. */
 void replica_thread_reach(struct replica_thread *t, const struct frame_reach *reach,
                           uint32_t count);
+
+/* What the door knows, for a peer (replication/gossip.h). May be lost; borrows. */
+void replica_thread_facts(struct replica_thread *t, uint16_t site, struct str facts);
 
 /* News for the cluster thread, a heap object; free() it. */
 struct replica_event {

@@ -157,6 +157,8 @@ static void link_news(struct replica_thread *t, const struct replica_news *news)
     }
     stat_set(STAT_LINKS_UP, up);
     tell_cluster(t, news);
+    if (t->link != NULL)
+        (*t->link)(t->ctx, news->site, news->open);
     if (!news->open)
         return;
     r = writer_request_new(WRITER_LINK, NULL, 0, NULL);
@@ -191,7 +193,7 @@ static void stop_news(struct replica_thread *t, const struct replica_news *news)
     LOG(EV_DATA_STOPPED, L_CSTR("why", news->text != NULL ? news->text : "it must not go on"),
         L_CSTR("code", copy_code_text(news->why)));
     atomic_store(&t->open, false);
-    t->fence(t->fence_ctx, E_CONFLICT);
+    t->fence(t->ctx, E_CONFLICT);
 }
 
 static void bad_frame_news(struct replica_thread *t, const struct replica_news *news)
@@ -246,6 +248,10 @@ static void on_tell(void *ctx, const struct replica_news *news)
     case REPLICA_LINK:
         link_news(t, news);
         break;
+    case REPLICA_FACTS:
+        if (t->facts != NULL)
+            (*t->facts)(t->ctx, news->site, news->facts);
+        break;
     }
 }
 
@@ -288,7 +294,7 @@ static void begin(struct replica_thread *t)
             L_ERR(e));
         t->stopping = true;
         replica_free(&t->engine);
-        t->fence(t->fence_ctx, e);
+        t->fence(t->ctx, e);
         return;
     }
     t->incarnation = o.incarnation;

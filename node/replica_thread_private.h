@@ -27,6 +27,7 @@ enum replica_mail {
     RT_OUTCOME, /*                                                 */
     RT_DAMAGED, /*                                                 */
     RT_REACH,   /*                                                 */
+    RT_FACTS,   /*                                                 */
     RT_STOP,    /*                                                 */
     RT_REKEY,   /* struct replica_rekey                            */
     RT_COPIES,  /* struct copies_ask                               */
@@ -42,6 +43,7 @@ struct replica_order {
     uint64_t number, offset, slot_epoch;
     struct blob *bytes;
     bool is_final;
+    uint16_t site;
     uint32_t reach_count;
     struct frame_reach reach[];
 };
@@ -68,7 +70,9 @@ struct replica_thread {
     struct mailbox *news;
     int news_kind;
     void (*fence)(void *ctx, enum err why);
-    void *fence_ctx;
+    void (*facts)(void *ctx, uint16_t site, struct str facts);
+    void (*link)(void *ctx, uint16_t site, bool is_up);
+    void *ctx; /* of the three */
 
     struct mailbox *box;
     struct event_base *base;

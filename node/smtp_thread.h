@@ -15,6 +15,7 @@
 #include "node/node.h"
 
 struct dns;
+struct edge_ask;
 struct inbound;
 struct intake;
 struct judging;
@@ -42,6 +43,7 @@ enum smtp_mail {
     SMTP_MAIL_DOT,     /* struct writer_request: the mark before a final dot    */
     SMTP_MAIL_TAKEN,   /* struct intake: decided                                */
     SMTP_MAIL_CONSENT, /* struct dot_ask: answered                             */
+    SMTP_MAIL_EDGE,    /* struct edge_ask: answered                            */
     SMTP_MAIL_OPEN,    /* struct conn_order                                     */
     SMTP_MAIL_QUIT,    /* struct conn_order                                     */
     SMTP_MAIL_GIVE,    /* struct delivery_job                                   */
@@ -69,6 +71,9 @@ void inbound_stored(struct writer_request *r);
 void inbound_taken(struct smtp_thread *t, struct intake *i);
 void inbound_drain(struct smtp_thread *t);
 void inbound_close_all(struct smtp_thread *t);
+
+/* inbound_grey.c */
+void inbound_greylisted(struct edge_ask *a);
 
 /* inbound_judge.c: nobody waits, and dns is closed */
 void inbound_judge_free_all(struct smtp_thread *t);

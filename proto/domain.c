@@ -114,6 +114,21 @@ static const char *route_check(const struct domain_route *r)
     return NULL;
 }
 
+/* The mode that a check does not have; CHECK_OFF: it has all. */
+static uint8_t no_mode(int kind)
+{
+    return kind == DOMAIN_CHECK_HEADERS    ? CHECK_DEFER
+           : kind == DOMAIN_CHECK_GREYLIST ? CHECK_REFUSE
+                                           : CHECK_OFF;
+}
+
+static const char *no_mode_text(int kind)
+{
+    return kind == DOMAIN_CHECK_HEADERS
+               ? "headers: off, mark or refuse: another try would be the same"
+               : "greylist: off, mark or defer: it wants to see another try";
+}
+
 const char *domain_check(const struct domain *d)
 {
     const char *why = domain_name_check(d->name);
@@ -133,8 +148,9 @@ const char *domain_check(const struct domain *d)
     for (int i = 0; i < DOMAIN_CHECK_KINDS; i++)
         if (d->checks[i] > CHECK_REFUSE)
             return "unknown mode of a check";
-    if (d->checks[DOMAIN_CHECK_HEADERS] == CHECK_DEFER)
-        return "headers: off, mark or refuse: another try would be the same";
+    for (int i = 0; i < DOMAIN_CHECK_KINDS; i++)
+        if (d->checks[i] != CHECK_OFF && d->checks[i] == no_mode(i))
+            return no_mode_text(i);
     return NULL;
 }
 
@@ -361,7 +377,8 @@ bool domain_eight_bit_parse(struct str text, enum domain_eight_bit *out)
 static const char *const check_texts[] = {[DOMAIN_CHECK_RDNS] = "rdns",
                                           [DOMAIN_CHECK_SENDER] = "sender",
                                           [DOMAIN_CHECK_SPF] = "spf",
-                                          [DOMAIN_CHECK_HEADERS] = "headers"};
+                                          [DOMAIN_CHECK_HEADERS] = "headers",
+                                          [DOMAIN_CHECK_GREYLIST] = "greylist"};
 static const char *const mode_texts[] = {[CHECK_OFF] = "off",
                                          [CHECK_MARK] = "mark",
                                          [CHECK_DEFER] = "defer",
@@ -378,7 +395,7 @@ static const char *check_read(struct str one, uint8_t checks[DOMAIN_CHECK_KINDS]
 
     *bad = left;
     if (kind < 0 && !is_all)
-        return "no such check: rdns, sender, spf, headers or all";
+        return "no such check: rdns, sender, spf, headers, greylist or all";
     if (equals < one.n)
         right = str_from(one, equals + 1);
     mode = text_find(mode_texts, CHECK_REFUSE + 1, right);
@@ -388,13 +405,13 @@ static const char *check_read(struct str one, uint8_t checks[DOMAIN_CHECK_KINDS]
         *bad = right;
     if (mode < 0)
         return "a check is off, mark, defer or refuse";
-    if (kind == DOMAIN_CHECK_HEADERS && mode == CHECK_DEFER)
-        return "headers: off, mark or refuse: another try would be the same";
+    if (!is_all && mode != CHECK_OFF && mode == no_mode(kind))
+        return no_mode_text(kind);
     for (int i = 0; i < DOMAIN_CHECK_KINDS; i++)
-        if (is_all || i == kind)
+        if (i == kind || (is_all && (mode == CHECK_OFF || mode != no_mode(i))))
             checks[i] = (uint8_t)mode;
-    if (is_all && mode == CHECK_DEFER)
-        checks[DOMAIN_CHECK_HEADERS] = CHECK_REFUSE;
+        else if (is_all)
+            checks[i] = mode == CHECK_DEFER ? CHECK_REFUSE : CHECK_DEFER;
     *seen |= 1u << (is_all ? DOMAIN_CHECK_KINDS : kind);
     return NULL;
 }

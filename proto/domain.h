@@ -60,10 +60,11 @@ enum domain_eight_bit { DOMAIN_EIGHT_BIT_PASS = 0, DOMAIN_EIGHT_BIT_HOLD = 1 };
 /* The checks at the door of a domain, in the order in which they may refuse. Stored: the place
  * in the list. */
 enum domain_check_kind {
-    DOMAIN_CHECK_RDNS,    /* the client's name by reverse DNS, confirmed                  */
-    DOMAIN_CHECK_SENDER,  /* whether the sender's domain can take an answer               */
-    DOMAIN_CHECK_SPF,     /* whether the sender's domain lets this client send (RFC 7208) */
-    DOMAIN_CHECK_HEADERS, /* whether the header is well-formed (RFC 5322)                 */
+    DOMAIN_CHECK_RDNS,     /* the client's name by reverse DNS, confirmed                  */
+    DOMAIN_CHECK_SENDER,   /* whether the sender's domain can take an answer               */
+    DOMAIN_CHECK_SPF,      /* whether the sender's domain lets this client send (RFC 7208) */
+    DOMAIN_CHECK_HEADERS,  /* whether the header is well-formed (RFC 5322)                 */
+    DOMAIN_CHECK_GREYLIST, /* whether the client has come again, or is known              */
     DOMAIN_CHECK_KINDS
 };
 
@@ -72,7 +73,7 @@ enum domain_check_mode {
     CHECK_OFF = 0,    /* not even looked at */
     CHECK_MARK = 1,   /* logged and counted */
     CHECK_DEFER = 2,  /* refused with a 4xx; not of headers: another try would be the same */
-    CHECK_REFUSE = 3, /* refused with a 5xx */
+    CHECK_REFUSE = 3, /* refused with a 5xx; not of greylist: it wants to see another try  */
 };
 
 struct domain {
@@ -119,14 +120,15 @@ MUST_CHECK const char *route_parse(struct str text, struct arena *a, struct doma
 size_t route_format(const struct domain_route *r, char buf[ROUTE_TEXT_SIZE]);
 
 /* Checks text: "sender=refuse,spf=mark", each kind at most once; "all=MODE" first sets them all
- * (headers to refuse where a 4xx makes no sense). What is not named stays as it is in `checks`.
- * NULL: done. Else why not, static, and *at is the byte of `text` where; `checks` is as it was.
+ * (those that cannot defer refuse, those that cannot refuse defer). What is not named stays as
+ * it is in `checks`. NULL: done. Else why not, static, and *at is the byte of `text` where;
+ * `checks` is as it was.
  */
 MUST_CHECK const char *checks_parse(struct str text, uint8_t checks[DOMAIN_CHECK_KINDS],
                                     size_t *at);
 const char *check_mode_text(uint8_t mode); /* "mark"; static */
 /* All kinds, in their order: what checks_parse() reads back. Returns the length. */
-#define CHECKS_TEXT_SIZE 80
+#define CHECKS_TEXT_SIZE 160
 size_t checks_format(const uint8_t checks[DOMAIN_CHECK_KINDS], char buf[CHECKS_TEXT_SIZE]);
 
 /* "opportunistic", "require", "off"; "pass", "hold". Parsing: false if it is none of them. */

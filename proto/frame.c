@@ -20,7 +20,8 @@ static_assert(HEAD_BYTES + LIMIT_FRAME_REFUSALS * REFUSAL_BYTES <= LIMIT_FRAME_B
                           LIMIT_BODY_PIECE_BYTES <=
                       LIMIT_FRAME_BYTES &&
                   HEAD_BYTES + RECORD_FIXED_BYTES + LIMIT_FRAME_RANGES * RANGE_BYTES <=
-                      LIMIT_FRAME_BYTES,
+                      LIMIT_FRAME_BYTES &&
+                  HEAD_BYTES + LIMIT_GOSSIP_FRAME_BYTES <= LIMIT_FRAME_BYTES,
               "what is within its own limit fits a frame");
 
 size_t frame_record_bytes(const struct copy_record *r)
@@ -86,6 +87,8 @@ static bool sound(const struct frame *f)
         return stream_sound(f) && refusals_sound(f);
     case FRAME_NOTE:
         return reach_sound(f);
+    case FRAME_FACTS:
+        return f->facts.n > 0;
     }
     return false;
 }
@@ -94,7 +97,8 @@ static bool within_limits(const struct frame *f)
 {
     return (f->kind != FRAME_RECORDS || f->record_count <= LIMIT_FRAME_RECORDS) &&
            (f->kind != FRAME_ACK || f->refusal_count <= LIMIT_FRAME_REFUSALS) &&
-           (f->kind != FRAME_NOTE || f->reach_count <= LIMIT_FRAME_REACH);
+           (f->kind != FRAME_NOTE || f->reach_count <= LIMIT_FRAME_REACH) &&
+           (f->kind != FRAME_FACTS || f->facts.n <= LIMIT_GOSSIP_FRAME_BYTES);
 }
 
 /* --- to bytes --- */
@@ -258,6 +262,9 @@ static void put_all(const struct frame *f, struct scratch *s, Data__Frame *pb)
     case FRAME_NOTE:
         put_note(f, s, pb);
         return;
+    case FRAME_FACTS:
+        pb->facts = bytes_of_str(f->facts);
+        return;
     }
 }
 
@@ -314,7 +321,7 @@ enum err frame_encode(const struct frame *f, uint8_t *buf, size_t size, struct s
 
 enum wire { VARINT = 1, FIXED64, BYTES, PACKED }; /* 0: no such field */
 
-#define FIELDS 20 /* and the one that is not used, 0 */
+#define FIELDS 21 /* and the one that is not used, 0 */
 
 struct shape {
     uint8_t wire[FIELDS];
@@ -332,8 +339,9 @@ static const struct shape refusal_shape = {.wire = {0, VARINT, VARINT, VARINT, V
 static const struct shape reach_shape = {.wire = {0, BYTES, VARINT, VARINT, VARINT}};
 
 static const struct shape frame_shape = {
-    .wire = {0,      VARINT, BYTES,  VARINT, VARINT, FIXED64, FIXED64, VARINT, VARINT, VARINT,
-             VARINT, VARINT, VARINT, BYTES,  VARINT, BYTES,   VARINT,  VARINT, VARINT, BYTES},
+    .wire = {0,      VARINT, BYTES,  VARINT, VARINT, FIXED64, FIXED64,
+             VARINT, VARINT, VARINT, VARINT, VARINT, VARINT,  BYTES,
+             VARINT, BYTES,  VARINT, VARINT, VARINT, BYTES,   BYTES},
     .child = {[13] = &record_shape, [15] = &refusal_shape, [19] = &reach_shape},
     .most = {
         [13] = LIMIT_FRAME_RECORDS, [15] = LIMIT_FRAME_REFUSALS, [19] = LIMIT_FRAME_REACH}};
@@ -590,6 +598,9 @@ static bool get_all(const Data__Frame *pb, struct room *room, struct frame *f)
         return get_ack(pb, room, f);
     case FRAME_NOTE:
         return get_note(pb, room, f);
+    case FRAME_FACTS:
+        f->facts = str_of_pb(pb->facts);
+        return true;
     default:
         return false;
     }

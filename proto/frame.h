@@ -6,6 +6,7 @@
  *   RECORDS  records of one stream, numbered seq, seq + 1, ...
  *   ACK      durable up to `upto`, but for the refused ones
  *   NOTE     gossip: unnumbered, may be lost
+ *   FACTS    what the door knows (replication/gossip.h): bytes of its own, may be lost
  *
  * All but HELLO carry both nonces and count only on that link. Only the fields of its kind
  * travel with a frame; what is decoded is sound: every record passes copyrec_check() and is on
@@ -13,10 +14,9 @@
  *
  * Limits: sizes, counts, and which fields are there are checked before anything is unpacked:
  * LIMIT_FRAME_BYTES, LIMIT_FRAME_RECORDS, LIMIT_FRAME_RANGES, LIMIT_FRAME_REFUSALS,
- * LIMIT_FRAME_REACH. 4 MiB of arena are enough for whatever was packed by
- * frame_record_bytes().
- * Ownership: decoded strings and arrays lie in the arena. Threads: any. Errors: E_PROTO:
- * malformed or not sound; E_FULL: over a limit, or no room.
+ * LIMIT_FRAME_REACH, LIMIT_GOSSIP_FRAME_BYTES. 4 MiB of arena are enough for whatever was
+ * packed by frame_record_bytes(). Ownership: decoded strings and arrays lie in the arena.
+ * Threads: any. Errors: E_PROTO: malformed or not sound; E_FULL: over a limit, or no room.
  */
 #pragma once
 
@@ -26,7 +26,13 @@
 
 #define FRAME_FORMAT 1 /* of these bytes and of what they mean; another one is refused */
 
-enum frame_kind { FRAME_HELLO = 1, FRAME_RECORDS = 2, FRAME_ACK = 3, FRAME_NOTE = 4 };
+enum frame_kind {
+    FRAME_HELLO = 1,
+    FRAME_RECORDS = 2,
+    FRAME_ACK = 3,
+    FRAME_NOTE = 4,
+    FRAME_FACTS = 5
+};
 enum frame_stream { FRAME_MARKS = 0, FRAME_COPIES = 1, FRAME_STREAMS = 2 };
 
 struct frame_refusal {
@@ -67,6 +73,8 @@ struct frame {
         single; /* NOTE: messages it holds; of these with no other copy it knows of */
     const struct frame_reach *reach; /* NOTE */
     uint32_t reach_count;
+
+    struct str facts; /* FACTS: not empty */
 };
 
 /* Appends nothing else: *out borrows buf. E_FULL: does not fit into size or a limit. */

@@ -221,7 +221,7 @@ static void build_lists(struct str *in, struct frame *f)
 
 static void build(struct str *in, struct frame *f)
 {
-    *f = (struct frame){.kind = (enum frame_kind)(1 + byte(in) % 5),
+    *f = (struct frame){.kind = (enum frame_kind)(1 + byte(in) % 6),
                         .site = (uint16_t)number(in),
                         .incarnation = number(in),
                         .from_nonce = number(in),
@@ -235,7 +235,8 @@ static void build(struct str *in, struct frame *f)
                         .upto = byte(in) > 250 ? number(in) : MOST,
                         .open = byte(in) % 2 != 0,
                         .live = number(in),
-                        .single = number(in)};
+                        .single = number(in),
+                        .facts = text(in, LIMIT_GOSSIP_FRAME_BYTES)};
     f->cluster[byte(in) % 16] = byte(in);
     build_lists(in, f);
     switch (byte(in)) {

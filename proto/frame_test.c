@@ -95,6 +95,7 @@ static const struct frame good[] = {
     {FRAME_NOTE, LINKED},
     {FRAME_NOTE, LINKED, .open = true, .live = UINT64_MAX, .single = 1, .reach = reach,
      .reach_count = COUNT(reach)},
+    {FRAME_FACTS, LINKED, .facts = S("\0facts")},
 };
 
 static bool same_record(const struct copy_record *a, const struct copy_record *b)
@@ -145,7 +146,7 @@ static bool same(const struct frame *a, const struct frame *b)
            a->format == b->format && a->session == b->session && a->filled == b->filled &&
            a->stream == b->stream && a->seq == b->seq && a->acked == b->acked &&
            a->upto == b->upto && a->open == b->open && a->live == b->live &&
-           a->single == b->single && same_lists(a, b);
+           a->single == b->single && str_eq(a->facts, b->facts) && same_lists(a, b);
 }
 
 /* Decodes an exact-size copy, so that a read beyond the end is seen. */
@@ -324,7 +325,9 @@ static const struct frame_refusal bad_refusals[][2] = {
 
 static const struct frame bad[] = {
     {0, LINKED},
-    {5, LINKED},
+    {6, LINKED},
+    {FRAME_FACTS, LINKED},
+    {FRAME_FACTS, HEAD, .facts = S("x")},
     {FRAME_NOTE, HEAD},
     {FRAME_HELLO, LINKED},
     {FRAME_NOTE, .site = 0, .incarnation = 1, .from_nonce = 1, .to_nonce = 1},

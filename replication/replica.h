@@ -56,8 +56,9 @@ enum replica_news_kind {
     REPLICA_STOP,   /* why: rolled back, foreign cluster, other format: the node must end     */
     REPLICA_ALARM,  /* id why: a copy conflicts or is damaged                                 */
     REPLICA_BAD_FRAME, /* site why: dropped and counted */
-    REPLICA_LINK, /* site open: a link came up or went down                                 */
-    REPLICA_REACH /* reach of site: see reach                                               */
+    REPLICA_LINK,  /* site open: a link came up or went down                                 */
+    REPLICA_REACH, /* reach of site: see reach                                              */
+    REPLICA_FACTS  /* facts of site, that replica_facts() sent there                        */
 };
 
 struct frame_reach;
@@ -80,6 +81,7 @@ struct replica_news {
     const char *text; /* static */
     const struct frame_reach *reach;
     uint32_t reach_count;
+    struct str facts; /* borrowed */
 };
 
 struct replica_ops {
@@ -202,6 +204,10 @@ bool replica_outcomes_told(const struct replica *r);
 void replica_damaged(struct replica *r, struct mid id, uint64_t now);
 /* What this node sees of primaries: gossiped with the next notes. */
 void replica_reach(struct replica *r, const struct frame_reach *reach, uint32_t count);
+/* What the door knows, for the site (replication/gossip.h): 1 to LIMIT_GOSSIP_FRAME_BYTES,
+ * borrowed. May be lost; nothing without a link. It comes behind the REPLICA_LINK of its link.
+ */
+void replica_facts(struct replica *r, uint16_t site, struct str facts);
 
 /* --- Looking at it --- */
 struct replica_peer_status {

@@ -280,6 +280,10 @@ static void take_linked(struct replica *r, struct peer *p, const struct frame *f
     case FRAME_NOTE:
         take_note(r, p, f);
         break;
+    case FRAME_FACTS:
+        replica_tell(r, &(struct replica_news){
+                            .kind = REPLICA_FACTS, .site = p->site, .facts = f->facts});
+        break;
     case FRAME_HELLO:
         ASSERT(false);
     }
@@ -324,6 +328,15 @@ void replica_frame(struct replica *r, uint16_t site, uint64_t incarnation, struc
 }
 
 /* --- what goes out --- */
+
+void replica_facts(struct replica *r, uint16_t site, struct str facts)
+{
+    struct peer *p = replica_peer(r, site);
+
+    ASSERT(facts.n > 0 && facts.n <= LIMIT_GOSSIP_FRAME_BYTES);
+    if (p != NULL && p->up)
+        send_frame(r, p, &(struct frame){.kind = FRAME_FACTS, .facts = facts});
+}
 
 bool link_push(struct replica *r, struct peer *p, const struct stream_item *i, bool feed)
 {

@@ -92,6 +92,28 @@ START_TEST(a_peer_that_keeps_sending_such_is_not_heard_for_a_while)
 }
 END_TEST
 
+START_TEST(facts_go_to_the_site_that_they_are_for_and_only_over_a_link)
+{
+    struct w_node *n2 = w_node(w, 2), *n3 = w_node(w, 3);
+
+    replica_facts(w_node(w, 1)->r, 2, STR("facts"));
+    w_run_long(w, 1000);
+    ck_assert_uint_eq(n2->facts, 1);
+    ck_assert_uint_eq(n2->facts_site, 1);
+    ck_assert_uint_eq(n2->facts_bytes, 5);
+    ck_assert_int_eq(n2->facts_first, 'f');
+    ck_assert_uint_eq(n3->facts, 0);
+    w_part(w, 1, 2, true);
+    w_run_long(w, 20000);
+    ck_assert(!is_linked());
+    replica_facts(w_node(w, 1)->r, 2, STR("lost"));
+    w_part(w, 1, 2, false);
+    w_run_long(w, 20000);
+    ck_assert(is_linked());
+    ck_assert_uint_eq(n2->facts, 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("replica link");
@@ -103,6 +125,7 @@ int main(void)
     tcase_add_loop_test(tc, a_frame_with_something_wrong_is_dropped_and_told, 0,
                         (int)(sizeof wrongs / sizeof *wrongs));
     tcase_add_test(tc, a_peer_that_keeps_sending_such_is_not_heard_for_a_while);
+    tcase_add_test(tc, facts_go_to_the_site_that_they_are_for_and_only_over_a_link);
     suite_add_tcase(s, tc);
     srunner_run_all(sr, CK_ENV);
     failed = srunner_ntests_failed(sr);

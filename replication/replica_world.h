@@ -113,10 +113,14 @@ struct w_node {
     char text[8];
     uint64_t tick_ms;
     uint32_t commits;
-    uint32_t deliverable;   /* times that it was told so */
-    uint32_t bad_frames;    /* that it told of */
-    const char *bad_text;   /* why, of the last one */
-    bool may_hear_bad;      /* else one is a bug of ours */
+    uint32_t deliverable; /* times that it was told so */
+    uint32_t bad_frames;  /* that it told of */
+    const char *bad_text; /* why, of the last one */
+    bool may_hear_bad;    /* else one is a bug of ours */
+    uint32_t facts;       /* that it heard */
+    uint16_t facts_site;  /* of whom, the last ones */
+    size_t facts_bytes;
+    char facts_first;
     bool deaf[W_NODES + 1]; /* hears nothing from that site */
 };
 

@@ -382,6 +382,12 @@ static void w_tell(void *ctx, const struct replica_news *news)
     case REPLICA_FILLED:
     case REPLICA_REACH:
         break;
+    case REPLICA_FACTS:
+        n->facts++;
+        n->facts_site = news->site;
+        n->facts_first = news->facts.p[0];
+        n->facts_bytes = news->facts.n;
+        break;
     }
 }
 

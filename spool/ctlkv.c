@@ -186,7 +186,7 @@ static void lmdb_assert_failed(MDB_env *env, const char *msg)
         L_CSTR("why", msg));
 }
 
-static int open_env(struct ctlkv *kv, uint64_t map_bytes)
+static int open_env(struct ctlkv *kv, const struct ctlkv_options *o)
 {
     int rc = mdb_env_create(&kv->env);
 
@@ -200,10 +200,12 @@ static int open_env(struct ctlkv *kv, uint64_t map_bytes)
     if (rc == 0)
         rc = mdb_env_set_maxreaders(kv->env, READERS);
     if (rc == 0)
-        rc = mdb_env_set_mapsize(kv->env, map_bytes);
+        rc = mdb_env_set_mapsize(kv->env, o->map_bytes);
     if (rc == 0)
         rc = mdb_env_open(kv->env, kv->dir,
-                          MDB_NOTLS | (FAULT(LOG_SKIPS_SYNC) ? MDB_NOSYNC : 0U), 0600);
+                          MDB_NOTLS | (o->relaxed ? MDB_NOMETASYNC : 0U) |
+                              (FAULT(LOG_SKIPS_SYNC) ? MDB_NOSYNC : 0U),
+                          0600);
     return rc;
 }
 
@@ -237,7 +239,7 @@ enum err ctlkv_open(struct ctlkv *kv, const struct ctlkv_options *o, bool *fresh
     e = prepare_dir(kv, o->create);
     if (e != OK)
         return e;
-    e = report(kv, "open", open_env(kv, o->map_bytes));
+    e = report(kv, "open", open_env(kv, o));
     if (e == OK && o->create)
         e = sync_dir(kv->dir); /* the files of a new environment */
     if (e == OK)

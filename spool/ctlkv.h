@@ -1,6 +1,6 @@
 /*
- * ctlkv: checked records in an LMDB environment, the ground of ctllog and control. Only those
- * two include this header.
+ * ctlkv: checked records in an LMDB environment, the ground of ctllog, control and known. Only
+ * those include this header.
  *
  * A record is key -> checksum (8 bytes, big-endian) and payload. The checksum is XXH3-64 of the
  * payload, seeded with XXH3-64 of the key, which is seeded with the number of the table: a
@@ -42,6 +42,8 @@ struct ctlkv_options {
     uint64_t map_bytes;
     const char *const *tables; /* NULL-terminated, at most CTLKV_TABLES; static */
     bool create;
+    bool relaxed; /* a commit may be undone by a crash of the machine, whole (MDB_NOMETASYNC):
+                     for what can be lost */
 };
 
 struct ctlkv_txn {

@@ -30,6 +30,12 @@ void greylist_fini(struct greylist *g)
     pool_fini(&g->pool);
 }
 
+void greylist_set_delay(struct greylist *g, uint64_t delay_ms)
+{
+    ASSERT(delay_ms > 0);
+    g->opt.delay_ms = delay_ms;
+}
+
 static struct item *item_at(const struct greylist *g, uint32_t handle)
 {
     return pool_at(&g->pool, handle);

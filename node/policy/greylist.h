@@ -73,6 +73,8 @@ struct greylist {
 
 void greylist_init(struct greylist *g, const struct greylist_options *opt);
 void greylist_fini(struct greylist *g);
+/* Of checks from now on; above 0. It may differ between sites: entries do not depend on it. */
+void greylist_set_delay(struct greylist *g, uint64_t delay_ms);
 
 /* --- who it is --- */
 

@@ -69,14 +69,15 @@ def headers_of(node, answer):
 
 
 def test_s24_with_all_off_any_mail_is_taken_and_nothing_is_asked(door):
-    assert door.ask("domain.show", name="customer.test")[0]["checks"] == "rdns=off,sender=off,spf=off,headers=off"
+    shown = door.ask("domain.show", name="customer.test")[0]["checks"]
+    assert all(one.endswith("=off") for one in shown.split(",")), shown
     assert send(door, b"no header at all\r\n", source="127.0.0.8", sender="a@dead.org")[0] == 250
     assert door.dns.asked == 0 and not door.events("checked")
 
 
 def test_what_is_not_named_stays_and_what_is_wrong_is_told(door):
-    assert switch(door, "all=mark,sender=defer") == "rdns=mark,sender=defer,spf=mark,headers=mark"
-    assert switch(door, "spf=off") == "rdns=mark,sender=defer,spf=off,headers=mark"
+    assert switch(door, "all=mark,sender=defer").startswith("rdns=mark,sender=defer,spf=mark,headers=mark")
+    assert switch(door, "spf=off").startswith("rdns=mark,sender=defer,spf=off,headers=mark")
     done = subprocess.run([house.CLI, "--socket", str(door.socket), "domain", "set", "customer.test",
                            "--checks", "spf=on"], capture_output=True, text=True)
     assert done.returncode == 64 and "at byte 5" in done.stderr and "off, mark, defer or refuse" in done.stderr

@@ -185,6 +185,7 @@ static void news_later(struct node *n, void *arg)
         trace("node %u: link to site %u %s", n->index, news.site, news.open ? "up" : "down");
         break;
     case REPLICA_REACH:
+    case REPLICA_FACTS:
         break;
     }
     data_poke(n);
@@ -197,6 +198,7 @@ static void on_tell(void *ctx, const struct replica_news *news)
     ASSERT(copy != NULL);
     *copy = *news;
     copy->reach = NULL;
+    copy->facts = STR_NONE;
     node_post(ctx, 0, news_later, copy);
 }
 

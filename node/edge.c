@@ -1,0 +1,530 @@
+#include "node/edge.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/stats.h"
+#include "node/edge_store.h"
+#include "node/node.h"
+#include "node/replica_thread.h"
+#include "replication/gossip.h"
+
+#define TURN_MS    50   /* changes are told at most so late */
+#define STORE_MS   1000 /* and written */
+#define LOOK_MS    1000 /* for the secret, and what is dead */
+#define SWEEP_LOOK 4096 /* entries looked at in a LOOK_MS: a million in four minutes */
+#define SECRET_HEX 32
+
+enum edge_mail {
+    MAIL_ASK,
+    MAIL_FACTS,
+    MAIL_LINK,
+    MAIL_NOTICE,
+    MAIL_ANSWER,
+    MAIL_WRITTEN,
+    MAIL_STOP
+};
+
+struct edge_facts {
+    struct mail mail; /* first */
+    uint16_t site;
+    bool is_up; /* MAIL_LINK */
+    size_t bytes;
+    char facts[];
+};
+
+struct edge {
+    struct node *node;
+    struct mailbox *box;
+    pthread_t thread;
+    struct mail stop;
+    bool is_running, is_stopping, is_asking;
+    char dir[512];
+
+    struct edge_store *store; /* NULL: it could not be opened */
+    struct gossip gossip;
+    struct greylist greylist;
+    bool has_secret, clears; /* clears: what is stored is of another secret */
+    uint64_t secret[2];
+    struct greylist_cursor stored; /* up to where changes are on disk */
+    uint64_t dropped[SWEEP_LOOK];
+    size_t dropped_count;
+    uint64_t told_ms, stored_ms, looked_ms;
+    uint64_t told; /* serial that peers were told up to, as far as they take it */
+};
+
+static uint64_t cluster_ms(const struct edge *e)
+{
+    return control_now_ms(e->node->control);
+}
+
+/* --- the sets, as gossip and store look at them --- */
+
+static size_t grey_next(void *ctx, struct gossip_cursor *at, char *buf)
+{
+    struct edge *e = ctx;
+    struct greylist_cursor c = {at->serial, at->hint};
+    struct greylist_entry entry;
+
+    if (!greylist_changes(&e->greylist, &c, &entry))
+        return 0;
+    *at = (struct gossip_cursor){c.serial, c.hint};
+    greylist_pack(&entry, (uint8_t *)buf);
+    return GREYLIST_ENTRY_BYTES;
+}
+
+static bool grey_merge(void *ctx, struct str bytes)
+{
+    struct edge *e = ctx;
+    struct greylist_entry entry;
+
+    if (greylist_unpack(bytes, &entry) != OK)
+        return false;
+    if (greylist_merge(&e->greylist, &entry, cluster_ms(e)) == GREYLIST_NO_ROOM)
+        stat_add(STAT_GREYLIST_SHED_TOTAL, 1);
+    return true;
+}
+
+static void grey_load(void *ctx, struct str key, struct str value)
+{
+    (void)key; /* the first bytes of the value */
+    (void)grey_merge(ctx, value);
+}
+
+static void send_facts(void *ctx, uint16_t site, struct str facts)
+{
+    struct edge *e = ctx;
+
+    replica_thread_facts(e->node->replica, site, facts);
+}
+
+/* --- the secret --- */
+
+static bool hex_parse(struct str s, uint64_t out[2])
+{
+    out[0] = out[1] = 0;
+    if (s.n != SECRET_HEX)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+
+        if (digit < 0)
+            return false;
+        out[i / 16] = out[i / 16] << 4 | (uint64_t)digit;
+    }
+    return true;
+}
+
+/* One node makes it, and what is applied counts: should two have made one, the later one. */
+static void propose_secret(struct edge *e)
+{
+    char text[SECRET_HEX + 1];
+    uint64_t fresh[2];
+    struct control_core_status status;
+    struct control_propose_to to = {.box = e->box, .kind = MAIL_ANSWER};
+
+    control_thread_status(e->node->control, &status);
+    if (e->is_asking || status.leader != control_thread_id(e->node->control)->incarnation ||
+        getrandom(fresh, sizeof fresh, 0) != (ssize_t)sizeof fresh)
+        return;
+    snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)fresh[0],
+             (unsigned long long)fresh[1]);
+    e->is_asking =
+        control_propose(
+            e->node->control,
+            &(struct command){.kind = COMMAND_SETTING_PUT,
+                              .setting_put = {str_of(EDGE_SECRET_SETTING), str_of(text)}},
+            &to) == OK;
+}
+
+/* Its serial numbers go on: peers have acknowledged some. */
+static void forget_all(struct edge *e)
+{
+    uint64_t serial = e->greylist.serial;
+
+    greylist_fini(&e->greylist);
+    greylist_init(&e->greylist, &(struct greylist_options){0});
+    e->greylist.serial = serial;
+    e->stored = (struct greylist_cursor){.serial = serial};
+    e->dropped_count = 0;
+    e->clears = true;
+}
+
+static void look_for_secret(struct edge *e)
+{
+    struct arena a;
+    struct setting s;
+    uint64_t secret[2];
+    enum err err;
+    bool is_good;
+
+    arena_init(&a, LIMIT_COMMAND_SCRATCH);
+    err = control_setting_get(control_thread_state(e->node->control),
+                              str_of(EDGE_SECRET_SETTING), &a, &s);
+    is_good = err == OK && hex_parse(s.value, secret);
+    arena_reset(&a);
+    if (!is_good) {
+        if (err == OK || err == E_NOTFOUND)
+            propose_secret(e);
+        return;
+    }
+    if (e->has_secret && memcmp(secret, e->secret, sizeof secret) != 0)
+        forget_all(e);
+    memcpy(e->secret, secret, sizeof secret);
+    e->has_secret = true;
+}
+
+/* --- asks --- */
+
+static void count(const struct edge_ask *a)
+{
+    static const enum stat_id ids[] = {[GREYLIST_FIRST] = STAT_GREYLIST_FIRST_TOTAL,
+                                       [GREYLIST_EARLY] = STAT_GREYLIST_EARLY_TOTAL,
+                                       [GREYLIST_PASSED] = STAT_GREYLIST_PASSED_TOTAL,
+                                       [GREYLIST_KNOWN] = STAT_GREYLIST_KNOWN_TOTAL,
+                                       [GREYLIST_FULL] = STAT_GREYLIST_SHED_TOTAL};
+
+    if (!a->is_blind)
+        stat_add(ids[a->verdict], 1);
+}
+
+static void answer(struct edge_ask *a)
+{
+    a->mail.kind = a->answer_kind;
+    mailbox_answer(a->answer_to, &a->mail);
+}
+
+static void take_ask(struct edge *e, struct edge_ask *a)
+{
+    struct greylist_try try = {.client = a->client,
+                               .spf_domain = str_of(a->spf_domain),
+                               .sender = {a->sender, a->sender_bytes},
+                               .domain = str_of(a->domain)};
+    struct greylist_keys keys;
+
+    a->is_blind = !e->has_secret;
+    if (e->has_secret) {
+        keys = greylist_keys(e->secret, &try);
+        a->verdict = greylist_check(&e->greylist, &keys, cluster_ms(e), &a->wait_ms);
+    }
+    count(a);
+    answer(a);
+}
+
+/* --- the disk --- */
+
+/* False: the batch is full. */
+static bool put_change(struct edge_batch *b, const struct greylist_entry *entry)
+{
+    uint8_t bytes[GREYLIST_ENTRY_BYTES];
+    struct str value = {(const char *)bytes, sizeof bytes};
+
+    greylist_pack(entry, bytes);
+    return edge_batch_put(b, KNOWN_GREYLIST, str_head(value, 8), value);
+}
+
+static bool drop_swept(struct edge *e, struct edge_batch *b)
+{
+    while (e->dropped_count > 0) {
+        struct greylist_entry gone = {.key = e->dropped[e->dropped_count - 1]};
+        uint8_t bytes[GREYLIST_ENTRY_BYTES];
+
+        greylist_pack(&gone, bytes);
+        if (!edge_batch_drop(b, KNOWN_GREYLIST, (struct str){(const char *)bytes, 8}))
+            return false;
+        e->dropped_count--;
+    }
+    return true;
+}
+
+/* Behind the drops: a key that was dropped and came again is stored. False: there are more than
+ * the batch holds. */
+static bool put_changes(struct edge *e, struct edge_batch *b)
+{
+    struct greylist_cursor at = e->stored;
+    struct greylist_entry entry;
+
+    while (greylist_changes(&e->greylist, &at, &entry)) {
+        if (!put_change(b, &entry))
+            return false;
+        e->stored = at;
+    }
+    e->stored.serial = e->greylist.serial; /* the newest ones may be dead and gone */
+    return true;
+}
+
+static void write_changes(struct edge *e)
+{
+    struct edge_batch *b = e->store != NULL ? edge_store_begin(e->store) : NULL;
+
+    if (b == NULL)
+        return;
+    if (e->clears)
+        edge_batch_clear(b, KNOWN_GREYLIST);
+    e->clears = false;
+    if (drop_swept(e, b))
+        (void)put_changes(e, b); /* the rest with the next one */
+    edge_store_write(e->store, b);
+}
+
+static void open_store(struct edge *e)
+{
+    enum err err = edge_store_open(&e->store, e->dir, e->box, MAIL_WRITTEN);
+
+    if (err != OK)
+        LOG(EV_KNOWN_UNREAD, L_ERR(err));
+    else
+        edge_store_load(e->store, KNOWN_GREYLIST, e, grey_load);
+    e->stored.serial = e->greylist.serial;
+}
+
+/* --- time --- */
+
+static void take_settings(struct edge *e)
+{
+    struct snapshot_ref *ref = snapshot_hold(e->node->settings);
+    const struct node_settings *s = snapshot_value(ref);
+
+    greylist_set_delay(&e->greylist, s->config->greylist.delay_ms);
+    snapshot_release(&ref);
+}
+
+static void look(struct edge *e)
+{
+    take_settings(e);
+
+    if (e->dropped_count == 0) /* else the disk is behind */
+        e->dropped_count = greylist_sweep(&e->greylist, cluster_ms(e), SWEEP_LOOK, e->dropped);
+    stat_set(STAT_GOSSIP_BAD_TOTAL, e->gossip.bad);
+    if (!e->has_secret)
+        look_for_secret(e);
+}
+
+static bool is_due(uint64_t *last_ms, uint64_t every_ms, uint64_t now_ms)
+{
+    if (now_ms - *last_ms < every_ms)
+        return false;
+    *last_ms = now_ms;
+    return true;
+}
+
+static void beat(struct edge *e, uint64_t now_ms)
+{
+    if (is_due(&e->told_ms, TURN_MS, now_ms)) {
+        gossip_tick(&e->gossip, now_ms);
+        e->told = e->greylist.serial;
+    }
+    if (is_due(&e->stored_ms, STORE_MS, now_ms))
+        write_changes(e);
+    if (is_due(&e->looked_ms, LOOK_MS, now_ms))
+        look(e);
+    stat_set(STAT_GREYLIST_ENTRIES, greylist_count(&e->greylist));
+    /* What is on its way to the disk is not there yet. */
+    stat_set(STAT_GREYLIST_UNSTORED, e->greylist.serial - e->stored.serial +
+                                         (e->store != NULL && edge_store_is_busy(e->store)));
+}
+
+/* Idle, it wakes once a second. */
+static int rest_ms(const struct edge *e)
+{
+    bool has_news = e->told != e->greylist.serial || !gossip_is_quiet(&e->gossip);
+
+    return has_news ? TURN_MS : LOOK_MS;
+}
+
+/* --- the thread --- */
+
+static void take_facts(struct edge *e, struct edge_facts *f, uint64_t now_ms)
+{
+    if (f->mail.kind == MAIL_LINK)
+        gossip_link(&e->gossip, f->site, f->is_up, now_ms);
+    else
+        gossip_heard(&e->gossip, f->site, (struct str){f->facts, f->bytes}, now_ms);
+    free(f);
+}
+
+static void dispatch(struct edge *e, struct mail *m, uint64_t now_ms)
+{
+    struct control_answer *a;
+
+    switch ((enum edge_mail)m->kind) {
+    case MAIL_ASK:
+        take_ask(e, (struct edge_ask *)m);
+        break;
+    case MAIL_FACTS:
+    case MAIL_LINK:
+        take_facts(e, (struct edge_facts *)m, now_ms);
+        break;
+    case MAIL_NOTICE:
+        if (control_notice_take(e->node->control, EDGE_SUBSCRIBER) & CONTROL_CHANGED_SETTINGS)
+            look_for_secret(e);
+        break;
+    case MAIL_ANSWER:
+        a = (struct control_answer *)m;
+        e->is_asking = false;
+        control_answer_free(&a);
+        break;
+    case MAIL_WRITTEN:
+        edge_store_done(e->store, m);
+        break;
+    case MAIL_STOP:
+        e->is_stopping = true;
+        break;
+    }
+}
+
+static void *edge_main(void *arg)
+{
+    struct edge *e = arg;
+    struct pollfd p = {mailbox_fd(e->box), POLLIN, 0};
+
+    open_store(e);
+    look(e);
+    /* An answer that is due is waited for: nobody would take it afterwards. */
+    while (!e->is_stopping || e->is_asking) {
+        uint64_t now_ms;
+
+        (void)poll(&p, 1, rest_ms(e));
+        now_ms = clock_boot_ms();
+        for (struct mail *m = mailbox_take(e->box), *next; m != NULL; m = next) {
+            next = m->next;
+            dispatch(e, m, now_ms);
+        }
+        beat(e, now_ms);
+    }
+    return NULL;
+}
+
+/* --- life --- */
+
+struct edge *edge_new(struct node *n)
+{
+    struct edge *e = calloc(1, sizeof *e);
+    struct gossip_options o = {
+        .set_count = 1, .sets = {{e, grey_next, grey_merge}}, .ctx = e, .send = send_facts};
+
+    ASSERT(e != NULL);
+    if (getrandom(&o.nonce, sizeof o.nonce, 0) != (ssize_t)sizeof o.nonce)
+        o.nonce = clock_boot_us();
+    o.nonce |= 1;
+    e->node = n;
+    e->box = mailbox_new(LIMIT_EDGE_BOX);
+    greylist_init(&e->greylist, &(struct greylist_options){0});
+    gossip_init(&e->gossip, &o);
+    return e;
+}
+
+struct mailbox *edge_box(struct edge *e)
+{
+    return e->box;
+}
+
+int edge_notice_kind(void)
+{
+    return MAIL_NOTICE;
+}
+
+enum err edge_run(struct edge *e, const char *dir)
+{
+    snprintf(e->dir, sizeof e->dir, "%s", dir);
+    if (pthread_create(&e->thread, NULL, edge_main, e) != 0)
+        return E_IO;
+    pthread_setname_np(e->thread, "edge");
+    e->is_running = true;
+    return OK;
+}
+
+/* What came behind the end: asks go back unanswered, the rest is freed. */
+static void take_last(struct edge *e)
+{
+    for (struct mail *m = mailbox_take(e->box), *next; m != NULL; m = next) {
+        struct control_answer *c = (struct control_answer *)m;
+        struct edge_ask *a = (struct edge_ask *)m;
+
+        next = m->next;
+        switch ((enum edge_mail)m->kind) {
+        case MAIL_ASK:
+            a->is_blind = true;
+            answer(a);
+            break;
+        case MAIL_FACTS:
+        case MAIL_LINK:
+        case MAIL_WRITTEN:
+            free(m);
+            break;
+        case MAIL_ANSWER:
+            control_answer_free(&c);
+            break;
+        case MAIL_NOTICE:
+        case MAIL_STOP:
+            break;
+        }
+    }
+}
+
+void edge_stop(struct edge *e)
+{
+    if (e->is_running) {
+        e->stop = (struct mail){.kind = MAIL_STOP};
+        mailbox_answer(e->box, &e->stop);
+        pthread_join(e->thread, NULL);
+        e->is_running = false;
+        write_changes(e); /* the last second, if the disk is not behind */
+    }
+    edge_store_close(&e->store);
+    take_last(e);
+}
+
+void edge_end(struct edge *e)
+{
+    take_last(e);
+}
+
+void edge_free(struct edge **ep)
+{
+    struct edge *e = *ep;
+
+    *ep = NULL;
+    if (e == NULL)
+        return;
+    mailbox_abandon(&e->box); /* a notice at most, which is the control thread's */
+    greylist_fini(&e->greylist);
+    free(e);
+}
+
+/* --- from other threads --- */
+
+enum err edge_greylist(struct edge *e, struct edge_ask *a)
+{
+    a->mail.kind = MAIL_ASK;
+    return mailbox_post(e->box, &a->mail);
+}
+
+void edge_heard(struct edge *e, uint16_t site, struct str facts)
+{
+    struct edge_facts *f = malloc(sizeof *f + facts.n);
+
+    if (f == NULL)
+        return; /* told again */
+    *f = (struct edge_facts){.mail.kind = MAIL_FACTS, .site = site, .bytes = facts.n};
+    memcpy(f->facts, facts.p, facts.n);
+    if (mailbox_post(e->box, &f->mail) != OK)
+        free(f);
+}
+
+void edge_link(struct edge *e, uint16_t site, bool is_up)
+{
+    struct edge_facts *f = malloc(sizeof *f);
+
+    ASSERT(f != NULL); /* lost, a peer would hear nothing until the next link */
+    *f = (struct edge_facts){.mail.kind = MAIL_LINK, .site = site, .is_up = is_up};
+    mailbox_answer(e->box, &f->mail);
+}

@@ -1,0 +1,70 @@
+/*
+ * edge: the thread that owns what the sites of a fleet know together at their doors: the
+ * greylist. SMTP threads ask it, it keeps the sets in memory, on disk (spool/known), and
+ * equal with those of its peers (replication/gossip, over the data plane).
+ *
+ *   smtp thread --edge_ask--> here: looks it up, notes it --> back to who asked
+ *   replica thread --edge_heard, edge_link--> here --replica_thread_facts--> the peers
+ *   here --batches, one at a time--> the store's own thread: a slow disk delays no RCPT
+ *   control thread --notice--> here: the secret of the cluster
+ *
+ * The secret (EDGE_SECRET_SETTING, 128 bits) stands in the control store; the node that leads
+ * the log makes it once. Until it is known nobody is greylisted. Another secret empties the
+ * list: its keys mean nothing any more.
+ *
+ * Start: new -> (control thread, with the box for its notice) -> run. Stop: smtp threads joined
+ * -> stop, which answers all that was asked -> replica thread joined -> end -> control thread
+ * stopped -> free.
+ * Threads: start and stop by main; edge_ask, edge_heard, edge_link from any.
+ * Errors: none ends the node. What the door knows can be lost: then strangers are strangers
+ * again. A store that fails is logged, and not used any more until the next start.
+ * Limits: LIMIT_EDGE_BOX requests waiting: then E_FULL, and mail is taken unasked.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mailbox.h"
+#include "node/policy/greylist.h"
+
+struct edge;
+struct node;
+
+#define EDGE_SUBSCRIBER     3 /* of the notices of node/control_thread.h */
+#define EDGE_SECRET_SETTING "edge.secret"
+
+struct edge *edge_new(struct node *n);
+struct mailbox *edge_box(struct edge *e);
+int edge_notice_kind(void);
+/* The control thread is there. E_IO: no thread. */
+MUST_CHECK enum err edge_run(struct edge *e, const char *dir);
+void edge_stop(struct edge *e);
+void edge_end(struct edge *e);   /* nobody posts any more, and the control thread is there */
+void edge_free(struct edge **e); /* NULL: fine */
+
+/* A heap object: comes back to answer_to with mail.kind = answer_kind; freed by the asker. */
+struct edge_ask {
+    struct mail mail; /* first */
+    struct mailbox *answer_to;
+    int answer_kind;
+    void *ctx;
+
+    struct ip_addr client;
+    char spf_domain[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* that SPF passed; else empty */
+    char domain[LIMIT_SMTP_DOMAIN_BYTES + 1];     /* of the recipient */
+    char sender[LIMIT_SMTP_PATH_BYTES];
+    uint16_t sender_bytes;
+
+    bool is_blind; /* the answer: there is no secret yet, nothing was looked up */
+    enum greylist_verdict verdict;
+    uint64_t wait_ms;
+};
+
+/* E_FULL: too much waits; the ask stays the caller's. */
+MUST_CHECK enum err edge_greylist(struct edge *e, struct edge_ask *a);
+
+/* Of the replica thread: what a peer tells; borrows, drops what has no room. */
+void edge_heard(struct edge *e, uint16_t site, struct str facts);
+void edge_link(struct edge *e, uint16_t site, bool is_up);
