@@ -105,6 +105,7 @@ static const char *ask_access(struct inbound *in)
     struct access_found found;
 
     access_view_find(n->access, &in->ip, control_now_ms(n->control), &found);
+    in->tx.is_allowed = found.action == ACCESS_ALLOW;
     if (found.action != ACCESS_BLOCK)
         return "";
     stat_add(STAT_ACCESS_BLOCKED_TOTAL, 1);

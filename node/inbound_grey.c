@@ -6,6 +6,25 @@
 #include "base/stats.h"
 #include "node/edge.h"
 #include "node/inbound_private.h"
+#include "node/net/dns.h"
+#include "node/policy/homehost.h"
+
+/* A look whether a stranger is one of the domain's own hosts. One that nobody waits for any
+ * more stays until its questions are answered; DNS answers each in bounded time. */
+struct home_asking {
+    struct home_look *look;
+    uint32_t tag;
+    bool is_open;
+};
+
+struct home_look {
+    struct home_look *next, *prev; /* of the thread */
+    struct smtp_thread *thread;
+    struct inbound *in; /* NULL: nobody waits */
+    struct homehost host;
+    unsigned open;
+    struct home_asking asking[LIMIT_ROUTE_HOSTS];
+};
 
 static const char *refusal_of(const struct inbound *in)
 {
@@ -36,7 +55,7 @@ const char *inbound_ask_greylist(struct inbound *in, bool *is_later)
 {
     struct edge_ask *a;
 
-    if (in->tx.checks[DOMAIN_CHECK_GREYLIST] == CHECK_OFF)
+    if (in->tx.checks[DOMAIN_CHECK_GREYLIST] == CHECK_OFF || in->tx.is_allowed)
         return "";
     if (in->tx.grey_generation == in->tx.generation)
         return refusal_of(in);
@@ -52,10 +71,124 @@ const char *inbound_ask_greylist(struct inbound *in, bool *is_later)
     return "";
 }
 
+/* --- hosts of the house --- */
+
+static void look_free(struct home_look *l)
+{
+    if (l->prev != NULL)
+        l->prev->next = l->next;
+    else
+        l->thread->homes = l->next;
+    if (l->next != NULL)
+        l->next->prev = l->prev;
+    free(l);
+}
+
+void inbound_home_free_all(struct smtp_thread *t)
+{
+    while (t->homes != NULL)
+        look_free(t->homes);
+}
+
 void inbound_grey_end(struct inbound *in)
 {
     in->grey = NULL;
+    if (in->home == NULL)
+        return;
+    in->home->in = NULL;
+    if (in->home->open == 0)
+        look_free(in->home);
+    in->home = NULL;
 }
+
+static void look_over(struct home_look *l)
+{
+    struct inbound *in = l->in;
+
+    in->home = NULL;
+    in->tx.is_grey = !l->host.is_home;
+    if (l->host.is_home)
+        LOG(EV_GREYLIST_HOME, L_CSTR("client", in->peer), L_CSTR("domain", in->tx.domain));
+    l->in = NULL;
+    if (l->open == 0)
+        look_free(l);
+    inbound_judged(in, refusal_of(in));
+}
+
+static void on_answer(void *arg, const struct dns_answer *a);
+
+static void ask_all(struct home_look *l)
+{
+    struct question q[LIMIT_ROUTE_HOSTS];
+    size_t n = homehost_questions(&l->host, q);
+
+    for (size_t i = 0; i < n; i++) {
+        struct home_asking *k = l->asking;
+        char name[LIMIT_SMTP_DOMAIN_BYTES + 1];
+
+        while (k->is_open)
+            k++;
+        ASSERT(k < l->asking + LIMIT_ROUTE_HOSTS && str_to_z(q[i].name, name, sizeof name));
+        *k = (struct home_asking){l, q[i].tag, true};
+        l->open++;
+        dns_query(l->thread->dns, name, q[i].type, on_answer, k);
+    }
+}
+
+static void on_answer(void *arg, const struct dns_answer *a)
+{
+    struct home_asking *k = arg;
+    struct home_look *l = k->look;
+
+    k->is_open = false;
+    l->open--;
+    homehost_answer(&l->host, k->tag, a);
+    ask_all(l);
+    if (l->in != NULL && homehost_is_done(&l->host))
+        look_over(l);
+    else if (l->in == NULL && l->open == 0)
+        look_free(l);
+}
+
+static bool host_init(struct homehost *h, const struct inbound *in)
+{
+    struct control *control = control_thread_state(in->thread->node->control);
+    struct arena scratch;
+    struct domain d;
+    enum err e;
+
+    arena_init(&scratch, LIMIT_COMMAND_SCRATCH);
+    e = control_domain_get(control, str_of(in->tx.domain), &scratch, &d);
+    if (e == OK)
+        homehost_init(h, &d, &in->ip);
+    arena_reset(&scratch);
+    return e == OK;
+}
+
+/* True: inbound_judged() follows. */
+static bool look_begin(struct inbound *in)
+{
+    struct home_look *l = calloc(1, sizeof *l);
+
+    if (l == NULL || !host_init(&l->host, in)) {
+        free(l);
+        return false;
+    }
+    l->thread = in->thread;
+    l->next = in->thread->homes;
+    if (l->next != NULL)
+        l->next->prev = l;
+    in->thread->homes = l;
+    l->in = in;
+    in->home = l;
+    if (homehost_is_done(&l->host))
+        look_over(l); /* not within a question of the session: here it awaits its answer */
+    else
+        ask_all(l);
+    return true;
+}
+
+/* --- the verdict --- */
 
 static void take_verdict(struct inbound *in, const struct edge_ask *a)
 {
@@ -85,7 +218,8 @@ void inbound_greylisted(struct edge_ask *a)
     if (is_awaited && in->conn != NULL) {
         take_verdict(in, a);
         free(a);
-        inbound_judged(in, refusal_of(in));
+        if (!in->tx.is_grey || !look_begin(in))
+            inbound_judged(in, refusal_of(in));
     } else {
         free(a);
     }

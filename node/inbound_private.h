@@ -17,6 +17,7 @@
 #include "proto/domain.h"
 
 struct edge_ask;
+struct home_look;
 struct judging;
 
 /* What stands before a recipient, in this order. Each may say that it answers later. */
@@ -41,7 +42,8 @@ struct transaction {
     char spf_domain[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* that passed; else empty */
     /* The same for the greylist, that has one answer for a client, sender and domain */
     uint64_t grey_generation;
-    bool is_grey; /* to come again */
+    bool is_grey;    /* to come again */
+    bool is_allowed; /* the client stands on the allow list */
     enum rcpt_step step;
     uint16_t rcpt_n; /* asked for, while the judge is at work */
     char rcpt[LIMIT_SMTP_PATH_BYTES];
@@ -66,6 +68,7 @@ struct inbound {
     struct transaction tx;
     struct judging *judging; /* NULL: nothing is asked */
     struct edge_ask *grey;   /* the same */
+    struct home_look *home;  /* the same */
     XXH3_state_t *digest;    /* of the body */
     unsigned requests;       /* with the writer, or with the replica thread */
     bool staging;            /* input waits for a STAGE */

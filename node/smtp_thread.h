@@ -18,6 +18,7 @@ struct dns;
 struct edge_ask;
 struct inbound;
 struct intake;
+struct home_look;
 struct judging;
 struct outbound;
 
@@ -30,6 +31,7 @@ struct smtp_thread {
     struct listener *listeners;
     struct dns *dns;
     struct judging *judging;   /* what is looked up for sessions */
+    struct home_look *homes;   /* the same, of hosts of the house */
     struct inbound *inbound;   /* all sessions */
     struct outbound *outbound; /* all connections */
     pthread_t thread;
@@ -74,6 +76,7 @@ void inbound_close_all(struct smtp_thread *t);
 
 /* inbound_grey.c */
 void inbound_greylisted(struct edge_ask *a);
+void inbound_home_free_all(struct smtp_thread *t); /* dns is closed */
 
 /* inbound_judge.c: nobody waits, and dns is closed */
 void inbound_judge_free_all(struct smtp_thread *t);

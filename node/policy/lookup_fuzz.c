@@ -2,10 +2,12 @@
  * never count trouble against a client, and confirm nothing that was not said.
  *
  * Covers: node/policy/rdns.c node/policy/sender.c node/policy/dnsbl.c
+ * node/policy/homehost.c
  */
 #include <stdlib.h>
 
 #include "node/policy/dnsbl.h"
+#include "node/policy/homehost.h"
 #include "node/policy/rdns.h"
 #include "node/policy/sender.h"
 
@@ -173,13 +175,46 @@ static void run_dnsbl(struct input in)
     }
 }
 
+static void run_homehost(struct input in)
+{
+    struct domain d = {.name = STR("customer.example"), .route = {.kind = ROUTE_MX}};
+    struct ip_addr client = ip_v4((const uint8_t[4]){127, 0, 0, next(&in)});
+    struct question q[LIMIT_ROUTE_HOSTS];
+    struct homehost h;
+    bool heard = false;
+
+    if (next(&in) % 2 != 0)
+        d.route = (struct domain_route){
+            .kind = ROUTE_STATIC,
+            .host_count = 2,
+            .hosts = {{.host = STR("a.example")}, {.host = STR("192.0.2.1")}}};
+    homehost_init(&h, &d, &client);
+    for (int turns = 0; turns < 60 && !homehost_is_done(&h) && in.n > 0; turns++) {
+        size_t n = homehost_questions(&h, q);
+        uint32_t tag = n > 0 ? q[0].tag : next(&in) % MOST;
+        struct dns_answer *a = hear(&in);
+
+        for (size_t i = 0; i < a->count; i++) {
+            struct ip_addr ip = question_ip(a, i, DNS_A);
+
+            heard |= ip_eq(&ip, &client);
+        }
+        homehost_answer(&h, tag, a);
+        free(a);
+    }
+    homehost_give_up(&h);
+    ASSERT(homehost_is_done(&h) && homehost_questions(&h, q) == 0 && (heard || !h.is_home));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 4)
         return 0;
-    if (data[0] % 3 == 0)
+    if (data[0] % 4 == 0)
         run_rdns((struct input){data + 1, size - 1});
-    else if (data[0] % 3 == 1)
+    else if (data[0] % 4 == 3)
+        run_homehost((struct input){data + 1, size - 1});
+    else if (data[0] % 4 == 1)
         run_sender((struct input){data + 1, size - 1});
     else
         run_dnsbl((struct input){data + 1, size - 1});

@@ -1,5 +1,7 @@
 """S29, S30 and S33: strangers are told 450 and to come again; whoever does, at any site, is known at
 all of them, also when a site does not hear of it at once, and after a restart."""
+import subprocess
+
 import house
 import pytest
 
@@ -89,6 +91,19 @@ def test_s30_a_sender_that_differs_from_mail_to_mail_waits_once(door, first, sec
 
 def test_the_postmaster_is_reached_at_once(door):
     assert attempt(door, source="127.0.5.1", rcpt="postmaster")[0] == 250
+
+
+def test_a_client_on_the_allow_list_does_not_wait(door):
+    subprocess.run([house.CLI, "--socket", str(door.socket), "access", "allow", "127.0.9.9"], check=True,
+                   capture_output=True)
+    house.until(lambda: attempt(door, source="127.0.9.9")[0] == 250)
+
+
+def test_the_primarys_own_hosts_do_not_wait(door):
+    door.ask("domain.set", name="customer.test", route="127.0.8.8:25")
+    assert attempt(door, source="127.0.8.8")[0] == 250
+    assert "client=127.0.8.8" in door.events("greylist_home")[-1]
+    assert attempt(door, source="127.0.8.9")[0] == 450
 
 
 def test_where_it_is_only_marked_or_off_nobody_waits(door):
