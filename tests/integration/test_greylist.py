@@ -63,7 +63,7 @@ def test_s29_a_stranger_is_told_450(door):
 
 
 def test_s33_no_body_is_read_of_a_first_try(door):
-    c = house.Client(door.port).hello()
+    c = house.Client(door.port, source="127.0.0.9").hello()
     assert c.code("MAIL FROM:<x@sender.example>") == 250
     assert c.code("RCPT TO:<b@customer.test>") == 450
     code, lines = c.say("DATA")
