@@ -8,14 +8,13 @@
 #include <netinet/in.h>
 #include <xxhash.h>
 
+#include "node/door.h"
+#include "node/judging.h"
 #include "node/net/conn.h"
 #include "node/policy/headers.h"
-#include "node/policy/judge.h"
 #include "node/smtp/smtpd.h"
 #include "node/smtp_thread.h"
 #include "proto/domain.h"
-
-struct judging;
 
 /* What is kept of one mail transaction. */
 struct transaction {
@@ -32,6 +31,7 @@ struct transaction {
     /* Of its client and sender, for the domain of that generation; 0: not judged */
     uint64_t judged_generation;
     unsigned judgings;
+    bool is_allowed;                 /* by the allow list: no checks but that of the header */
     char verdict[JUDGE_REPLY_BYTES]; /* empty: the mail may come */
     uint16_t rcpt_n;                 /* asked for, while the judge is at work */
     char rcpt[LIMIT_SMTP_PATH_BYTES];
@@ -61,7 +61,7 @@ struct inbound {
     atomic_uint *bucket;
     struct ip_addr ip; /* of the client */
     char peer[INET6_ADDRSTRLEN];
-    char refusal[LIMIT_SMTP_REPLY_BYTES / 2];
+    char refusal[DOOR_REPLY_BYTES];
 };
 
 static inline const struct node_settings *inbound_settings(const struct inbound *in)
@@ -87,7 +87,8 @@ struct inbound_answer inbound_ask(struct inbound *in, const struct smtpd_out *ou
 const char *inbound_add_rcpt(struct inbound *in);
 
 /* --- inbound_judge.c --- */
-/* Looks up what the checks of the domain need; false: it cannot, the mail may come. */
+/* Looks up what the checks of the domain need; false: it cannot, the mail may come.
+ * inbound_judged() follows. */
 MUST_CHECK bool inbound_judge_begin(struct inbound *in);
 void inbound_judge_end(struct inbound *in); /* nobody waits for it any more */
 /* The node stops: what DNS has not said by now is not waited for. */

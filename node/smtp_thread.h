@@ -11,13 +11,13 @@
 
 #include "base/mailbox.h"
 #include "node/delivery_job.h"
+#include "node/judging.h"
 #include "node/net/conn.h"
 #include "node/node.h"
 
 struct dns;
 struct inbound;
 struct intake;
-struct judging;
 struct outbound;
 
 struct smtp_thread {
@@ -28,9 +28,9 @@ struct smtp_thread {
     struct event *box_event, *pulse;
     struct listener *listeners;
     struct dns *dns;
-    struct judging *judging;   /* what is looked up for sessions */
-    struct inbound *inbound;   /* all sessions */
-    struct outbound *outbound; /* all connections */
+    struct judging_place judgings; /* what is looked up for sessions */
+    struct inbound *inbound;       /* all sessions */
+    struct outbound *outbound;     /* all connections */
     pthread_t thread;
     struct spool_reader *reader;
     int spare_fd;          /* given up for a moment to say 421 when descriptors run out */
@@ -69,9 +69,6 @@ void inbound_stored(struct writer_request *r);
 void inbound_taken(struct smtp_thread *t, struct intake *i);
 void inbound_drain(struct smtp_thread *t);
 void inbound_close_all(struct smtp_thread *t);
-
-/* inbound_judge.c: nobody waits, and dns is closed */
-void inbound_judge_free_all(struct smtp_thread *t);
 
 /* outbound.c */
 void outbound_open(struct smtp_thread *t, struct conn_order *o);

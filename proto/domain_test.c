@@ -239,20 +239,24 @@ START_TEST(a_record_out_of_bounds_is_refused)
 }
 END_TEST
 
+#define REST(mode) ",dnsbl=" mode ",helo=" mode ",forged=" mode
+
 static const struct {
     const char *text;
     int at; /* -1: fine */
     const char *out;
 } checks_texts[] = {
-    {"sender=refuse", -1, "rdns=off,sender=refuse,spf=mark,headers=off"},
-    {"spf=off,rdns=defer", -1, "rdns=defer,sender=off,spf=off,headers=off"},
-    {"all=refuse", -1, "rdns=refuse,sender=refuse,spf=refuse,headers=refuse"},
-    {"all=defer,spf=mark", -1, "rdns=defer,sender=defer,spf=mark,headers=refuse"},
+    {"sender=refuse", -1, "rdns=off,sender=refuse,spf=mark,headers=off" REST("off")},
+    {"spf=off,rdns=defer", -1, "rdns=defer,sender=off,spf=off,headers=off" REST("off")},
+    {"all=refuse", -1, "rdns=refuse,sender=refuse,spf=refuse,headers=refuse" REST("refuse")},
+    {"all=defer,spf=mark", -1, "rdns=defer,sender=defer,spf=mark,headers=refuse" REST("defer")},
     {"", 0, NULL},
     {"sender", 0, NULL},
     {"sender=", 0, NULL},
     {"sender=maybe", 7, NULL},
-    {"dnsbl=mark", 0, NULL},
+    {"dnsbl=mark,forged=refuse,helo=off", -1,
+     "rdns=off,sender=off,spf=mark,headers=off,dnsbl=mark,helo=off,forged=refuse"},
+    {"blocklist=mark", 0, NULL},
     {"sender=off,", 11, NULL},
     {"sender=off,sender=mark", 11, NULL},
     {"spf=mark,all=off", 9, NULL},
@@ -276,7 +280,7 @@ START_TEST(checks_go_over_what_is_there)
     } else {
         ck_assert_ptr_nonnull(why);
         ck_assert_int_eq((int)at, checks_texts[_i].at);
-        ck_assert_str_eq(text, "rdns=off,sender=off,spf=mark,headers=off");
+        ck_assert_str_eq(text, "rdns=off,sender=off,spf=mark,headers=off" REST("off"));
     }
 }
 END_TEST
