@@ -29,13 +29,25 @@ struct dns_record {
 
 struct dns_answer {
     enum dns_status status;
-    uint32_t ttl_s; /* least of the records */
+    uint32_t ttl_s; /* least of the records; of NXDOMAIN and NODATA how long that counts, 0: not
+                       told (RFC 2308 5) */
     size_t count;   /* 0 unless DNS_OK */
     bool cut; /* there were more records, or longer ones, than fit; DNS_OK even with count 0 */
     struct dns_record records[LIMIT_DNS_RECORDS];
     size_t text_n;
     char text[LIMIT_DNS_TEXT_BYTES]; /* of all TXT records */
 };
+
+/* An answer without records. What is behind `count` and `text_n` is not written: 34 KiB that
+ * nobody looks at. */
+static inline void dns_answer_clear(struct dns_answer *a, enum dns_status status)
+{
+    a->status = status;
+    a->ttl_s = 0;
+    a->count = 0;
+    a->cut = false;
+    a->text_n = 0;
+}
 
 /* The text of a TXT record: its strings joined without anything between them (RFC 7208 3.3).
  * Any bytes. Borrowed from the answer. */

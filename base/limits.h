@@ -134,6 +134,9 @@
 #define LIMIT_DNSBL_KEY_BYTES   63         /* one label */
 #define LIMIT_DNSBL_TEST_MS     300000     /* between two tests of a list */
 #define LIMIT_DNSBL_SILENT      2          /* tests without an answer: the list is off */
+#define LIMIT_DNSBL_LISTS       8          /* lists of a node */
+#define LIMIT_DNSBL_WEIGHT      1000       /* of one answer, either sign; also the threshold */
+#define LIMIT_DNSBL_LOOK_MS     1000       /* between two looks at what sessions say of lists */
 #define LIMIT_RDNS_NAMES        10         /* PTR names of a client that are looked up */
 #define LIMIT_HEADER_LINE_BYTES 998        /* without CRLF; RFC 5322 2.1.1 */
 
@@ -150,6 +153,7 @@
 #define LIMIT_ADMIN_PROBE_MS      120000     /* for the answer to an operator's probe */
 #define LIMIT_ADMIN_BATCH         256        /* records looked at in one turn of the loop */
 #define LIMIT_ADMIN_SUMMARY_BYTES (32 * MiB) /* names of domains in one queue summary */
+#define LIMIT_POLICY_HEADER_BYTES 45000      /* of a message in policy test */
 #define LIMIT_ADMIN_SAMPLE        10         /* messages shown before an order is given */
 #define LIMIT_CONFIG_BYTES        (1 * MiB)  /* trispool.yaml and conf.d together */
 #define LIMIT_CONFIG_FILES        64         /* trispool.yaml and conf.d together */

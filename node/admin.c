@@ -9,7 +9,7 @@
 
 #define GROUP "trispool"
 
-enum { MAIL_CONTROL, MAIL_CLUSTER, MAIL_COPIES };
+enum { MAIL_CONTROL, MAIL_CLUSTER, MAIL_COPIES, MAIL_JUDGE };
 
 /* --- answers of other threads --- */
 
@@ -17,15 +17,17 @@ void admin_asked_free(struct admin_asked *s)
 {
     free(s->cluster);
     free(s->copies);
+    free(s->judge);
     s->cluster = NULL;
     s->copies = NULL;
+    s->judge = NULL;
     if (s->control != NULL)
         control_answer_free(&s->control);
 }
 
 static void answered(struct admin *a, struct mail *m)
 {
-    struct admin_asked got = {NULL, NULL, NULL};
+    struct admin_asked got = {.cluster = NULL};
     struct admin_asked *state = NULL;
     uint64_t number;
 
@@ -35,6 +37,9 @@ static void answered(struct admin *a, struct mail *m)
     } else if (m->kind == MAIL_COPIES) {
         got.copies = (struct copies_ask *)m;
         number = (uint64_t)(uintptr_t)got.copies->ctx;
+    } else if (m->kind == MAIL_JUDGE) {
+        got.judge = (struct judge_ask *)m;
+        number = (uint64_t)(uintptr_t)got.judge->ctx;
     } else {
         got.cluster = (struct cluster_ask *)m;
         number = (uint64_t)(uintptr_t)got.cluster->ctx;
@@ -97,6 +102,17 @@ enum admin_next admin_ask(struct admin_call *c, struct cluster_ask *q)
     q->answer_kind = MAIL_CLUSTER;
     q->ctx = (void *)(uintptr_t)c->number;
     cluster_ask(a->node->cluster, q);
+    return admin_wait(c, wait_ms);
+}
+
+enum admin_next admin_ask_judge(struct admin_call *c, struct judge_ask *q, uint64_t wait_ms)
+{
+    struct admin *a = c->ctx;
+
+    q->answer_to = a->box;
+    q->answer_kind = MAIL_JUDGE;
+    q->ctx = (void *)(uintptr_t)c->number;
+    cluster_judge_ask(a->node->cluster, q);
     return admin_wait(c, wait_ms);
 }
 
@@ -244,7 +260,7 @@ static size_t gather(struct admin_command *out)
         admin_message_table(),     admin_domain_table(),      admin_domain_set_table(),
         admin_plan_table(),        admin_config_table(),      admin_cluster_table(),
         admin_cluster_set_table(), admin_cluster_key_table(), admin_fleet_table(),
-        admin_access_table(),
+        admin_access_table(),      admin_policy_table(),
     };
     size_t n = 0;
 

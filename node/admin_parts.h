@@ -27,6 +27,7 @@ struct admin_asked {
     struct cluster_ask *cluster;    /* the answer, when it came */
     struct control_answer *control; /* the same */
     struct copies_ask *copies;      /* the same */
+    struct judge_ask *judge;        /* the same */
 };
 void admin_asked_free(struct admin_asked *s);
 
@@ -35,6 +36,8 @@ struct cluster_ask *admin_ask_new(enum cluster_ask_kind kind, struct str domain,
                                   uint64_t generation);
 /* To be returned from a step. Takes a (NULL: the call fails). */
 enum admin_next admin_ask(struct admin_call *c, struct cluster_ask *a);
+/* Takes a. */
+enum admin_next admin_ask_judge(struct admin_call *c, struct judge_ask *a, uint64_t wait_ms);
 enum admin_next admin_propose(struct admin_call *c, const struct command *cmd);
 /* control_thread_solo(). */
 enum admin_next admin_solo(struct admin_call *c);
@@ -145,6 +148,7 @@ struct admin_table admin_domain_table(void);
 struct admin_table admin_domain_set_table(void);
 struct admin_table admin_plan_table(void);
 struct admin_table admin_access_table(void);
+struct admin_table admin_policy_table(void);
 struct admin_table admin_config_table(void);
 struct admin_table admin_cluster_table(void);
 struct admin_table admin_cluster_set_table(void);

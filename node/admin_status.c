@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/stats.h"
 #include "node/admin_parts.h"
+#include "node/dnsbl_set.h"
 
 #define METRICS_BYTES       65536
 #define OLDEST_WARN_PERCENT 70 /* of the hold time: 10 of 14 days */
@@ -67,7 +68,7 @@ static enum err gather(struct admin *a, struct facts *f)
                        ? f->messages
                        : f->fleet.data.status.undecided;
     f->alarms = f->corrupt + stat_get(STAT_PRIMARY_ALARMS_TOTAL) + (f->fenced ? 1 : 0) +
-                f->fleet.data.conflicts + f->fleet.data.damaged;
+                f->fleet.data.conflicts + f->fleet.data.damaged + stat_get(STAT_DNSBL_OFF);
     /* Ids stand in the order of their arrival: of one site, the first is the oldest. */
     for (uint16_t site = 1; e == OK && site <= LIMIT_CLUSTER_MEMBERS; site++) {
         cursor = (struct spool_cursor){.committed_only = true, .next = mid_make(site, 0, 0)};
@@ -102,6 +103,31 @@ static void set_node(json_t *row, struct admin *a, const struct facts *f)
     admin_set_u64(row, "control_applied",
                   control_applied(control_thread_state(a->node->control)));
     admin_set_u64(row, "sessions", atomic_load(&a->node->sessions));
+}
+
+/* A row for each list in DNS and each family of addresses. */
+static void set_lists(json_t *row, struct admin *a)
+{
+    struct snapshot_ref *ref = snapshot_hold(a->node->settings);
+    const struct dnsbl_set *s = ((const struct node_settings *)snapshot_value(ref))->dnsbl;
+    const struct dnsbl_list *lists;
+    size_t n = dnsbl_set_lists(s, &lists);
+    json_t *rows = json_array();
+
+    for (size_t i = 0; i < 2 * n; i++) {
+        struct dnsbl_view v;
+        json_t *one = json_object();
+
+        dnsbl_set_view(s, i / 2, i % 2 != 0, &v);
+        admin_set_text(one, "zone", v.zone);
+        admin_set_z(one, "addresses", v.v6 ? "IPv6" : "IPv4");
+        admin_set_z(one, "state", dnsbl_state_text(v.state));
+        admin_set_z(one, "why", dnsbl_reason_text(v.reason));
+        admin_set(one, "alarm", json_boolean(v.is_alarm));
+        (void)json_array_append_new(rows, one);
+    }
+    admin_set(row, "dnsbl", rows);
+    snapshot_release(&ref);
 }
 
 static void set_queue(json_t *row, struct admin *a, const struct facts *f)
@@ -170,6 +196,7 @@ static enum admin_next status_step(struct admin_call *c, void *state)
     admin_set(row, "scheduler_answers", json_boolean(s->asked.cluster != NULL));
     if (s->asked.cluster != NULL)
         set_counts(row, s->asked.cluster);
+    set_lists(row, a);
     if (f.fleet.is_member)
         admin_fleet_set(row, &f.fleet);
     admin_emit(c, row);
@@ -247,7 +274,22 @@ static void judge_fleet(struct finding *out, const struct admin_fleet *f)
              (unsigned long long)(f->data.conflicts + f->data.damaged));
 }
 
-static void judge(struct finding *out, const struct facts *f, bool scheduler_answers)
+static void judge_lists(struct finding *out, const struct dnsbl_set *s)
+{
+    const struct dnsbl_list *lists;
+    size_t n = dnsbl_set_lists(s, &lists);
+    struct dnsbl_view v;
+
+    for (size_t i = 0; i < 2 * n; i++) {
+        dnsbl_set_view(s, i / 2, i % 2 != 0, &v);
+        if (v.is_alarm)
+            find(out, HEALTH_WARNING, "list " STR_FMT " is off: %s", STR_ARG(v.zone),
+                 dnsbl_reason_text(v.reason));
+    }
+}
+
+static void judge(struct finding *out, const struct facts *f, const struct dnsbl_set *lists,
+                  bool scheduler_answers)
 {
     if (f->fenced)
         find(out, HEALTH_CRITICAL, "fenced after a disk error: acknowledges nothing more");
@@ -262,6 +304,7 @@ static void judge(struct finding *out, const struct facts *f, bool scheduler_ans
         find(out, HEALTH_WARNING, "%llu damaged records found since start",
              (unsigned long long)f->corrupt);
     judge_age(out, f);
+    judge_lists(out, lists);
     if (out->level == HEALTH_OK)
         find(out, HEALTH_OK, "%llu messages queued", (unsigned long long)f->messages);
 }
@@ -281,9 +324,9 @@ static enum admin_next health_step(struct admin_call *c, void *state)
         return ask_counts(c, s);
     if (gather(a, &f) != OK)
         find(&found, HEALTH_CRITICAL, "the spool cannot be read");
-    judge(&found, &f, s->asked.cluster != NULL);
     ref = snapshot_hold(a->node->settings);
     settings = snapshot_value(ref);
+    judge(&found, &f, settings->dnsbl, s->asked.cluster != NULL);
     row = json_object();
     admin_set_z(row, "health", words[found.level]);
     admin_set_u64(row, "level", found.level);

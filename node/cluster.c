@@ -102,7 +102,7 @@ static void quit_conn(struct cluster *c, uint64_t conn)
     mailbox_answer(thread_of(c, conn)->box, &o->mail);
 }
 
-static const char *ip_text(struct route_ip ip, char buf[INET6_ADDRSTRLEN])
+static const char *addr_text(struct route_ip ip, char buf[INET6_ADDRSTRLEN])
 {
     if (route_ip_is_v4(ip))
         inet_ntop(AF_INET, ip.b + 12, buf, INET6_ADDRSTRLEN);
@@ -136,12 +136,12 @@ static void perform(struct cluster *c, const struct sched_action *a)
             cluster_probed(c, a);
         break;
     case SCHED_ACT_PRIMARY_DOWN:
-        LOG(EV_PRIMARY_DOWN, L_CSTR("addr", ip_text(a->ip, ip)), L_U64("port", a->port),
+        LOG(EV_PRIMARY_DOWN, L_CSTR("addr", addr_text(a->ip, ip)), L_U64("port", a->port),
             L_STR("host", a->host), L_CSTR("why", sched_failure_text(a->failure)));
         cluster_reach_down(c, a->ip, a->port);
         break;
     case SCHED_ACT_PRIMARY_UP:
-        LOG(EV_PRIMARY_UP, L_CSTR("addr", ip_text(a->ip, ip)), L_U64("port", a->port),
+        LOG(EV_PRIMARY_UP, L_CSTR("addr", addr_text(a->ip, ip)), L_U64("port", a->port),
             L_STR("host", a->host), L_U64("down_ms", a->down_ms));
         cluster_reach_up(c, a->ip, a->port);
         break;
@@ -276,6 +276,9 @@ static void dispatch(struct cluster *c, struct mail *m)
     case CLUSTER_MAIL_ASK:
         cluster_answer(c, (struct cluster_ask *)m);
         break;
+    case CLUSTER_MAIL_JUDGE:
+        cluster_judge(c, (struct judge_ask *)m);
+        break;
     case CLUSTER_MAIL_DRAIN:
         free(m);
         c->draining = true;
@@ -404,6 +407,8 @@ enum err cluster_run(struct cluster *c)
         e = spool_reader_open(c->node->spool, &c->reader);
     if (e != OK)
         return e;
+    c->judgings = (struct judging_place){.node = c->node, .base = c->base, .dns = c->dns};
+    cluster_dnsbl_begin(c);
     c->box_event = event_new(c->base, mailbox_fd(c->box), EV_READ | EV_PERSIST, on_mail, c);
     c->wake = event_new(c->base, -1, 0, on_wake, c);
     c->retry = event_new(c->base, -1, 0, on_retry, c);
@@ -463,6 +468,7 @@ void cluster_end(struct cluster *c)
     c->ended = true;
     cluster_take_last(c);
     cluster_probe_ended(c);
+    cluster_judge_ended(c);
     if (c->sched != NULL) {
         cluster_parked_free(c);
         cluster_routes_free(c);
@@ -474,6 +480,8 @@ void cluster_end(struct cluster *c)
     }
     if (c->dns != NULL)
         dns_close(&c->dns);
+    judging_free_all(&c->judgings);
+    cluster_dnsbl_end(c);
     if (c->reader != NULL)
         spool_reader_close(&c->reader);
 }

@@ -8,6 +8,7 @@
 
 #include "base/mailbox.h"
 #include "node/delivery/sched.h"
+#include "node/judging.h"
 #include "node/node.h"
 
 struct cluster;
@@ -22,6 +23,7 @@ enum cluster_mail {
     CLUSTER_MAIL_NOTICE,  /* of the control thread: see control_notice_take()     */
     CLUSTER_MAIL_ANSWER,  /* struct control_answer: to a proposal of this thread  */
     CLUSTER_MAIL_ASK,     /* struct cluster_ask                                   */
+    CLUSTER_MAIL_JUDGE,   /* struct judge_ask                                     */
     CLUSTER_MAIL_REPLICA, /* struct replica_event                                 */
     CLUSTER_MAIL_CONSENT, /* struct dot_ask: answered, of an expiry or an order   */
     CLUSTER_MAIL_DRAIN,   /* struct mail: give no new jobs                        */
@@ -90,3 +92,37 @@ struct cluster_ask {
 };
 
 void cluster_ask(struct cluster *c, struct cluster_ask *a);
+
+/* What a check says; detail may hold bytes from outside. */
+struct judge_line {
+    enum domain_check_kind kind;
+    const char *word; /* static */
+    char detail[JUDGE_DETAIL_BYTES];
+    bool is_against;
+};
+
+/* Heap object, as above: what would be said to a client at RCPT. */
+struct judge_ask {
+    struct mail mail;
+    struct mailbox *answer_to;
+    int answer_kind;
+    void *ctx;
+
+    struct ip_addr client;
+    uint8_t checks[DOMAIN_CHECK_KINDS];
+    char helo[LIMIT_SMTP_HELO_BYTES + 1];
+    char from[LIMIT_SMTP_PATH_BYTES + 3]; /* with <> */
+
+    enum err err; /* E_AGAIN: too many at the same time */
+    struct judge_line lines[JUDGE_CHECKS];
+    char reply[JUDGE_REPLY_BYTES]; /* the refusal; empty: none */
+    uint64_t ms;
+    bool is_late;
+
+    /* private to the cluster thread */
+    struct cluster *cluster;
+    struct judge_ask *next, *prev;
+    struct judging *judging;
+};
+
+void cluster_judge_ask(struct cluster *c, struct judge_ask *a);

@@ -11,13 +11,19 @@ void cluster_ask(struct cluster *c, struct cluster_ask *a)
     mailbox_answer(c->box, &a->mail);
 }
 
+void cluster_judge_ask(struct cluster *c, struct judge_ask *a)
+{
+    a->mail.kind = CLUSTER_MAIL_JUDGE;
+    mailbox_answer(c->box, &a->mail);
+}
+
 static void send_back(struct cluster_ask *a)
 {
     a->mail.kind = a->answer_kind;
     mailbox_answer(a->answer_to, &a->mail);
 }
 
-static void ip_text(struct route_ip ip, char *buf, size_t size)
+static void addr_text(struct route_ip ip, char *buf, size_t size)
 {
     bool v4 = route_ip_is_v4(ip);
 
@@ -34,7 +40,7 @@ static void view_addr(const struct sched_addr_view *v, uint64_t now_ms,
                                  .conns = v->conns,
                                  .window = v->window,
                                  .next_probe_ms = UINT64_MAX};
-    ip_text(v->ip, out->ip, sizeof out->ip);
+    addr_text(v->ip, out->ip, sizeof out->ip);
     if (!str_to_z(v->host, out->host, sizeof out->host))
         out->host[0] = 0;
     if (v->state == SCHED_DEST_DOWN && now_ms > v->down_since_ms)
@@ -110,7 +116,7 @@ void cluster_probed(struct cluster *c, const struct sched_action *act)
                                       .latency_ms = act->latency_ms,
                                       .next_probe_ms = UINT64_MAX};
         addr->state = act->failure == SCHED_FAIL_NONE ? SCHED_DEST_UP : SCHED_DEST_DOWN;
-        ip_text(act->ip, addr->ip, sizeof addr->ip);
+        addr_text(act->ip, addr->ip, sizeof addr->ip);
         if (!str_to_z(act->host, addr->host, sizeof addr->host))
             addr->host[0] = 0;
     }

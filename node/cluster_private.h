@@ -17,6 +17,7 @@
 #define CLUSTER_LOOK_GENERATION (UINT64_C(1) << 62)
 #define CLUSTER_GENERATION(g)   ((g) & ~(CLUSTER_DSN_GENERATION | CLUSTER_LOOK_GENERATION))
 
+struct cluster_dnsbl;
 struct cluster_reach;
 struct order_run;
 struct route_job;
@@ -42,6 +43,10 @@ struct cluster {
     struct mail *parked;         /* writes that met a full disk, tried again every second */
     struct cluster_ask *probe;   /* the one under way */
     uint32_t probe_token;
+    struct cluster_dnsbl *dnsbl;
+    struct judging_place judgings;
+    struct judge_ask *judge_asks; /* under way */
+    uint32_t judge_ask_count;
     uint64_t domains_seen;    /* control index up to which domains are known here */
     uint64_t operations_seen; /* the same for operations */
     bool some_closing;
@@ -174,6 +179,15 @@ void cluster_operate_beat(struct cluster *c);
 void cluster_operate_written(struct cluster *c, uint64_t operation);
 void cluster_operate_look(struct cluster *c); /* the holder of something is another one */
 void cluster_operate_end(struct cluster *c);
+
+/* cluster_dnsbl.c: the watch over the lists in DNS */
+void cluster_dnsbl_begin(struct cluster *c);
+void cluster_dnsbl_want(struct cluster *c, bool wanted); /* some domain has its check on */
+void cluster_dnsbl_end(struct cluster *c);               /* the dns is closed */
+
+/* cluster_judge.c */
+void cluster_judge(struct cluster *c, struct judge_ask *a);
+void cluster_judge_ended(struct cluster *c);
 
 /* cluster_ask.c */
 void cluster_answer(struct cluster *c, struct cluster_ask *a);

@@ -4,6 +4,7 @@
 #include <sys/un.h>
 
 #include "base/limits.h"
+#include "node/config_dnsbl.h"
 
 #define DAY_MS        UINT64_C(86400000)
 #define TEXT_OF(x)    TEXT_OF_(x)
@@ -101,6 +102,13 @@ static const char *check_endpoint(struct str s)
             !(bracketed && host.p[i] == ':'))
             return wrong;
     return host.n > 0 ? NULL : wrong;
+}
+
+static const char *check_list(struct str s)
+{
+    struct config_dnsbl list;
+
+    return config_dnsbl_parse(s, &list);
 }
 
 static const struct config_key keys[] = {
@@ -322,6 +330,30 @@ static const struct config_key keys[] = {
      .max = 3600000,
      .help = "how long after its first try a stranger's next one is taken, at any site"},
 
+    {.name = "dnsbl",
+     .type = CONFIG_SECTION,
+     .help = "Lists in DNS that a domain's check `dnsbl` asks about a client. Each is tested "
+             "every 5 minutes while some domain has the check on, and is not used while it "
+             "does not do what a list must do. An item is `ZONE=ANSWER[*WEIGHT],...`, an "
+             "answer an address of 127.0.0.0/8 or two with a hyphen between them, a weight 1 "
+             "unless it is given, and below zero for a list that speaks for a client; behind "
+             "them may stand `,key_file=PATH`, a file with the key (a label before the zone)"},
+    {.name = "dnsbl.lists",
+     .type = CONFIG_STRINGS,
+     .offset = AT(dnsbl.lists),
+     .preset = "zen.spamhaus.org=127.0.0.2-127.0.0.11",
+     .empty_word = "none",
+     .check = check_list,
+     .help = "the lists; mind their terms of use, and ask them through a resolver of your own, "
+             "as they refuse public ones"},
+    {.name = "dnsbl.threshold",
+     .type = CONFIG_INT,
+     .offset = AT(dnsbl.threshold),
+     .preset = "1",
+     .min = 1,
+     .max = LIMIT_DNSBL_WEIGHT,
+     .help = "sum of the weights at which a client counts as listed"},
+
     {.name = "log", .type = CONFIG_SECTION, .help = "What is logged"},
     {.name = "log.level",
      .type = CONFIG_WORD,
@@ -407,8 +439,24 @@ static void check_peers(struct config *s, const struct node_config *c)
         config_error(s, "peers.data", "is the same as peers.control; give it another port");
 }
 
+static void check_lists(struct config *s, const struct node_config *c)
+{
+    struct config_strings lists = c->dnsbl.lists;
+    struct config_dnsbl list, before;
+
+    if (lists.n > LIMIT_DNSBL_LISTS)
+        config_error(s, "dnsbl.lists", "has more than %d lists", LIMIT_DNSBL_LISTS);
+    for (size_t i = 1; i < lists.n && config_dnsbl_parse(str_of(lists.v[i]), &list) == NULL;
+         i++)
+        for (size_t k = 0; k < i; k++)
+            if (config_dnsbl_parse(str_of(lists.v[k]), &before) == NULL &&
+                str_eq_nocase(list.zone, before.zone))
+                config_error_item(s, "dnsbl.lists", i, "the zone stands there twice");
+}
+
 static void check_fields(struct config *s, const struct node_config *c)
 {
+    check_lists(s, c);
     check_peers(s, c);
     if (c->smtp.listen.n == 0 && !config_is_bad(s, "smtp.listen"))
         config_error(s, "smtp.listen", "names no address");

@@ -75,6 +75,11 @@ struct node_config {
     } greylist;
 
     struct {
+        struct config_strings lists; /* each as node/config_dnsbl.h reads it; empty: none */
+        uint64_t threshold;          /* sum of weights at which a client is listed */
+    } dnsbl;
+
+    struct {
         int level; /* enum log_level */
     } log;
 

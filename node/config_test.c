@@ -226,6 +226,21 @@ static const struct {
     {MINIMAL "delivery: {dsn_route: relay}\n", "f.yaml:5:23: delivery.dsn_route: must be a "
                                                "list ('- VALUE' on a line of its own for each) "
                                                "or mx"},
+    {MINIMAL "dnsbl: {lists: none, threshold: 1000}\n", NULL},
+    {MINIMAL "dnsbl: {lists: [a.example=127.0.0.2, b.example=127.0.0.2*-1]}\n", NULL},
+    {MINIMAL "dnsbl: {lists: [a.example=127.0.0.2*0]}\n",
+     "f.yaml:5:17: dnsbl.lists: must have weights such as *2 or *-1, between -1000 and 1000 "
+     "and "
+     "not 0"},
+    {MINIMAL "dnsbl: {lists: [a.example=127.0.0.2, A.example=127.0.0.3]}\n",
+     "f.yaml:5:38: dnsbl.lists: the zone stands there twice"},
+    {MINIMAL "dnsbl: {lists: [a.b=127.0.0.2, b.b=127.0.0.2, c.b=127.0.0.2, d.b=127.0.0.2, "
+             "e.b=127.0.0.2, f.b=127.0.0.2, g.b=127.0.0.2, h.b=127.0.0.2, i.b=127.0.0.2]}\n",
+     "f.yaml:5:16: dnsbl.lists: has more than 8 lists"},
+    {MINIMAL "dnsbl: {lists: all}\n", "f.yaml:5:16: dnsbl.lists: must be a list ('- VALUE' on "
+                                      "a line of its own for each) or none"},
+    {MINIMAL "dnsbl: {threshold: 0}\n",
+     "f.yaml:5:20: dnsbl.threshold: must be between 1 and 1000, got 0"},
     {MINIMAL "log: {level: warning}\n",
      "f.yaml:5:14: log.level: must be one of debug, info, notice, warn, error, alarm, got "
      "'warning'"},

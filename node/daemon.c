@@ -19,6 +19,7 @@
 #include "node/admin.h"
 #include "node/cluster.h"
 #include "node/daemon_member.h"
+#include "node/dnsbl_set.h"
 #include "node/edge.h"
 #include "node/net/tls.h"
 #include "node/node.h"
@@ -56,6 +57,7 @@ static void settings_free(void *value)
     node_config_free(&s->config);
     SSL_CTX_free(s->server_tls);
     SSL_CTX_free(s->client_tls);
+    dnsbl_set_free(&s->dnsbl);
     free(s);
 }
 
@@ -79,7 +81,12 @@ static struct node_settings *settings_load(const char *path)
         settings_free(s);
         return NULL;
     }
-    return s;
+    s->dnsbl = dnsbl_set_new(s->config, why, sizeof why);
+    if (s->dnsbl != NULL)
+        return s;
+    fprintf(stderr, "%s: %s\n", path, why);
+    settings_free(s);
+    return NULL;
 }
 
 static void reload(void *ctx)
@@ -96,6 +103,7 @@ static void reload(void *ctx)
         return;
     }
     ref = snapshot_hold(d->node->settings);
+    dnsbl_set_inherit(fresh->dnsbl, ((const struct node_settings *)snapshot_value(ref))->dnsbl);
     n = node_config_diff(((const struct node_settings *)snapshot_value(ref))->config,
                          fresh->config, changes, NODE_CONFIG_KEYS_MAX);
     snapshot_release(&ref);

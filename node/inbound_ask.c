@@ -84,7 +84,7 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
     }
     arena_reset(&scratch);
     if (e == E_NOTFOUND && !ours)
-        return "550 5.7.1 Relaying denied: this domain is not served here";
+        return DOOR_NOT_SERVED;
     if (e != OK && e != E_NOTFOUND)
         return "451 4.3.0 Cannot look that domain up now";
     if (in->tx.rcpt_count > 0 && generation != in->tx.generation)
@@ -98,6 +98,17 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
     return "";
 }
 
+/* Whom an operator allows is not asked for a name, a list or SPF. Said once a message. */
+static void spare(struct inbound *in, const struct access_found *found)
+{
+    if (in->tx.is_allowed || !judge_is_needed(in->tx.checks))
+        return;
+    in->tx.is_allowed = true;
+    stat_add(STAT_ACCESS_ALLOWED_TOTAL, 1);
+    LOG(EV_ACCESS_ALLOWED, L_CSTR("client", in->peer), L_STR("from", in->tx.sender),
+        L_CSTR("domain", in->tx.domain), L_CSTR("reason", found->reason));
+}
+
 /* Clients of blocked networks reach nobody but the postmaster (RFC 5321 4.5.1). */
 static const char *ask_access(struct inbound *in)
 {
@@ -105,16 +116,14 @@ static const char *ask_access(struct inbound *in)
     struct access_found found;
 
     access_view_find(n->access, &in->ip, control_now_ms(n->control), &found);
-    in->tx.is_allowed = found.action == ACCESS_ALLOW;
+    if (found.action == ACCESS_ALLOW)
+        spare(in, &found);
     if (found.action != ACCESS_BLOCK)
         return "";
     stat_add(STAT_ACCESS_BLOCKED_TOTAL, 1);
     LOG(EV_ACCESS_BLOCKED, L_CSTR("client", in->peer), L_STR("from", in->tx.sender),
         L_CSTR("reason", found.reason));
-    snprintf(in->refusal, sizeof in->refusal,
-             "550 5.7.1 %s is blocked here%s%s; ask postmaster", in->peer,
-             found.reason[0] != 0 ? ": " : "", found.reason);
-    return in->refusal;
+    return door_blocked(&found, in->peer, in->refusal);
 }
 
 /* What was asked for is one of the message's. */
@@ -133,7 +142,7 @@ static const char *add_rcpt(struct inbound *in)
  * by naming one domain after the other. */
 static const char *ask_judge(struct inbound *in, bool *later)
 {
-    if (!judge_is_needed(in->tx.checks))
+    if (in->tx.is_allowed || !judge_is_needed(in->tx.checks))
         return "";
     if (in->tx.judged_generation == in->tx.generation)
         return in->tx.verdict;

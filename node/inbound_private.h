@@ -9,16 +9,16 @@
 #include <netinet/in.h>
 #include <xxhash.h>
 
+#include "node/door.h"
+#include "node/judging.h"
 #include "node/net/conn.h"
 #include "node/policy/headers.h"
-#include "node/policy/judge.h"
 #include "node/smtp/smtpd.h"
 #include "node/smtp_thread.h"
 #include "proto/domain.h"
 
 struct edge_ask;
 struct home_look;
-struct judging;
 
 /* What stands before a recipient, in this order. Each may say that it answers later. */
 enum rcpt_step { RCPT_JUDGE, RCPT_GREYLIST, RCPT_TAKE };
@@ -38,12 +38,12 @@ struct transaction {
     /* Of its client and sender, for the domain of that generation; 0: not judged */
     uint64_t judged_generation;
     unsigned judgings;
-    char verdict[JUDGE_REPLY_BYTES];              /* empty: the mail may come */
+    bool is_allowed;                 /* by the allow list: no checks but that of the header */
+    char verdict[JUDGE_REPLY_BYTES]; /* empty: the mail may come */
     char spf_domain[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* that passed; else empty */
     /* The same for the greylist, that has one answer for a client, sender and domain */
     uint64_t grey_generation;
-    bool is_grey;    /* to come again */
-    bool is_allowed; /* the client stands on the allow list */
+    bool is_grey; /* to come again */
     enum rcpt_step step;
     uint16_t rcpt_n; /* asked for, while the judge is at work */
     char rcpt[LIMIT_SMTP_PATH_BYTES];
@@ -75,7 +75,7 @@ struct inbound {
     atomic_uint *bucket;
     struct ip_addr ip; /* of the client */
     char peer[INET6_ADDRSTRLEN];
-    char refusal[LIMIT_SMTP_REPLY_BYTES / 2];
+    char refusal[DOOR_REPLY_BYTES];
 };
 
 static inline const struct node_settings *inbound_settings(const struct inbound *in)
@@ -109,7 +109,8 @@ const char *inbound_ask_greylist(struct inbound *in, bool *is_later);
 void inbound_grey_end(struct inbound *in);
 
 /* --- inbound_judge.c --- */
-/* Looks up what the checks of the domain need; false: it cannot, the mail may come. */
+/* Looks up what the checks of the domain need; false: it cannot, the mail may come.
+ * inbound_judged() follows. */
 MUST_CHECK bool inbound_judge_begin(struct inbound *in);
 void inbound_judge_end(struct inbound *in); /* nobody waits for it any more */
 /* The node stops: what DNS has not said by now is not waited for. */

@@ -17,6 +17,7 @@
 struct access_view;
 struct cluster;
 struct edge;
+struct dnsbl_set;
 struct replica_thread;
 struct smtp_thread;
 
@@ -31,6 +32,7 @@ struct node_settings {
     struct node_config *config;
     SSL_CTX *server_tls; /* NULL: no STARTTLS is offered */
     SSL_CTX *client_tls; /* verifies when delivery.tls_ca_file is set */
+    struct dnsbl_set *dnsbl;
 };
 
 struct node {

@@ -271,7 +271,7 @@ static void thread_free(struct smtp_thread *t)
 {
     if (t->dns != NULL)
         dns_close(&t->dns);
-    inbound_judge_free_all(t);
+    judging_free_all(&t->judgings);
     inbound_home_free_all(t);
     if (t->reader != NULL)
         spool_reader_close(&t->reader);
@@ -305,6 +305,7 @@ enum err smtp_thread_start(struct node *n, struct smtp_thread **out)
         e = resolver_open(t->base, s->config, &t->dns);
     if (e == OK)
         dns_keep_answers(t->dns);
+    t->judgings = (struct judging_place){.node = n, .base = t->base, .dns = t->dns};
     for (size_t i = 0; e == OK && i < s->config->smtp.listen.n; i++)
         e = listener_open(t, &s->config->smtp.listen.v[i]);
     snapshot_release(&ref);

@@ -11,6 +11,7 @@
 
 #include "base/mailbox.h"
 #include "node/delivery_job.h"
+#include "node/judging.h"
 #include "node/net/conn.h"
 #include "node/node.h"
 
@@ -19,7 +20,6 @@ struct edge_ask;
 struct inbound;
 struct intake;
 struct home_look;
-struct judging;
 struct outbound;
 
 struct smtp_thread {
@@ -30,10 +30,10 @@ struct smtp_thread {
     struct event *box_event, *pulse;
     struct listener *listeners;
     struct dns *dns;
-    struct judging *judging;   /* what is looked up for sessions */
-    struct home_look *homes;   /* the same, of hosts of the house */
-    struct inbound *inbound;   /* all sessions */
-    struct outbound *outbound; /* all connections */
+    struct judging_place judgings; /* what is looked up for sessions */
+    struct home_look *homes;       /* the same, of hosts of the house */
+    struct inbound *inbound;       /* all sessions */
+    struct outbound *outbound;     /* all connections */
     pthread_t thread;
     struct spool_reader *reader;
     int spare_fd;          /* given up for a moment to say 421 when descriptors run out */
@@ -77,9 +77,6 @@ void inbound_close_all(struct smtp_thread *t);
 /* inbound_grey.c */
 void inbound_greylisted(struct edge_ask *a);
 void inbound_home_free_all(struct smtp_thread *t); /* dns is closed */
-
-/* inbound_judge.c: nobody waits, and dns is closed */
-void inbound_judge_free_all(struct smtp_thread *t);
 
 /* outbound.c */
 void outbound_open(struct smtp_thread *t, struct conn_order *o);

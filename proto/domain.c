@@ -374,11 +374,12 @@ bool domain_eight_bit_parse(struct str text, enum domain_eight_bit *out)
 
 /* --- checks at the door --- */
 
-static const char *const check_texts[] = {[DOMAIN_CHECK_RDNS] = "rdns",
-                                          [DOMAIN_CHECK_SENDER] = "sender",
-                                          [DOMAIN_CHECK_SPF] = "spf",
-                                          [DOMAIN_CHECK_HEADERS] = "headers",
-                                          [DOMAIN_CHECK_GREYLIST] = "greylist"};
+static const char *const check_texts[] = {
+    [DOMAIN_CHECK_RDNS] = "rdns",     [DOMAIN_CHECK_SENDER] = "sender",
+    [DOMAIN_CHECK_SPF] = "spf",       [DOMAIN_CHECK_HEADERS] = "headers",
+    [DOMAIN_CHECK_DNSBL] = "dnsbl",   [DOMAIN_CHECK_HELO] = "helo",
+    [DOMAIN_CHECK_FORGED] = "forged", [DOMAIN_CHECK_GREYLIST] = "greylist"};
+static_assert(DOMAIN_CHECK_KINDS < 16, "two bits each of 32 in the store, and some left");
 static const char *const mode_texts[] = {[CHECK_OFF] = "off",
                                          [CHECK_MARK] = "mark",
                                          [CHECK_DEFER] = "defer",
@@ -395,7 +396,8 @@ static const char *check_read(struct str one, uint8_t checks[DOMAIN_CHECK_KINDS]
 
     *bad = left;
     if (kind < 0 && !is_all)
-        return "no such check: rdns, sender, spf, headers, greylist or all";
+        return "no such check: rdns, dnsbl, helo, sender, forged, spf, headers, greylist or "
+               "all";
     if (equals < one.n)
         right = str_from(one, equals + 1);
     mode = text_find(mode_texts, CHECK_REFUSE + 1, right);
@@ -443,6 +445,12 @@ const char *check_mode_text(uint8_t mode)
 {
     ASSERT(mode <= CHECK_REFUSE);
     return mode_texts[mode];
+}
+
+const char *check_kind_text(enum domain_check_kind kind)
+{
+    ASSERT(kind < DOMAIN_CHECK_KINDS);
+    return check_texts[kind];
 }
 
 size_t checks_format(const uint8_t checks[DOMAIN_CHECK_KINDS], char buf[CHECKS_TEXT_SIZE])

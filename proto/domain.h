@@ -57,14 +57,17 @@ enum domain_tls {
 /* 8-bit mail for a primary without 8BITMIME. Stored. */
 enum domain_eight_bit { DOMAIN_EIGHT_BIT_PASS = 0, DOMAIN_EIGHT_BIT_HOLD = 1 };
 
-/* The checks at the door of a domain, in the order in which they may refuse. Stored: the place
- * in the list. */
+/* The checks at the door of a domain. Stored: the place in the list, two bits each; in which
+ * order they may refuse is node/policy/judge's. */
 enum domain_check_kind {
     DOMAIN_CHECK_RDNS,     /* the client's name by reverse DNS, confirmed                  */
     DOMAIN_CHECK_SENDER,   /* whether the sender's domain can take an answer               */
     DOMAIN_CHECK_SPF,      /* whether the sender's domain lets this client send (RFC 7208) */
     DOMAIN_CHECK_HEADERS,  /* whether the header is well-formed (RFC 5322)                 */
-    DOMAIN_CHECK_GREYLIST, /* whether the client has come again, or is known              */
+    DOMAIN_CHECK_DNSBL,    /* whether lists in DNS name the client (RFC 5782)              */
+    DOMAIN_CHECK_HELO,     /* whether the name in HELO can be one of the client's          */
+    DOMAIN_CHECK_FORGED,   /* whether a domain served here is the sender, and SPF knows    */
+    DOMAIN_CHECK_GREYLIST, /* whether the client has come again, or is known               */
     DOMAIN_CHECK_KINDS
 };
 
@@ -126,9 +129,10 @@ size_t route_format(const struct domain_route *r, char buf[ROUTE_TEXT_SIZE]);
  */
 MUST_CHECK const char *checks_parse(struct str text, uint8_t checks[DOMAIN_CHECK_KINDS],
                                     size_t *at);
-const char *check_mode_text(uint8_t mode); /* "mark"; static */
+const char *check_mode_text(uint8_t mode);                /* "mark"; static */
+const char *check_kind_text(enum domain_check_kind kind); /* "rdns"; static */
 /* All kinds, in their order: what checks_parse() reads back. Returns the length. */
-#define CHECKS_TEXT_SIZE 160
+#define CHECKS_TEXT_SIZE 256
 size_t checks_format(const uint8_t checks[DOMAIN_CHECK_KINDS], char buf[CHECKS_TEXT_SIZE]);
 
 /* "opportunistic", "require", "off"; "pass", "hold". Parsing: false if it is none of them. */

@@ -239,6 +239,8 @@ START_TEST(a_record_out_of_bounds_is_refused)
 }
 END_TEST
 
+#define REST(mode) ",dnsbl=" mode ",helo=" mode ",forged=" mode
+
 static const struct {
     const char *text;
     int at; /* -1: fine */
@@ -246,9 +248,14 @@ static const struct {
 } checks_texts[] = {
     {"sender=refuse", -1, "sender=refuse,spf=mark"},
     {"spf=off,rdns=defer", -1, "rdns=defer"},
-    {"all=refuse", -1, "rdns=refuse,sender=refuse,spf=refuse,headers=refuse,greylist=defer"},
+    {"all=refuse", -1,
+     "rdns=refuse,sender=refuse,spf=refuse,headers=refuse,dnsbl=refuse,helo=refuse,forged="
+     "refuse,"
+     "greylist=defer"},
     {"all=defer,spf=mark", -1,
-     "rdns=defer,sender=defer,spf=mark,headers=refuse,greylist=defer"},
+     "rdns=defer,sender=defer,spf=mark,headers=refuse,dnsbl=defer,helo=defer,forged=defer,"
+     "greylist=defer"},
+    {"dnsbl=mark,forged=refuse,helo=off", -1, "spf=mark,dnsbl=mark,forged=refuse"},
     {"", 0, NULL},
     {"sender", 0, NULL},
     {"sender=", 0, NULL},

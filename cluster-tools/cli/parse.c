@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/limits.h"
+#include "cluster-tools/cli/header.h"
 #include "cluster-tools/cli/idn.h"
 #include "cluster-tools/common/version.h"
 
@@ -127,6 +129,19 @@ static enum err word_value(struct parser *p, const char *name, const char *words
     return text_value(p, name, text, out);
 }
 
+static enum err message_value(struct parser *p, const char *name, const char *path,
+                              json_t **out)
+{
+    char bytes[LIMIT_POLICY_HEADER_BYTES], text[BASE64_SIZE(LIMIT_POLICY_HEADER_BYTES)];
+    size_t n;
+    const char *why = header_read(path, bytes, &n);
+
+    if (why != NULL)
+        return wrong(p, name, "'%s': %s", path, why);
+    base64_encode((struct str){bytes, n}, text);
+    return text_value(p, name, text, out);
+}
+
 static enum err read_value(struct parser *p, const char *name, enum cli_type type,
                            const char *words, uint64_t max, const char *text, json_t **out)
 {
@@ -148,6 +163,8 @@ static enum err read_value(struct parser *p, const char *name, enum cli_type typ
             return wrong(p, name, "'%s' is not one of yes and no", text);
         *out = json_boolean(strcmp(text, "yes") == 0);
         return OK;
+    case CLI_MESSAGE:
+        return message_value(p, name, text, out);
     }
     return E_PROTO;
 }

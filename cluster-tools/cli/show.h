@@ -19,7 +19,7 @@
 
 #define SHOW_SCHEMA  1 /* goes up when a field changes its meaning or goes */
 #define SHOW_HELD    200
-#define SHOW_COLUMNS 48
+#define SHOW_COLUMNS 64
 #define SHOW_HIDDEN  SIZE_MAX
 
 struct show {

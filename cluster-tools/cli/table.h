@@ -18,7 +18,8 @@ enum cli_type {
     CLI_COUNT,  /* a whole number up to .max */
     CLI_SPAN,   /* a time with its unit, s m h d w; sent in seconds, up to .max */
     CLI_WORD,   /* one of .words */
-    CLI_YESNO   /* sent as true or false */
+    CLI_YESNO,  /* sent as true or false */
+    CLI_MESSAGE /* a file with a message; its header is sent, as base64, lines ended by CRLF */
 };
 
 struct cli_option {

@@ -166,20 +166,25 @@ static enum dns_status status_of(int ares)
 static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, int n)
 {
     struct dns_query *q = arg;
-    struct dns_answer a = {.status = status_of(status)};
+    enum dns_status said = status_of(status);
+    struct dns_answer a;
 
     (void)timeouts;
     if (q->dns->closing)
         return; /* dns_close() frees all */
     if (q->submitting) {
         q->early = true;
-        q->status = a.status == DNS_OK ? DNS_SERVFAIL : a.status;
+        q->status = said == DNS_OK ? DNS_SERVFAIL : said;
         event_active(q->deadline, EV_TIMEOUT, 0);
         return;
     }
-    if (a.status == DNS_OK)
+    if (msg != NULL && (said == DNS_OK || said == DNS_NXDOMAIN || said == DNS_NODATA))
         dns_parse(msg, n, q->type, &a);
-    if (q->dns->cache != NULL && a.status == DNS_OK && n > 0)
+    else
+        dns_answer_clear(&a, said);
+    if (said != DNS_OK && a.status != said) /* what c-ares says of a denial counts */
+        dns_answer_clear(&a, said);
+    if (q->dns->cache != NULL && a.status != DNS_SERVFAIL && n > 0 && a.ttl_s > 0)
         dns_cache_put(q->dns->cache, str_of(q->name), q->type,
                       (struct str){(const char *)msg, (size_t)n}, a.ttl_s, clock_boot_ms());
     answer(q, &a);
@@ -189,10 +194,12 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, i
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
     struct dns_query *q = arg;
+    struct dns_answer a;
 
     (void)fd;
     (void)what;
-    answer(q, &(struct dns_answer){.status = q->early ? q->status : DNS_SILENCE});
+    dns_answer_clear(&a, q->early ? q->status : DNS_SILENCE);
+    answer(q, &a);
     if (q->early)
         forget(q); /* else c-ares still holds it, until it calls on_answer() */
 }
@@ -225,10 +232,11 @@ static void later_free(struct dns_later *s)
 static void on_later(evutil_socket_t fd, short what, void *arg)
 {
     struct dns_later *s = arg;
-    struct dns_answer a = {.status = s->status};
+    struct dns_answer a;
 
     (void)fd;
     (void)what;
+    dns_answer_clear(&a, s->status);
     if (s->message != NULL)
         dns_parse(s->message, s->message_n, s->type, &a);
     s->done(s->arg, &a);

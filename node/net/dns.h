@@ -23,8 +23,8 @@ struct dns;
 MUST_CHECK enum err dns_open(struct event_base *base, const char *servers, struct dns **out);
 void dns_close(struct dns **d); /* callbacks of queries under way are not called any more */
 
-/* Keeps what was found for its TTL, a minute at most (dns_cache.h): for who asks the same again
- * and again. */
+/* Keeps what was found, and that nothing was, for its TTL, a minute at most (dns_cache.h): for
+ * who asks the same again and again. */
 void dns_keep_answers(struct dns *d);
 
 /* name: with or without a final dot. One that is not legal (dns_name_is_legal()) is never sent,

@@ -1,7 +1,8 @@
 /*
  * dns_cache: what DNS said lately, for a thread that asks the same for each message of a
- * sender. Answers as they came (the bytes of the message), by name in any case and type; only
- * those that found something, for their TTL and LIMIT_DNS_CACHE_MS at most. The oldest go at
+ * sender. Answers as they came (the bytes of the message), by name in any case and type;
+ * those that found something for their TTL, those that say that there is nothing for the time
+ * that RFC 2308 5 gives them, and LIMIT_DNS_CACHE_MS at most. The oldest go at
  * LIMIT_DNS_CACHE_ENTRIES and LIMIT_DNS_CACHE_BYTES.
  *
  * Threads: one owner. Memory: 300 bytes an entry, and the messages.

@@ -93,17 +93,43 @@ static bool parse_record(ns_msg *msg, ns_rr *rr, enum dns_type type, struct dns_
     return false;
 }
 
+/* RFC 2308 5: the least of the TTL and the last number of the SOA record. */
+static uint32_t negative_ttl(ns_msg *msg)
+{
+    ns_rr rr;
+
+    for (int i = 0; i < ns_msg_count(*msg, ns_s_ns); i++) {
+        if (ns_parserr(msg, ns_s_ns, i, &rr) != 0)
+            return 0;
+        if ((int)ns_rr_type(rr) == (int)ns_t_soa && ns_rr_rdlen(rr) >= 22) {
+            uint32_t least = (uint32_t)ns_get32(ns_rr_rdata(rr) + ns_rr_rdlen(rr) - 4);
+
+            return least < ns_rr_ttl(rr) ? least : (uint32_t)ns_rr_ttl(rr);
+        }
+    }
+    return 0;
+}
+
+/* Nothing of the type stands in it. */
+static void parse_denial(ns_msg *msg, struct dns_answer *out)
+{
+    bool is_none = ns_msg_getflag(*msg, ns_f_rcode) == ns_r_nxdomain;
+
+    dns_answer_clear(out, is_none ? DNS_NXDOMAIN : DNS_NODATA);
+    out->ttl_s = negative_ttl(msg);
+}
+
 void dns_parse(const unsigned char *bytes, int n, enum dns_type type, struct dns_answer *out)
 {
     ns_msg msg;
     ns_rr rr;
 
-    *out = (struct dns_answer){.status = DNS_SERVFAIL, .ttl_s = UINT32_MAX};
+    dns_answer_clear(out, DNS_SERVFAIL);
     if (ns_initparse(bytes, n, &msg) != 0)
         return;
     for (int i = 0; i < ns_msg_count(msg, ns_s_an) && !out->cut; i++) {
         if (ns_parserr(&msg, ns_s_an, i, &rr) != 0) {
-            out->count = 0; /* half an answer is none */
+            dns_answer_clear(out, DNS_SERVFAIL); /* half an answer is none */
             return;
         }
         if (ns_rr_class(rr) != ns_c_in || (int)ns_rr_type(rr) != (int)type)
@@ -114,9 +140,12 @@ void dns_parse(const unsigned char *bytes, int n, enum dns_type type, struct dns
         }
         if (!parse_record(&msg, &rr, type, out, &out->records[out->count]))
             continue;
-        if (ns_rr_ttl(rr) < out->ttl_s)
+        if (out->count == 0 || ns_rr_ttl(rr) < out->ttl_s)
             out->ttl_s = ns_rr_ttl(rr);
         out->count++;
     }
-    out->status = out->count > 0 || out->cut ? DNS_OK : DNS_NODATA;
+    if (out->count > 0 || out->cut)
+        out->status = DNS_OK;
+    else
+        parse_denial(&msg, out);
 }

@@ -86,6 +86,41 @@ START_TEST(records_of_another_type_or_a_wrong_length_are_passed_over)
 }
 END_TEST
 
+/* Without an answer, and an SOA in the authority section. */
+static void denial(unsigned rcode, unsigned ttl, uint32_t minimum)
+{
+    begin(1, 0);
+    msg[3] = (unsigned char)(0x80 | rcode);
+    msg[9] = 1;
+    record(6, ttl, 2 + 2 + 20);
+    put16(0xC00C);
+    put16(0xC00C);
+    for (int i = 0; i < 8; i++)
+        put16(9);
+    put16(minimum >> 16);
+    put16(minimum & 0xffff);
+}
+
+START_TEST(that_there_is_nothing_counts_as_long_as_the_soa_says)
+{
+    denial(3, 300, 60);
+    dns_parse(msg, msg_n, DNS_A, &answer);
+    ck_assert_int_eq(answer.status, DNS_NXDOMAIN);
+    ck_assert_uint_eq(answer.ttl_s, 60);
+    denial(0, 30, 0x10000);
+    dns_parse(msg, msg_n, DNS_A, &answer);
+    ck_assert_int_eq(answer.status, DNS_NODATA);
+    ck_assert_uint_eq(answer.ttl_s, 30);
+    msg_n -= 4; /* cut in the SOA: nobody says how long */
+    dns_parse(msg, msg_n, DNS_A, &answer);
+    ck_assert_uint_eq(answer.ttl_s, 0);
+    begin(1, 0);
+    dns_parse(msg, msg_n, DNS_A, &answer);
+    ck_assert_int_eq(answer.status, DNS_NODATA);
+    ck_assert_uint_eq(answer.ttl_s, 0);
+}
+END_TEST
+
 START_TEST(an_answer_cut_short_is_a_server_failure_and_never_no_data)
 {
     begin(1, 1);
@@ -230,6 +265,7 @@ int main(void)
 
     tcase_add_test(tc, an_mx_answer_gives_hosts_in_lower_case_and_the_least_ttl);
     tcase_add_test(tc, records_of_another_type_or_a_wrong_length_are_passed_over);
+    tcase_add_test(tc, that_there_is_nothing_counts_as_long_as_the_soa_says);
     tcase_add_test(tc, an_answer_cut_short_is_a_server_failure_and_never_no_data);
     tcase_add_test(tc, more_records_than_the_limit_are_left_out);
     tcase_add_test(tc, a_ptr_answer_gives_names_in_lower_case);

@@ -48,6 +48,11 @@ bool dnsbl_name(const struct dnsbl_list *list, const struct ip_addr *client,
     return make_name(list, ip_reverse(client, reversed), buf, out);
 }
 
+bool dnsbl_is_same(const struct dnsbl_list *a, const struct dnsbl_list *b)
+{
+    return str_eq_nocase(a->zone, b->zone) && str_eq(a->key, b->key);
+}
+
 /* --- answers --- */
 
 static uint32_t number_of(const struct dns_record *r)
@@ -205,6 +210,12 @@ bool dnsbl_watch_tick(struct dnsbl_watch *w, uint64_t now_ms, struct dnsbl_quest
         out->questions[i] = (struct question){DNS_A, str_of(w->names[i]), w->round << 1 | i};
     }
     return changed;
+}
+
+void dnsbl_watch_soon(struct dnsbl_watch *w, uint64_t now_ms)
+{
+    w->asked[0] = w->asked[1] = false;
+    w->next_ms = now_ms;
 }
 
 bool dnsbl_watch_answer(struct dnsbl_watch *w, uint32_t tag, const struct dns_answer *a)

@@ -40,6 +40,9 @@ struct dnsbl_list {
 MUST_CHECK bool dnsbl_name(const struct dnsbl_list *list, const struct ip_addr *client,
                            char buf[static DNSBL_NAME_BYTES], struct str *out);
 
+/* They are asked for the same names. */
+bool dnsbl_is_same(const struct dnsbl_list *a, const struct dnsbl_list *b);
+
 enum dnsbl_status {
     DNSBL_NOT_LISTED,  /* NXDOMAIN, NODATA, or answers that the operator has not named */
     DNSBL_LISTED,      /* the weight counts */
@@ -114,6 +117,9 @@ MUST_CHECK bool dnsbl_watch_tick(struct dnsbl_watch *w, uint64_t now_ms,
 /* An answer to one of the questions; one of an older round is passed over. True: as above. */
 MUST_CHECK bool dnsbl_watch_answer(struct dnsbl_watch *w, uint32_t tag,
                                    const struct dns_answer *a);
+
+/* The next round is due now; what the last one has not heard yet is not waited for. */
+void dnsbl_watch_soon(struct dnsbl_watch *w, uint64_t now_ms);
 
 /* A client's look-up was DNSBL_UNAVAILABLE: the list is off at once, up to its next good round.
  * True: as above. `answer` as in dnsbl_result. */

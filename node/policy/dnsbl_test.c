@@ -276,6 +276,23 @@ START_TEST(of_ipv6_the_mapped_points_are_asked)
 }
 END_TEST
 
+START_TEST(a_round_that_is_wanted_soon_takes_the_place_of_the_one_under_way)
+{
+    struct dnsbl_watch w;
+    struct dnsbl_questions q, old;
+
+    dnsbl_watch_init(&w, &zen, false, T0);
+    ck_assert(!dnsbl_watch_tick(&w, T0, &old) && old.count == 2);
+    for (uint64_t i = 1; i < 5; i++) { /* nor do reloads one after the other make a silence */
+        dnsbl_watch_soon(&w, T0 + i);
+        ck_assert(!dnsbl_watch_tick(&w, T0 + i, &q) && q.count == 2);
+    }
+    ck_assert(!tell(&w, &old, 0, DNS_NXDOMAIN, "") && !tell(&w, &old, 1, DNS_OK, "127.0.0.2"));
+    ck_assert(!tell(&w, &q, 0, DNS_OK, "127.0.0.2") && tell(&w, &q, 1, DNS_NXDOMAIN, ""));
+    ck_assert_int_eq(w.state, DNSBL_ON);
+}
+END_TEST
+
 START_TEST(a_list_without_a_name_is_never_asked)
 {
     struct dnsbl_watch w;
@@ -305,6 +322,7 @@ int main(void)
     tcase_add_test(tc, S31_silence_switches_off_at_the_second_time);
     tcase_add_test(tc, S31_an_error_in_a_clients_lookup_switches_off_at_once);
     tcase_add_test(tc, of_ipv6_the_mapped_points_are_asked);
+    tcase_add_test(tc, a_round_that_is_wanted_soon_takes_the_place_of_the_one_under_way);
     tcase_add_test(tc, a_list_without_a_name_is_never_asked);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_ENV);

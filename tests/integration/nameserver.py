@@ -10,7 +10,8 @@ def name(text):
 
 class Dns(threading.Thread):
     """UDP on loopback. records: {(name, type): [rdata, ...]}; a missing name is NXDOMAIN, a missing
-    type NODATA. mode: answer, silent, servfail."""
+    type NODATA. mode: answer, silent, servfail. quiet: names that are never answered. names: all that
+    were asked for. soa_s: seconds that a denial counts; 0: it is not told."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -18,6 +19,7 @@ class Dns(threading.Thread):
         self.s.bind(("127.0.0.1", 0))
         self.port = self.s.getsockname()[1]
         self.records, self.mode, self.asked = {}, "answer", 0
+        self.quiet, self.names, self.soa_s = set(), [], 0
         self.start()
 
     def run(self):
@@ -27,8 +29,10 @@ class Dns(threading.Thread):
             except OSError:
                 return
             self.asked += 1
-            if self.mode != "silent":
-                self.s.sendto(self.reply(q), peer)
+            reply, name = self.reply(q)
+            self.names.append(name)
+            if self.mode != "silent" and name not in self.quiet:
+                self.s.sendto(reply, peer)
 
     def reply(self, q):
         at, labels = 12, []
@@ -42,9 +46,13 @@ class Dns(threading.Thread):
         rcode = 2 if self.mode == "servfail" else 0 if known else 3
         if rcode:
             found = []
-        head = q[:2] + struct.pack("!HHHHH", 0x8180 | rcode, 1, len(found), 0, 0)
+        soa = b""
+        if self.soa_s and not found and rcode != 2:
+            numbers = name("") * 2 + struct.pack("!IIIII", 1, 1, 1, 1, self.soa_s)
+            soa = name("") + struct.pack("!HHIH", 6, 1, self.soa_s, len(numbers)) + numbers
+        head = q[:2] + struct.pack("!HHHHH", 0x8180 | rcode, 1, len(found), bool(soa), 0)
         return head + question + b"".join(
-            b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(d)) + d for d in found)
+            b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(d)) + d for d in found) + soa, ".".join(labels)
 
 
 def mx(preference, host):

@@ -1,0 +1,256 @@
+/* policy test: what would be said to a client, and why; nothing is sent or changed. */
+#include <stdlib.h>
+
+#include "base/base64.h"
+#include "base/limits.h"
+#include "node/admin_parts.h"
+#include "node/door.h"
+#include "node/policy/headers.h"
+#include "node/policy/prefix.h"
+#include "node/smtp/address.h"
+
+#define WAIT_MS (LIMIT_JUDGE_MS + LIMIT_ADMIN_ANSWER_MS)
+
+struct test_state {
+    struct admin_asked asked; /* first */
+    bool was_asked;
+    struct ip_addr client;
+    char from[LIMIT_SMTP_PATH_BYTES + 3], rcpt[LIMIT_SMTP_PATH_BYTES + 3]; /* with <> */
+    char name[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* of the recipient's domain */
+    uint8_t checks[DOMAIN_CHECK_KINDS];     /* of it */
+    struct access_found access;
+};
+
+static void test_end(struct admin_call *c, void *state)
+{
+    (void)c;
+    admin_asked_free(state);
+}
+
+/* --- what was asked --- */
+
+static bool wrong(struct admin_call *c, const char *what, const char *where, const char *act)
+{
+    (void)admin_fail(c, ADMIN_EXIT_USAGE, what, where, act);
+    return false;
+}
+
+/* With or without <>; the table has seen to it that there is room. */
+static struct str bracket(struct str s, char *buf, size_t size)
+{
+    bool has = s.n > 1 && s.p[0] == '<' && str_ends(s, '>');
+    int n = snprintf(buf, size, has ? STR_FMT : "<" STR_FMT ">", STR_ARG(s));
+
+    ASSERT(n > 0 && (size_t)n < size);
+    return (struct str){buf, (size_t)n};
+}
+
+static bool read_addresses(struct admin_call *c, struct test_state *s)
+{
+    struct str from = bracket(admin_text(c, "from"), s->from, sizeof s->from);
+    struct str to = bracket(admin_text(c, "rcpt"), s->rcpt, sizeof s->rcpt);
+    char buf[LIMIT_SMTP_DOMAIN_BYTES];
+    struct mail_params params;
+    struct path path;
+    struct str name;
+    enum address_verdict v = address_parse_mail(from, &path, &params);
+
+    if (v != ADDRESS_OK)
+        return wrong(c, address_reply(v, false), "from", "as a@example.com, or <>");
+    v = address_parse_rcpt(to, &path);
+    if (v != ADDRESS_OK)
+        return wrong(c, address_reply(v, true), "rcpt", "as b@example.com");
+    if (path.relay_form || !domain_normalize(path.domain, buf, &name))
+        return wrong(c,
+                     "a recipient that is refused at every domain: 550 5.7.1 Relaying denied",
+                     "rcpt", "as b@example.com");
+    return str_to_z(name, s->name, sizeof s->name);
+}
+
+static bool read_args(struct admin_call *c, struct test_state *s)
+{
+    if (!ip_parse(admin_text(c, "ip"), &s->client))
+        return wrong(c, "not an address", "ip", "as 192.0.2.1 or 2001:db8::1");
+    if (admin_text(c, "helo").n == 0)
+        return wrong(c, "empty", "helo", "as the client says it: mail.example.com");
+    return read_addresses(c, s);
+}
+
+/* OK, E_NOTFOUND: the domain takes no mail, or trouble. */
+static enum err read_domain(struct admin *a, struct test_state *s)
+{
+    struct arena scratch;
+    struct domain d;
+    enum err e;
+
+    arena_init(&scratch, LIMIT_COMMAND_SCRATCH);
+    e = control_domain_get(control_thread_state(a->node->control), str_of(s->name), &scratch,
+                           &d);
+    if (e == OK)
+        memcpy(s->checks, d.checks, sizeof s->checks);
+    if (e == OK && d.closing)
+        e = E_NOTFOUND;
+    arena_reset(&scratch);
+    return e;
+}
+
+/* All of them, whatever the domain wants: an operator may want to know first. */
+static enum admin_next ask(struct admin_call *c, struct test_state *s)
+{
+    struct judge_ask *q = calloc(1, sizeof *q);
+
+    if (q == NULL)
+        return admin_fail_err(c, E_FULL, "memory");
+    q->client = s->client;
+    if (!str_to_z(admin_text(c, "helo"), q->helo, sizeof q->helo)) {
+        free(q);
+        return admin_fail(c, ADMIN_EXIT_USAGE, "not a text", "helo", NULL);
+    }
+    memcpy(q->from, s->from, sizeof q->from);
+    memcpy(q->checks, s->checks, sizeof q->checks);
+    for (size_t i = 0; i < JUDGE_CHECKS; i++)
+        if (q->checks[judge_kind(i)] == CHECK_OFF)
+            q->checks[judge_kind(i)] = CHECK_MARK;
+    s->was_asked = true;
+    return admin_ask_judge(c, q, WAIT_MS);
+}
+
+/* --- the answer --- */
+
+static void add_line(json_t *lines, const char *check, const char *mode, const char *word,
+                     bool is_against, struct str detail)
+{
+    json_t *row = json_object();
+
+    admin_set_z(row, "check", check);
+    admin_set_z(row, "mode", mode);
+    admin_set_z(row, "result", word);
+    admin_set(row, "against", json_boolean(is_against));
+    admin_set_text(row, "detail", detail);
+    (void)json_array_append_new(lines, row);
+}
+
+static void add_access(json_t *lines, const struct test_state *s)
+{
+    char text[PREFIX_TEXT_BYTES], detail[PREFIX_TEXT_BYTES + LIMIT_ACCESS_REASON_BYTES + 2];
+    struct prefix p = {.bits = s->access.prefix.bits};
+    const char *word = s->access.action == ACCESS_BLOCK   ? "blocked"
+                       : s->access.action == ACCESS_ALLOW ? "allowed"
+                                                          : "no-entry";
+
+    detail[0] = 0;
+    memcpy(p.ip.b, s->access.prefix.address, sizeof p.ip.b);
+    if (s->access.action != ACCESS_REMOVE)
+        snprintf(detail, sizeof detail, "%s %s", prefix_text(&p, text).p, s->access.reason);
+    add_line(lines, "access", "always", word, s->access.action == ACCESS_BLOCK, str_of(detail));
+}
+
+/* The header of the message, when there is one. The refusal of it, or "". */
+static const char *add_headers(struct admin_call *c, json_t *lines, const struct test_state *s,
+                               char buf[static HEADERS_REPLY_BYTES])
+{
+    uint8_t mode = s->checks[DOMAIN_CHECK_HEADERS];
+    struct str text = admin_text(c, "message");
+    char bytes[LIMIT_POLICY_HEADER_BYTES + 4];
+    struct headers h;
+    size_t n = 0;
+
+    if (!admin_given(c, "message") || !base64_decode(text, bytes, &n)) {
+        add_line(lines, "headers", check_mode_text(mode), "not-given", false, STR_NONE);
+        return "";
+    }
+    headers_init(&h, false);
+    headers_feed(&h, (struct str){bytes, n});
+    if (headers_end(&h) == HEADERS_OK) {
+        add_line(lines, "headers", check_mode_text(mode), headers_verdict_text(h.verdict),
+                 false, STR_NONE);
+        return "";
+    }
+    add_line(lines, "headers", check_mode_text(mode), headers_verdict_text(h.verdict), true,
+             str_from(headers_reply(&h, buf), sizeof "550 5.6.0"));
+    return mode == CHECK_REFUSE ? buf : "";
+}
+
+static const char *add_checks(json_t *lines, const struct test_state *s)
+{
+    const struct judge_ask *q = s->asked.judge;
+
+    for (size_t i = 0; i < JUDGE_CHECKS; i++) {
+        const struct judge_line *l = &q->lines[i];
+
+        add_line(lines, check_kind_text(l->kind), check_mode_text(s->checks[l->kind]), l->word,
+                 l->is_against, str_of(l->detail));
+    }
+    return s->access.action == ACCESS_ALLOW ? "" : q->reply;
+}
+
+static enum admin_next report(struct admin_call *c, const struct test_state *s, bool is_served)
+{
+    char blocked[DOOR_REPLY_BYTES], header[HEADERS_REPLY_BYTES], ip[IP_TEXT_BYTES];
+    json_t *row = json_object(), *lines = json_array();
+    const char *reply, *of_header;
+
+    add_access(lines, s);
+    if (!is_served)
+        reply = DOOR_NOT_SERVED;
+    else {
+        reply = add_checks(lines, s);
+        of_header = add_headers(c, lines, s, header);
+        if (s->access.action == ACCESS_BLOCK)
+            reply = door_blocked(&s->access, ip_text(&s->client, ip).p, blocked);
+        else if (reply[0] == 0)
+            reply = of_header;
+    }
+    admin_set_text(row, "ip", ip_text(&s->client, ip));
+    admin_set_text(row, "helo", admin_text(c, "helo"));
+    admin_set_z(row, "from", s->from);
+    admin_set_z(row, "rcpt", s->rcpt);
+    admin_set(row, "taken", json_boolean(reply[0] == 0));
+    admin_set_z(row, "reply", reply[0] != 0 ? reply : "250 2.1.5 Ok");
+    if (is_served) {
+        admin_set_u64(row, "looked_up_ms", s->asked.judge->ms);
+        admin_set(row, "late", json_boolean(s->asked.judge->is_late));
+    }
+    admin_set(row, "checks", lines);
+    admin_emit(c, row);
+    return admin_done(c, reply[0] == 0 ? ADMIN_EXIT_OK : ADMIN_EXIT_NEGATIVE, NULL);
+}
+
+static enum admin_next test_step(struct admin_call *c, void *state)
+{
+    struct test_state *s = state;
+    struct admin *a = c->ctx;
+    enum err e;
+
+    if (s->was_asked) {
+        if (c->timed_out)
+            return admin_timed_out(c);
+        if (s->asked.judge->err != OK)
+            return admin_fail_err(c, s->asked.judge->err, "policy");
+        return report(c, s, true);
+    }
+    if (!read_args(c, s))
+        return ADMIN_END;
+    access_view_find(a->node->access, &s->client, control_now_ms(a->node->control), &s->access);
+    e = read_domain(a, s);
+    if (e == E_NOTFOUND)
+        return report(c, s, false);
+    return e == OK ? ask(c, s) : admin_fail_err(c, e, "domain");
+}
+
+static const struct admin_arg test_args[] = {
+    {"ip", ADMIN_ARG_TEXT, IP_TEXT_BYTES, true},
+    {"helo", ADMIN_ARG_TEXT, LIMIT_SMTP_HELO_BYTES, true},
+    {"from", ADMIN_ARG_TEXT, LIMIT_SMTP_PATH_BYTES, true},
+    {"rcpt", ADMIN_ARG_TEXT, LIMIT_SMTP_PATH_BYTES, true},
+    {"message", ADMIN_ARG_TEXT, BASE64_SIZE(LIMIT_POLICY_HEADER_BYTES), false},
+};
+
+static const struct admin_command rows[] = {
+    {"policy.test", test_args, 5, false, sizeof(struct test_state), test_step, test_end},
+};
+
+struct admin_table admin_policy_table(void)
+{
+    return ADMIN_TABLE(rows);
+}
