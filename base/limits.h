@@ -35,6 +35,13 @@
                                             */
 #define LIMIT_NODE_BLOCK_BYTES (512 * MiB) /* all blocks of a node; then reading stops */
 
+/* --- SMTP in: the door --- */
+#define LIMIT_SMTP_SESSIONS_PER_NETWORK 200  /* default of smtp.max_sessions_per_network */
+#define LIMIT_SMTP_RATE_PER_CLIENT      1200 /* default of smtp.max_rate_per_client, a minute */
+#define LIMIT_SMTP_RATE_PER_NETWORK     6000 /* default of smtp.max_rate_per_network, a minute */
+#define LIMIT_CROWD_CELLS               16384 /* in a row of the table of clients, of networks */
+#define LIMIT_GREET_DELAY_MS            10000 /* longest smtp.greet_delay */
+
 /* --- SMTP in: total time per phase (RFC 5321 4.5.3.2), milliseconds --- */
 #define LIMIT_SMTP_COMMAND_MS    300000 /* from one finished command to the next */
 #define LIMIT_SMTP_ENVELOPE_MS   900000 /* from the banner, or the last message, to DATA */

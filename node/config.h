@@ -46,6 +46,11 @@ struct node_config {
         bool require_tls;                 /* 530 to MAIL before STARTTLS */
         const char *tls_certificate_file; /* PEM chain; NULL: no STARTTLS is offered */
         const char *tls_key_file;         /* PEM; set exactly when the certificate is */
+
+        uint64_t max_sessions_per_network; /* of its network; never less than of a client */
+        uint64_t max_rate_per_client;      /* new sessions a minute; 0: any number */
+        uint64_t max_rate_per_network;     /* the same of its network */
+        uint64_t greet_delay_ms;           /* the banner waits, for clients that do not */
     } smtp;
 
     struct {

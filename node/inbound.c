@@ -1,6 +1,5 @@
 /* One SMTP session with a client: the shell around node/smtp. It moves bytes, asks the control
  * store, keeps envelope and body, and waits for the writer. Every decision is smtpd's. */
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -68,7 +67,7 @@ static void end_session(struct inbound *in, bool politely)
         else
             conn_close(&in->conn);
         event_del(in->retry);
-        atomic_fetch_sub(in->bucket, 1);
+        inbound_door_leave(in);
         atomic_fetch_sub(&in->thread->node->sessions, 1);
         stat_add(STAT_SESSIONS, -1);
         LOG(EV_DISCONNECT, L_CSTR("client", in->peer), L_U64("messages", in->smtpd.messages));
@@ -549,16 +548,6 @@ static void pump(struct inbound *in)
         inbound_free(in);
 }
 
-static void on_input(void *owner)
-{
-    pump(owner);
-}
-
-static void on_nothing(void *owner)
-{
-    (void)owner;
-}
-
 /* Runs one event outside pump(), where the session may end and its memory go. */
 static void feed_and_pump(struct inbound *in, struct smtpd_event *ev)
 {
@@ -566,6 +555,31 @@ static void feed_and_pump(struct inbound *in, struct smtpd_event *ev)
     feed(in, ev);
     in->requests--;
     pump(in);
+}
+
+/* --- the banner --- */
+
+/* It was waited with, see inbound_door.c. */
+static void greet(struct inbound *in)
+{
+    event_del(in->retry);
+    feed_and_pump(in, &(struct smtpd_event){.type = SMTPD_EV_VERDICT,
+                                            .refusal = str_of(inbound_door_open(in))});
+}
+
+static void on_input(void *owner)
+{
+    struct inbound *in = owner;
+
+    if (in->smtpd.state == SMTPD_OPEN)
+        greet(in);
+    else
+        pump(in);
+}
+
+static void on_nothing(void *owner)
+{
+    (void)owner;
 }
 
 void inbound_judged(struct inbound *in, const char *refusal)
@@ -628,31 +642,27 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (in->conn != NULL)
+    if (in->conn == NULL)
+        return;
+    if (in->smtpd.state == SMTPD_OPEN)
+        greet(in);
+    else
         conn_pause(in->conn, false);
 }
 
 /* --- for the thread --- */
 
-static atomic_uint *bucket_of(struct node *n, const struct sockaddr *addr, char *text)
+static void find_peer(struct inbound *in, const struct sockaddr *addr)
 {
-    uint64_t hash;
-
     if (addr->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *a = (const void *)addr;
-        bool mapped = IN6_IS_ADDR_V4MAPPED(&a->sin6_addr);
-
-        inet_ntop(mapped ? AF_INET : AF_INET6,
-                  mapped ? (const void *)&a->sin6_addr.s6_addr[12] : &a->sin6_addr, text,
-                  INET6_ADDRSTRLEN);
-        hash = XXH3_64bits(&a->sin6_addr, mapped ? 16 : 8); /* a client is a /64 */
+        memcpy(in->ip.b, &((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr,
+               sizeof in->ip.b);
     } else {
         const struct sockaddr_in *a = (const void *)addr;
 
-        inet_ntop(AF_INET, &a->sin_addr, text, INET6_ADDRSTRLEN);
-        hash = XXH3_64bits(&a->sin_addr, 4);
+        in->ip = ip_v4((const uint8_t *)&a->sin_addr);
     }
-    return &n->clients[hash % NODE_CLIENT_BUCKETS];
+    ip_text(&in->ip, in->peer);
 }
 
 static void say_and_close(int fd, const char *line)
@@ -684,9 +694,7 @@ void inbound_accept(struct smtp_thread *t, int fd, const struct sockaddr *addr)
         return;
     }
     in->thread = t;
-    in->bucket = bucket_of(n, addr, in->peer);
-    if (!ip_parse(str_of(in->peer), &in->ip))
-        LOG(EV_INTERNAL, L_CSTR("call", "ip_parse"), L_CSTR("path", in->peer));
+    find_peer(in, addr);
     in->options =
         (struct smtpd_options){.hostname = str_of(c->hostname),
                                .max_body_bytes = c->smtp.max_message_bytes,
@@ -702,7 +710,6 @@ void inbound_accept(struct smtp_thread *t, int fd, const struct sockaddr *addr)
     if (t->inbound != NULL)
         t->inbound->prev = in;
     t->inbound = in;
-    atomic_fetch_add(in->bucket, 1);
     atomic_fetch_add(&n->sessions, 1);
     stat_add(STAT_SESSIONS, 1);
     stat_add(STAT_SESSIONS_TOTAL, 1);

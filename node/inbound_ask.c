@@ -1,5 +1,5 @@
-/* The questions of smtpd: may this client, this sender, this recipient? What the node itself
- * knows is answered at once; what DNS has a part in, later. */
+/* The questions of smtpd: may this sender, this recipient? (This client: inbound_door.c.) What
+ * the node itself knows is answered at once; what DNS has a part in, later. */
 #include "base/log.h"
 #include "base/stats.h"
 #include "node/access_view.h"
@@ -8,41 +8,16 @@
 
 static const char NO_PEER[] = "421 4.3.2 No second copy can be made here now, try the next MX";
 
-/* INV-6: of a member without a peer that makes copies durable. */
-static bool is_shut(const struct node *n)
+const char *inbound_shut(const struct node *n)
 {
-    return n->replica != NULL && !replica_thread_is_open(n->replica);
-}
-
-static const char *ask_connect(struct inbound *in)
-{
-    struct node *n = in->thread->node;
-    const struct node_config *c = inbound_settings(in)->config;
-
-    if (atomic_load(&n->fenced))
-        return "421 4.3.0 Storage failed here, try the next MX";
-    if (is_shut(n)) {
-        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
-        return NO_PEER;
-    }
-    if (atomic_load(in->bucket) > c->smtp.max_sessions_per_client) {
-        LOG(EV_SHED, L_CSTR("limit", "smtp.max_sessions_per_client"),
-            L_CSTR("client", in->peer));
-        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
-        return "421 4.7.0 Too many connections from your address";
-    }
-    if (spool_room(n->spool) == SPOOL_FULL) {
-        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
-        return "421 4.3.1 No space here, try the next MX";
-    }
-    return "";
+    return n->replica != NULL && !replica_thread_is_open(n->replica) ? NO_PEER : "";
 }
 
 static const char *ask_mail(struct inbound *in, const struct smtpd_out *out)
 {
     struct node *n = in->thread->node;
 
-    if (is_shut(n))
+    if (inbound_shut(n)[0] != 0)
         return NO_PEER;
     if (atomic_load(&n->fenced) || spool_room(n->spool) == SPOOL_FULL)
         return "452 4.3.1 No space here, try the next MX";
@@ -180,7 +155,7 @@ struct inbound_answer inbound_ask(struct inbound *in, const struct smtpd_out *ou
 
     switch (out->act) {
     case SMTPD_ACT_ASK_CONNECT:
-        a.refusal = ask_connect(in);
+        a.refusal = inbound_door_ask(in, &a.is_later);
         break;
     case SMTPD_ACT_ASK_MAIL:
         a.refusal = ask_mail(in, out);

@@ -1,7 +1,8 @@
 /*
  * inbound_private: one SMTP session with a client, for the files that it is made of: inbound.c
- * (its bytes, body and commit), inbound_ask.c (the questions of smtpd), inbound_judge.c (what
- * has to be looked up for an answer). Threads: its smtp thread.
+ * (its bytes, body and commit), inbound_door.c (whether it may be at all), inbound_ask.c (the
+ * questions of smtpd), inbound_judge.c (what has to be looked up for an answer). Threads: its
+ * smtp thread.
  */
 #pragma once
 
@@ -9,6 +10,7 @@
 #include <xxhash.h>
 
 #include "node/net/conn.h"
+#include "node/policy/crowd.h"
 #include "node/policy/headers.h"
 #include "node/policy/judge.h"
 #include "node/smtp/smtpd.h"
@@ -49,8 +51,8 @@ struct inbound {
     struct inbound *next, *prev;
     struct smtp_thread *thread;
     struct snapshot_ref *settings;
-    struct conn *conn; /* NULL: the client is gone, only the writer's answers are awaited */
-    struct event *retry;
+    struct conn *conn;   /* NULL: the client is gone, only the writer's answers are awaited */
+    struct event *retry; /* of a body that waits, and of the banner */
     struct smtpd_options options;
     struct smtpd smtpd;
     struct transaction tx;
@@ -58,7 +60,7 @@ struct inbound {
     XXH3_state_t *digest;    /* of the body */
     unsigned requests;       /* with the writer, or with the replica thread */
     bool staging;            /* input waits for a STAGE */
-    atomic_uint *bucket;
+    struct crowd_place in_clients, in_networks;
     struct ip_addr ip; /* of the client */
     char peer[INET6_ADDRSTRLEN];
     char refusal[LIMIT_SMTP_REPLY_BYTES / 2];
@@ -74,7 +76,17 @@ void inbound_tx_reset(struct inbound *in);
 /* The answer that was to come later; static, or of the session. Empty: yes. */
 void inbound_judged(struct inbound *in, const char *refusal);
 
+/* --- inbound_door.c --- */
+/* The banner, or why not: static. *later: inbound_door_open() will tell, when in->retry fires
+ * or the client speaks. */
+const char *inbound_door_ask(struct inbound *in, bool *later);
+const char *inbound_door_open(struct inbound *in);
+void inbound_door_leave(struct inbound *in); /* the session is over */
+
 /* --- inbound_ask.c --- */
+/* INV-6: what a member says that has no peer which makes copies durable; empty: it has. */
+const char *inbound_shut(const struct node *n);
+
 struct inbound_answer {
     bool is_asked;       /* else there was no question */
     bool is_later;       /* inbound_judged() brings it */
