@@ -143,6 +143,15 @@
 #define LIMIT_RDNS_NAMES        10         /* PTR names of a client that are looked up */
 #define LIMIT_HEADER_LINE_BYTES 998        /* without CRLF; RFC 5322 2.1.1 */
 
+/* --- Edge policy: a policy server --- */
+#define LIMIT_DELEGATE_REQUEST_BYTES 2560   /* one question */
+#define LIMIT_DELEGATE_ANSWER_BYTES  4096   /* one answer */
+#define LIMIT_DELEGATE_CONNS         32     /* connections to it, of an SMTP thread */
+#define LIMIT_DELEGATE_WAITING       1024   /* questions that wait for one of them */
+#define LIMIT_DELEGATE_IDLE_MS       60000  /* a connection without a question is closed */
+#define LIMIT_DELEGATE_REST_MS       5000   /* after a failure it is not asked */
+#define LIMIT_DELEGATE_MAX_MS        100000 /* longest smtp.policy_timeout */
+
 /* --- Control --- */
 #define LIMIT_COMMAND_BYTES       65536 /* one entry of the control log */
 #define LIMIT_CONTROL_BOX         1024

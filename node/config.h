@@ -51,6 +51,11 @@ struct node_config {
         uint64_t max_rate_per_client;      /* new sessions a minute; 0: any number */
         uint64_t max_rate_per_network;     /* the same of its network */
         uint64_t greet_delay_ms;           /* the banner waits, for clients that do not */
+
+        const char *policy_server; /* as it was written; NULL: none */
+        struct config_address
+            policy_address;         /* of it, of a UNIX socket too; .text NULL: none */
+        uint64_t policy_timeout_ms; /* for its answer about one recipient */
     } smtp;
 
     struct {

@@ -28,6 +28,7 @@ void inbound_tx_reset(struct inbound *in)
     struct writer_request *r;
 
     inbound_judge_end(in);
+    inbound_delegate_end(in);
     block_list_free(&n->blocks, &in->tx.body);
     if (in->tx.body_number != 0) { /* chunks on disk that no record will name */
         r = writer_request_new(WRITER_UNSTAGE, NULL, 0, NULL);
@@ -582,14 +583,21 @@ static void on_nothing(void *owner)
     (void)owner;
 }
 
-void inbound_judged(struct inbound *in, const char *refusal)
+void inbound_delegated(struct inbound *in, const char *refusal, bool closes)
 {
     if (refusal[0] == 0)
         refusal = inbound_add_rcpt(in);
     if (refusal[0] != 0)
         stat_add(STAT_RCPTS_REFUSED_TOTAL, 1);
-    feed_and_pump(in,
-                  &(struct smtpd_event){.type = SMTPD_EV_VERDICT, .refusal = str_of(refusal)});
+    feed_and_pump(in, &(struct smtpd_event){.type = SMTPD_EV_VERDICT,
+                                            .refusal = str_of(refusal),
+                                            .refusal_closes = closes});
+}
+
+void inbound_judged(struct inbound *in, const char *refusal)
+{
+    if (refusal[0] != 0 || !inbound_delegate_begin(in))
+        inbound_delegated(in, refusal, false);
 }
 
 static void on_tls(void *owner)
@@ -725,6 +733,7 @@ void inbound_drain(struct smtp_thread *t)
     for (struct inbound *in = t->inbound; in != NULL; in = next) {
         next = in->next;
         inbound_judge_hurry(in);
+        inbound_delegate_hurry(in);
         if (in->conn != NULL)
             feed_and_pump(in, &(struct smtpd_event){.type = SMTPD_EV_SHUTDOWN});
     }

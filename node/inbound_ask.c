@@ -30,6 +30,7 @@ static const char *ask_mail(struct inbound *in, const struct smtpd_out *out)
     in->tx.path.local = STR_NONE;
     in->tx.path.domain = str_from(in->tx.sender, in->tx.sender.n - out->path.domain.n);
     in->tx.eight_bit = out->params.eight_bit;
+    in->tx.size_bytes = out->params.size_bytes;
     return "";
 }
 
@@ -144,6 +145,8 @@ static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out, boo
     in->tx.rcpt_n = (uint16_t)path.n;
     if (!out->path.is_postmaster)
         refusal = ask_judge(in, later);
+    if (refusal[0] == 0 && !*later && !out->path.is_postmaster)
+        *later = inbound_delegate_begin(in);
     if (refusal[0] != 0 || *later)
         return refusal;
     return inbound_add_rcpt(in);

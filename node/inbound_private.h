@@ -17,6 +17,7 @@
 #include "node/smtp_thread.h"
 #include "proto/domain.h"
 
+struct asking_server;
 struct judging;
 
 /* What is kept of one mail transaction. */
@@ -30,6 +31,7 @@ struct transaction {
     uint64_t generation;
     uint64_t hold_ms;
     bool eight_bit;
+    uint64_t size_bytes, instance;      /* for the policy server */
     uint8_t checks[DOMAIN_CHECK_KINDS]; /* of that domain, at the first recipient */
     /* Of its client and sender, for the domain of that generation; 0: not judged */
     uint64_t judged_generation;
@@ -56,10 +58,11 @@ struct inbound {
     struct smtpd_options options;
     struct smtpd smtpd;
     struct transaction tx;
-    struct judging *judging; /* NULL: nothing is asked */
-    XXH3_state_t *digest;    /* of the body */
-    unsigned requests;       /* with the writer, or with the replica thread */
-    bool staging;            /* input waits for a STAGE */
+    struct judging *judging;             /* NULL: nothing is asked */
+    struct asking_server *asking_server; /* NULL: nothing is asked */
+    XXH3_state_t *digest;                /* of the body */
+    unsigned requests;                   /* with the writer, or with the replica thread */
+    bool staging;                        /* input waits for a STAGE */
     struct crowd_place in_clients, in_networks;
     struct ip_addr ip; /* of the client */
     char peer[INET6_ADDRSTRLEN];
@@ -75,6 +78,7 @@ static inline const struct node_settings *inbound_settings(const struct inbound 
 void inbound_tx_reset(struct inbound *in);
 /* The answer that was to come later; static, or of the session. Empty: yes. */
 void inbound_judged(struct inbound *in, const char *refusal);
+void inbound_delegated(struct inbound *in, const char *refusal, bool closes);
 
 /* --- inbound_door.c --- */
 /* The banner, or why not: static. *later: inbound_door_open() will tell, when in->retry fires
@@ -104,3 +108,11 @@ MUST_CHECK bool inbound_judge_begin(struct inbound *in);
 void inbound_judge_end(struct inbound *in); /* nobody waits for it any more */
 /* The node stops: what DNS has not said by now is not waited for. */
 void inbound_judge_hurry(struct inbound *in);
+
+/* --- inbound_delegate.c --- */
+/* Asks the policy server about the recipient, if the domain wants it; inbound_delegated() tells
+ * what it says. False: it is not asked, the recipient may come. */
+MUST_CHECK bool inbound_delegate_begin(struct inbound *in);
+void inbound_delegate_end(struct inbound *in); /* nobody waits for it any more */
+/* The node stops: what the server has not said by now is not waited for. */
+void inbound_delegate_hurry(struct inbound *in);

@@ -14,6 +14,7 @@
 #include "node/net/conn.h"
 #include "node/node.h"
 
+struct delegates;
 struct dns;
 struct inbound;
 struct intake;
@@ -28,9 +29,10 @@ struct smtp_thread {
     struct event *box_event, *pulse;
     struct listener *listeners;
     struct dns *dns;
-    struct judging *judging;   /* what is looked up for sessions */
-    struct inbound *inbound;   /* all sessions */
-    struct outbound *outbound; /* all connections */
+    struct delegates *delegates; /* connections to the policy server */
+    struct judging *judging;     /* what is looked up for sessions */
+    struct inbound *inbound;     /* all sessions */
+    struct outbound *outbound;   /* all connections */
     pthread_t thread;
     struct spool_reader *reader;
     int spare_fd;          /* given up for a moment to say 421 when descriptors run out */
@@ -72,6 +74,9 @@ void inbound_close_all(struct smtp_thread *t);
 
 /* inbound_judge.c: nobody waits, and dns is closed */
 void inbound_judge_free_all(struct smtp_thread *t);
+
+/* inbound_delegate.c: nobody waits */
+void inbound_delegate_free_all(struct smtp_thread *t);
 
 /* outbound.c */
 void outbound_open(struct smtp_thread *t, struct conn_order *o);

@@ -361,7 +361,8 @@ bool domain_eight_bit_parse(struct str text, enum domain_eight_bit *out)
 static const char *const check_texts[] = {[DOMAIN_CHECK_RDNS] = "rdns",
                                           [DOMAIN_CHECK_SENDER] = "sender",
                                           [DOMAIN_CHECK_SPF] = "spf",
-                                          [DOMAIN_CHECK_HEADERS] = "headers"};
+                                          [DOMAIN_CHECK_HEADERS] = "headers",
+                                          [DOMAIN_CHECK_SERVER] = "server"};
 static const char *const mode_texts[] = {[CHECK_OFF] = "off",
                                          [CHECK_MARK] = "mark",
                                          [CHECK_DEFER] = "defer",
@@ -378,7 +379,7 @@ static const char *check_read(struct str one, uint8_t checks[DOMAIN_CHECK_KINDS]
 
     *bad = left;
     if (kind < 0 && !is_all)
-        return "no such check: rdns, sender, spf, headers or all";
+        return "no such check: rdns, sender, spf, headers, server or all";
     if (equals < one.n)
         right = str_from(one, equals + 1);
     mode = text_find(mode_texts, CHECK_REFUSE + 1, right);

@@ -64,6 +64,7 @@ enum domain_check_kind {
     DOMAIN_CHECK_SENDER,  /* whether the sender's domain can take an answer               */
     DOMAIN_CHECK_SPF,     /* whether the sender's domain lets this client send (RFC 7208) */
     DOMAIN_CHECK_HEADERS, /* whether the header is well-formed (RFC 5322)                 */
+    DOMAIN_CHECK_SERVER,  /* what the node's policy server says                           */
     DOMAIN_CHECK_KINDS
 };
 
@@ -126,7 +127,7 @@ MUST_CHECK const char *checks_parse(struct str text, uint8_t checks[DOMAIN_CHECK
                                     size_t *at);
 const char *check_mode_text(uint8_t mode); /* "mark"; static */
 /* All kinds, in their order: what checks_parse() reads back. Returns the length. */
-#define CHECKS_TEXT_SIZE 80
+#define CHECKS_TEXT_SIZE 96
 size_t checks_format(const uint8_t checks[DOMAIN_CHECK_KINDS], char buf[CHECKS_TEXT_SIZE]);
 
 /* "opportunistic", "require", "off"; "pass", "hold". Parsing: false if it is none of them. */

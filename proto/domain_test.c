@@ -244,10 +244,11 @@ static const struct {
     int at; /* -1: fine */
     const char *out;
 } checks_texts[] = {
-    {"sender=refuse", -1, "rdns=off,sender=refuse,spf=mark,headers=off"},
-    {"spf=off,rdns=defer", -1, "rdns=defer,sender=off,spf=off,headers=off"},
-    {"all=refuse", -1, "rdns=refuse,sender=refuse,spf=refuse,headers=refuse"},
-    {"all=defer,spf=mark", -1, "rdns=defer,sender=defer,spf=mark,headers=refuse"},
+    {"sender=refuse", -1, "rdns=off,sender=refuse,spf=mark,headers=off,server=off"},
+    {"spf=off,rdns=defer", -1, "rdns=defer,sender=off,spf=off,headers=off,server=off"},
+    {"all=refuse", -1, "rdns=refuse,sender=refuse,spf=refuse,headers=refuse,server=refuse"},
+    {"all=defer,spf=mark", -1, "rdns=defer,sender=defer,spf=mark,headers=refuse,server=defer"},
+    {"server=mark", -1, "rdns=off,sender=off,spf=mark,headers=off,server=mark"},
     {"", 0, NULL},
     {"sender", 0, NULL},
     {"sender=", 0, NULL},
@@ -276,7 +277,7 @@ START_TEST(checks_go_over_what_is_there)
     } else {
         ck_assert_ptr_nonnull(why);
         ck_assert_int_eq((int)at, checks_texts[_i].at);
-        ck_assert_str_eq(text, "rdns=off,sender=off,spf=mark,headers=off");
+        ck_assert_str_eq(text, "rdns=off,sender=off,spf=mark,headers=off,server=off");
     }
 }
 END_TEST

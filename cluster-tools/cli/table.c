@@ -53,7 +53,8 @@
 #define OPT_CHECKS                                                                             \
     {                                                                                          \
         "checks", 0, "KIND=MODE,...", CLI_TEXT, "checks", NULL, 0,                             \
-            "What is looked at before its mail is taken: rdns, sender, spf, headers or all, "  \
+            "What is looked at before its mail is taken: rdns, sender, spf, headers, server "  \
+            "(what the node's policy server says) or all, "                                    \
             "each off, mark, defer (4xx) or refuse (5xx)"                                      \
     }
 #define OPT_PAUSED                                                                             \
