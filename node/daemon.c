@@ -460,12 +460,13 @@ static int run(struct daemon *d, const struct node_config *c)
 static void crowds_new(struct node *n)
 {
     uint64_t secret[4];
+    ssize_t got;
 
     n->clients = calloc(1, sizeof *n->clients);
     n->networks = calloc(1, sizeof *n->networks);
     ASSERT(n->clients != NULL && n->networks != NULL);
-    if (getrandom(secret, sizeof secret, 0) != (ssize_t)sizeof secret)
-        ASSERT(!"getrandom gives 32 bytes");
+    got = getrandom(secret, sizeof secret, 0);
+    ASSERT(got == (ssize_t)sizeof secret);
     crowd_init(n->clients, secret);
     crowd_init(n->networks, secret + 2);
 }

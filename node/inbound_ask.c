@@ -125,13 +125,12 @@ static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out, boo
     struct str path = out->path.whole, name = out->path.domain;
     const char *refusal;
 
-    if (out->path.relay_form || out->path.literal)
-        return "550 5.7.1 Relaying denied";
     if (out->path.is_postmaster) {
         path = str_of(inbound_settings(in)->config->postmaster);
         name = str_from(path, str_find_last(path, '@') + 1);
     }
-    if (!domain_normalize(name, buf, &name))
+    if (out->path.is_postmaster ? !domain_normalize(name, buf, &name)
+                                : !address_owner(&out->path, buf, &name))
         return "550 5.7.1 Relaying denied";
     if (in->tx.rcpt_count > 0 && !str_eq(name, str_of(in->tx.domain)))
         return "452 4.5.3 One domain per message, send the others in another";
