@@ -21,16 +21,21 @@ struct pen {
     size_t n;
 };
 
+/* Byte by byte: a NUL would end it in printf(). */
+static void put_bytes(struct pen *pen, struct str s)
+{
+    ASSERT(s.n < LIMIT_DELEGATE_REQUEST_BYTES - pen->n);
+    for (size_t i = 0; i < s.n; i++)
+        pen->p[pen->n++] = is_printable(s.p[i]) ? s.p[i] : '?';
+}
+
 static void put(struct pen *pen, const char *name, struct str value)
 {
-    size_t room = LIMIT_DELEGATE_REQUEST_BYTES - pen->n;
-    int n = snprintf(pen->p + pen->n, room, "%s=" STR_FMT "\n", name, STR_ARG(value));
-
-    ASSERT(n > 0 && (size_t)n < room);
-    for (size_t i = 0; i < (size_t)n - 1; i++) /* all but the line's own end */
-        if (!is_printable(pen->p[pen->n + i]))
-            pen->p[pen->n + i] = '?';
-    pen->n += (size_t)n;
+    put_bytes(pen, str_of(name));
+    put_bytes(pen, STR("="));
+    put_bytes(pen, value);
+    ASSERT(pen->n < LIMIT_DELEGATE_REQUEST_BYTES);
+    pen->p[pen->n++] = '\n';
 }
 
 static void put_number(struct pen *pen, const char *name, const char *format, uint64_t number)
@@ -104,6 +109,7 @@ static size_t enhanced_length(struct str s, char class)
 static void refuse(struct delegate_answer *a, const char code[static 3], struct str text)
 {
     const char *preset = code[0] == '4' ? "4.7.1 Try again later" : "5.7.1 Refused by policy";
+    char clean[TEXT_BYTES];
     size_t enhanced;
 
     str_skip(&text, ' ');
@@ -111,6 +117,9 @@ static void refuse(struct delegate_answer *a, const char code[static 3], struct 
         text.n--;
     if (text.n > TEXT_BYTES)
         text.n = TEXT_BYTES;
+    for (size_t i = 0; i < text.n; i++) /* a NUL would end it in printf() */
+        clean[i] = is_printable(text.p[i]) ? text.p[i] : '?';
+    text.p = clean;
     enhanced = enhanced_length(text, code[0]);
     if (text.n == enhanced) /* none, or a status code alone */
         snprintf(a->reply, sizeof a->reply, "%.3s %s", code, preset);
@@ -120,9 +129,6 @@ static void refuse(struct delegate_answer *a, const char code[static 3], struct 
                  : code[0] == '4' ? "4.7.1 "
                                   : "5.7.1 ",
                  STR_ARG(text));
-    for (char *c = a->reply; *c != 0; c++)
-        if (!is_printable(*c))
-            *c = '?';
     a->act = DELEGATE_REFUSE;
     a->closes = memcmp(code + 1, "21", 2) == 0;
 }

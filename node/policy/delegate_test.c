@@ -59,7 +59,7 @@ START_TEST(no_value_makes_a_line_of_its_own)
     char buf[LIMIT_DELEGATE_REQUEST_BYTES];
     struct str got;
 
-    f.helo = (struct str){"x\naction=OK\r\n\n\1y\xff", 17};
+    f.helo = (struct str){"x\naction=OK\r\n\n\0y\xff", 17};
     got = delegate_request(&f, buf);
     ck_assert_ptr_nonnull(memmem(got.p, got.n, "\nhelo_name=x?action=OK????y?\n", 29));
 }
@@ -167,6 +167,17 @@ START_TEST(an_answer_is_one_action_and_an_empty_line)
 }
 END_TEST
 
+START_TEST(a_nul_cuts_no_answer_short)
+{
+    struct delegate_answer a;
+    size_t used;
+
+    ck_assert_int_eq(delegate_read(STR("action=REJECT 5.7.1 \0x\n\n"), &used, &a),
+                     DELEGATE_DONE);
+    ck_assert_str_eq(a.reply, "554 5.7.1 ?x");
+}
+END_TEST
+
 START_TEST(an_answer_has_a_limit)
 {
     size_t n = LIMIT_DELEGATE_ANSWER_BYTES, used;
@@ -230,6 +241,7 @@ int main(void)
     tcase_add_loop_test(tc, an_action_is_understood_or_told_to_be_none_of_ours, 0,
                         COUNT(answers));
     tcase_add_loop_test(tc, an_answer_is_one_action_and_an_empty_line, 0, COUNT(frames));
+    tcase_add_test(tc, a_nul_cuts_no_answer_short);
     tcase_add_test(tc, an_answer_has_a_limit);
     tcase_add_loop_test(tc, a_domain_may_take_a_refusal_less_seriously, 0, COUNT(softened));
     suite_add_tcase(suite, tc);

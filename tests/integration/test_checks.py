@@ -75,8 +75,8 @@ def test_s24_with_all_off_any_mail_is_taken_and_nothing_is_asked(door):
 
 
 def test_what_is_not_named_stays_and_what_is_wrong_is_told(door):
-    assert switch(door, "all=mark,sender=defer") == "rdns=mark,sender=defer,spf=mark,headers=mark"
-    assert switch(door, "spf=off") == "rdns=mark,sender=defer,spf=off,headers=mark"
+    assert switch(door, "all=mark,sender=defer") == "rdns=mark,sender=defer,spf=mark,headers=mark,server=mark"
+    assert switch(door, "spf=off") == "rdns=mark,sender=defer,spf=off,headers=mark,server=mark"
     done = subprocess.run([house.CLI, "--socket", str(door.socket), "domain", "set", "customer.test",
                            "--checks", "spf=on"], capture_output=True, text=True)
     assert done.returncode == 64 and "at byte 5" in done.stderr and "off, mark, defer or refuse" in done.stderr
