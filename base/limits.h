@@ -35,6 +35,13 @@
                                             */
 #define LIMIT_NODE_BLOCK_BYTES (512 * MiB) /* all blocks of a node; then reading stops */
 
+/* --- SMTP in: the door --- */
+#define LIMIT_SMTP_SESSIONS_PER_NETWORK 200  /* default of smtp.max_sessions_per_network */
+#define LIMIT_SMTP_RATE_PER_CLIENT      1200 /* default of smtp.max_rate_per_client, a minute */
+#define LIMIT_SMTP_RATE_PER_NETWORK     6000 /* default of smtp.max_rate_per_network, a minute */
+#define LIMIT_CROWD_CELLS               16384 /* in a row of the table of clients, of networks */
+#define LIMIT_GREET_DELAY_MS            10000 /* longest smtp.greet_delay */
+
 /* --- SMTP in: total time per phase (RFC 5321 4.5.3.2), milliseconds --- */
 #define LIMIT_SMTP_COMMAND_MS    300000 /* from one finished command to the next */
 #define LIMIT_SMTP_ENVELOPE_MS   900000 /* from the banner, or the last message, to DATA */
@@ -139,6 +146,15 @@
 #define LIMIT_DNSBL_LOOK_MS     1000       /* between two looks at what sessions say of lists */
 #define LIMIT_RDNS_NAMES        10         /* PTR names of a client that are looked up */
 #define LIMIT_HEADER_LINE_BYTES 998        /* without CRLF; RFC 5322 2.1.1 */
+
+/* --- Edge policy: a policy server --- */
+#define LIMIT_DELEGATE_REQUEST_BYTES 2560   /* one question */
+#define LIMIT_DELEGATE_ANSWER_BYTES  4096   /* one answer */
+#define LIMIT_DELEGATE_CONNS         32     /* connections to it, of an SMTP thread */
+#define LIMIT_DELEGATE_WAITING       1024   /* questions that wait for one of them */
+#define LIMIT_DELEGATE_IDLE_MS       60000  /* a connection without a question is closed */
+#define LIMIT_DELEGATE_REST_MS       5000   /* after a failure it is not asked */
+#define LIMIT_DELEGATE_MAX_MS        100000 /* longest smtp.policy_timeout */
 
 /* --- Control --- */
 #define LIMIT_COMMAND_BYTES       65536 /* one entry of the control log */

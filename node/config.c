@@ -1,5 +1,7 @@
 #include "node/config.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/un.h>
 
@@ -109,6 +111,57 @@ static const char *check_list(struct str s)
     struct config_dnsbl list;
 
     return config_dnsbl_parse(s, &list);
+}
+
+/* Address and port, an IPv6 address in brackets. */
+static bool read_inet(struct str s, struct sockaddr_storage *ss, socklen_t *bytes)
+{
+    struct sockaddr_in *v4 = (void *)ss;
+    struct sockaddr_in6 *v6 = (void *)ss;
+    char host[INET6_ADDRSTRLEN];
+    size_t colon = str_find_last(s, ':');
+    bool bracketed = colon > 2 && s.p[0] == '[' && s.p[colon - 1] == ']';
+    uint64_t port;
+
+    if (check_endpoint(s) != NULL || !str_to_u64(str_from(s, colon + 1), &port))
+        return false;
+    s = bracketed ? str_from(str_head(s, colon - 1), 1) : str_head(s, colon);
+    if (!str_to_z(s, host, sizeof host))
+        return false;
+    if (bracketed) {
+        *v6 =
+            (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+        *bytes = sizeof *v6;
+        return inet_pton(AF_INET6, host, &v6->sin6_addr) == 1;
+    }
+    *v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    *bytes = sizeof *v4;
+    return inet_pton(AF_INET, host, &v4->sin_addr) == 1;
+}
+
+static bool read_policy_server(struct str s, struct sockaddr_storage *ss, socklen_t *bytes)
+{
+    struct sockaddr_un *un = (void *)ss;
+
+    *ss = (struct sockaddr_storage){0};
+    if (str_cut_nocase(&s, STR("inet:")))
+        return read_inet(s, ss, bytes);
+    if (!str_cut_nocase(&s, STR("unix:")) || s.n == 0 || s.p[0] != '/')
+        return false;
+    un->sun_family = AF_UNIX;
+    *bytes = sizeof *un;
+    return str_to_z(s, un->sun_path, sizeof un->sun_path);
+}
+
+static const char *check_policy_server(struct str s)
+{
+    struct sockaddr_storage ss;
+    socklen_t bytes;
+
+    return read_policy_server(s, &ss, &bytes)
+               ? NULL
+               : "must be unix:/PATH (at most 107 bytes) or inet:ADDRESS:PORT such as "
+                 "inet:127.0.0.1:10023 or 'inet:[::1]:10023'";
 }
 
 static const struct config_key keys[] = {
@@ -224,7 +277,38 @@ static const struct config_key keys[] = {
      .preset = TEXT_OF(LIMIT_SMTP_SESSIONS_PER_CLIENT),
      .min = 1,
      .max = 100000,
-     .help = "of them, sessions of one client address"},
+     .help = "of them, sessions of one client: an IPv4 address, or a /64 of IPv6"},
+    {.name = "smtp.max_sessions_per_network",
+     .type = CONFIG_INT,
+     .offset = AT(smtp.max_sessions_per_network),
+     .preset = TEXT_OF(LIMIT_SMTP_SESSIONS_PER_NETWORK),
+     .min = 1,
+     .max = 100000,
+     .help = "of them, sessions of one network: a /24 of IPv4, or a /48 of IPv6; never less "
+             "than smtp.max_sessions_per_client"},
+    {.name = "smtp.max_rate_per_client",
+     .type = CONFIG_INT,
+     .offset = AT(smtp.max_rate_per_client),
+     .preset = TEXT_OF(LIMIT_SMTP_RATE_PER_CLIENT),
+     .min = 0,
+     .max = 1000000,
+     .help = "new sessions a minute of one client, all of which may come at once; one more is "
+             "answered 421; 0: any number"},
+    {.name = "smtp.max_rate_per_network",
+     .type = CONFIG_INT,
+     .offset = AT(smtp.max_rate_per_network),
+     .preset = TEXT_OF(LIMIT_SMTP_RATE_PER_NETWORK),
+     .min = 0,
+     .max = 1000000,
+     .help = "the same of one network"},
+    {.name = "smtp.greet_delay",
+     .type = CONFIG_DURATION,
+     .offset = AT(smtp.greet_delay_ms),
+     .preset = "0s",
+     .min = 0,
+     .max = LIMIT_GREET_DELAY_MS,
+     .help = "how long the banner waits for clients that speak before it, which are refused; "
+             "those that have spoken by then are refused in any case"},
     {.name = "smtp.max_message",
      .type = CONFIG_SIZE,
      .offset = AT(smtp.max_message_bytes),
@@ -245,6 +329,21 @@ static const struct config_key keys[] = {
      .type = CONFIG_PATH,
      .offset = AT(smtp.tls_key_file),
      .help = "PEM file with the key of the certificate"},
+
+    {.name = "smtp.policy_server",
+     .type = CONFIG_STRING,
+     .offset = AT(smtp.policy_server),
+     .check = check_policy_server,
+     .help = "a server that speaks Postfix's policy protocol, unix:/PATH or "
+             "inet:ADDRESS:PORT; it is asked about recipients of domains that have the check "
+             "server on"},
+    {.name = "smtp.policy_timeout",
+     .type = CONFIG_DURATION,
+     .offset = AT(smtp.policy_timeout_ms),
+     .preset = "10s",
+     .min = 100,
+     .max = LIMIT_DELEGATE_MAX_MS,
+     .help = "how long its answer is waited for; without one the mail comes"},
 
     {.name = "delivery", .type = CONFIG_SECTION, .help = "Handing mail to the primaries"},
     {.name = "delivery.helo",
@@ -479,6 +578,11 @@ static enum err derive(struct config *s, struct node_config *c)
 {
     struct config_strings given = c->delivery.own_names, all = {0};
 
+    struct config_address *policy = &c->smtp.policy_address;
+
+    if (c->smtp.policy_server != NULL &&
+        read_policy_server(str_of(c->smtp.policy_server), &policy->ss, &policy->ss_bytes))
+        policy->text = c->smtp.policy_server;
     if (c->delivery.helo == NULL)
         c->delivery.helo = c->hostname;
     all.v = config_take(s, (given.n + 2) * sizeof *all.v);

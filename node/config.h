@@ -46,6 +46,16 @@ struct node_config {
         bool require_tls;                 /* 530 to MAIL before STARTTLS */
         const char *tls_certificate_file; /* PEM chain; NULL: no STARTTLS is offered */
         const char *tls_key_file;         /* PEM; set exactly when the certificate is */
+
+        uint64_t max_sessions_per_network; /* of its network; never less than of a client */
+        uint64_t max_rate_per_client;      /* new sessions a minute; 0: any number */
+        uint64_t max_rate_per_network;     /* the same of its network */
+        uint64_t greet_delay_ms;           /* the banner waits, for clients that do not */
+
+        const char *policy_server; /* as it was written; NULL: none */
+        struct config_address
+            policy_address;         /* of it, of a UNIX socket too; .text NULL: none */
+        uint64_t policy_timeout_ms; /* for its answer about one recipient */
     } smtp;
 
     struct {

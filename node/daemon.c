@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
@@ -23,6 +24,7 @@
 #include "node/edge.h"
 #include "node/net/tls.h"
 #include "node/node.h"
+#include "node/policy/crowd.h"
 #include "node/replica_thread.h"
 #include "node/scrub.h"
 #include "node/smtp_thread.h"
@@ -482,6 +484,21 @@ static int run(struct daemon *d, const struct node_config *c)
     return status;
 }
 
+/* Nobody can choose who shares a limit with whom. */
+static void crowds_new(struct node *n)
+{
+    uint64_t secret[4];
+    ssize_t got;
+
+    n->clients = calloc(1, sizeof *n->clients);
+    n->networks = calloc(1, sizeof *n->networks);
+    ASSERT(n->clients != NULL && n->networks != NULL);
+    got = getrandom(secret, sizeof secret, 0);
+    ASSERT(got == (ssize_t)sizeof secret);
+    crowd_init(n->clients, secret);
+    crowd_init(n->networks, secret + 2);
+}
+
 int daemon_run(const char *config_path)
 {
     struct daemon d = {.config_path = config_path};
@@ -500,6 +517,7 @@ int daemon_run(const char *config_path)
     ASSERT(d.node != NULL && d.base != NULL);
     d.node->site = (uint16_t)settings->config->site;
     atomic_init(&d.node->next_counter, 1);
+    crowds_new(d.node);
     block_pool_init(&d.node->blocks, LIMIT_NODE_BLOCK_BYTES);
     d.node->settings = snapshot_new(settings, settings_free);
     d.node->cluster = cluster_new(d.node);
@@ -512,6 +530,8 @@ int daemon_run(const char *config_path)
     events_free(&d);
     event_base_free(d.base);
     snapshot_free(&d.node->settings);
+    free(d.node->clients);
+    free(d.node->networks);
     free(d.node);
     return status;
 }

@@ -1,6 +1,5 @@
 /* One SMTP session with a client: the shell around node/smtp. It moves bytes, asks the control
  * store, keeps envelope and body, and waits for the writer. Every decision is smtpd's. */
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -30,6 +29,7 @@ void inbound_tx_reset(struct inbound *in)
 
     inbound_judge_end(in);
     inbound_grey_end(in);
+    inbound_delegate_end(in);
     block_list_free(&n->blocks, &in->tx.body);
     if (in->tx.body_number != 0) { /* chunks on disk that no record will name */
         r = writer_request_new(WRITER_UNSTAGE, NULL, 0, NULL);
@@ -69,7 +69,7 @@ static void end_session(struct inbound *in, bool politely)
         else
             conn_close(&in->conn);
         event_del(in->retry);
-        atomic_fetch_sub(in->bucket, 1);
+        inbound_door_leave(in);
         atomic_fetch_sub(&in->thread->node->sessions, 1);
         stat_add(STAT_SESSIONS, -1);
         LOG(EV_DISCONNECT, L_CSTR("client", in->peer), L_U64("messages", in->smtpd.messages));
@@ -550,16 +550,6 @@ static void pump(struct inbound *in)
         inbound_free(in);
 }
 
-static void on_input(void *owner)
-{
-    pump(owner);
-}
-
-static void on_nothing(void *owner)
-{
-    (void)owner;
-}
-
 /* Runs one event outside pump(), where the session may end and its memory go. */
 static void feed_and_pump(struct inbound *in, struct smtpd_event *ev)
 {
@@ -569,7 +559,32 @@ static void feed_and_pump(struct inbound *in, struct smtpd_event *ev)
     pump(in);
 }
 
-void inbound_judged(struct inbound *in, const char *refusal)
+/* --- the banner --- */
+
+/* It was waited with, see inbound_door.c. */
+static void greet(struct inbound *in)
+{
+    event_del(in->retry);
+    feed_and_pump(in, &(struct smtpd_event){.type = SMTPD_EV_VERDICT,
+                                            .refusal = str_of(inbound_door_open(in))});
+}
+
+static void on_input(void *owner)
+{
+    struct inbound *in = owner;
+
+    if (in->smtpd.state == SMTPD_OPEN)
+        greet(in);
+    else
+        pump(in);
+}
+
+static void on_nothing(void *owner)
+{
+    (void)owner;
+}
+
+void inbound_delegated(struct inbound *in, const char *refusal, bool closes)
 {
     bool is_later = false;
 
@@ -579,8 +594,14 @@ void inbound_judged(struct inbound *in, const char *refusal)
         return;
     if (refusal[0] != 0)
         stat_add(STAT_RCPTS_REFUSED_TOTAL, 1);
-    feed_and_pump(in,
-                  &(struct smtpd_event){.type = SMTPD_EV_VERDICT, .refusal = str_of(refusal)});
+    feed_and_pump(in, &(struct smtpd_event){.type = SMTPD_EV_VERDICT,
+                                            .refusal = str_of(refusal),
+                                            .refusal_closes = closes});
+}
+
+void inbound_judged(struct inbound *in, const char *refusal)
+{
+    inbound_delegated(in, refusal, false);
 }
 
 static void on_tls(void *owner)
@@ -633,31 +654,27 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (in->conn != NULL)
+    if (in->conn == NULL)
+        return;
+    if (in->smtpd.state == SMTPD_OPEN)
+        greet(in);
+    else
         conn_pause(in->conn, false);
 }
 
 /* --- for the thread --- */
 
-static atomic_uint *bucket_of(struct node *n, const struct sockaddr *addr, char *text)
+static void find_peer(struct inbound *in, const struct sockaddr *addr)
 {
-    uint64_t hash;
-
     if (addr->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *a = (const void *)addr;
-        bool mapped = IN6_IS_ADDR_V4MAPPED(&a->sin6_addr);
-
-        inet_ntop(mapped ? AF_INET : AF_INET6,
-                  mapped ? (const void *)&a->sin6_addr.s6_addr[12] : &a->sin6_addr, text,
-                  INET6_ADDRSTRLEN);
-        hash = XXH3_64bits(&a->sin6_addr, mapped ? 16 : 8); /* a client is a /64 */
+        memcpy(in->ip.b, &((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr,
+               sizeof in->ip.b);
     } else {
         const struct sockaddr_in *a = (const void *)addr;
 
-        inet_ntop(AF_INET, &a->sin_addr, text, INET6_ADDRSTRLEN);
-        hash = XXH3_64bits(&a->sin_addr, 4);
+        in->ip = ip_v4((const uint8_t *)&a->sin_addr);
     }
-    return &n->clients[hash % NODE_CLIENT_BUCKETS];
+    ip_text(&in->ip, in->peer);
 }
 
 static void say_and_close(int fd, const char *line)
@@ -689,9 +706,7 @@ void inbound_accept(struct smtp_thread *t, int fd, const struct sockaddr *addr)
         return;
     }
     in->thread = t;
-    in->bucket = bucket_of(n, addr, in->peer);
-    if (!ip_parse(str_of(in->peer), &in->ip))
-        LOG(EV_INTERNAL, L_CSTR("call", "ip_parse"), L_CSTR("path", in->peer));
+    find_peer(in, addr);
     in->options =
         (struct smtpd_options){.hostname = str_of(c->hostname),
                                .max_body_bytes = c->smtp.max_message_bytes,
@@ -707,7 +722,6 @@ void inbound_accept(struct smtp_thread *t, int fd, const struct sockaddr *addr)
     if (t->inbound != NULL)
         t->inbound->prev = in;
     t->inbound = in;
-    atomic_fetch_add(in->bucket, 1);
     atomic_fetch_add(&n->sessions, 1);
     stat_add(STAT_SESSIONS, 1);
     stat_add(STAT_SESSIONS_TOTAL, 1);
@@ -723,6 +737,7 @@ void inbound_drain(struct smtp_thread *t)
     for (struct inbound *in = t->inbound; in != NULL; in = next) {
         next = in->next;
         inbound_judge_hurry(in);
+        inbound_delegate_hurry(in);
         if (in->conn != NULL)
             feed_and_pump(in, &(struct smtpd_event){.type = SMTPD_EV_SHUTDOWN});
     }

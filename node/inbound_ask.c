@@ -1,5 +1,5 @@
-/* The questions of smtpd: may this client, this sender, this recipient? What the node itself
- * knows is answered at once; what DNS has a part in, later. */
+/* The questions of smtpd: may this sender, this recipient? (This client: inbound_door.c.) What
+ * the node itself knows is answered at once; what DNS has a part in, later. */
 #include "base/log.h"
 #include "base/stats.h"
 #include "node/access_view.h"
@@ -8,41 +8,16 @@
 
 static const char NO_PEER[] = "421 4.3.2 No second copy can be made here now, try the next MX";
 
-/* INV-6: of a member without a peer that makes copies durable. */
-static bool is_shut(const struct node *n)
+const char *inbound_shut(const struct node *n)
 {
-    return n->replica != NULL && !replica_thread_is_open(n->replica);
-}
-
-static const char *ask_connect(struct inbound *in)
-{
-    struct node *n = in->thread->node;
-    const struct node_config *c = inbound_settings(in)->config;
-
-    if (atomic_load(&n->fenced))
-        return "421 4.3.0 Storage failed here, try the next MX";
-    if (is_shut(n)) {
-        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
-        return NO_PEER;
-    }
-    if (atomic_load(in->bucket) > c->smtp.max_sessions_per_client) {
-        LOG(EV_SHED, L_CSTR("limit", "smtp.max_sessions_per_client"),
-            L_CSTR("client", in->peer));
-        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
-        return "421 4.7.0 Too many connections from your address";
-    }
-    if (spool_room(n->spool) == SPOOL_FULL) {
-        stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
-        return "421 4.3.1 No space here, try the next MX";
-    }
-    return "";
+    return n->replica != NULL && !replica_thread_is_open(n->replica) ? NO_PEER : "";
 }
 
 static const char *ask_mail(struct inbound *in, const struct smtpd_out *out)
 {
     struct node *n = in->thread->node;
 
-    if (is_shut(n))
+    if (inbound_shut(n)[0] != 0)
         return NO_PEER;
     if (atomic_load(&n->fenced) || spool_room(n->spool) == SPOOL_FULL)
         return "452 4.3.1 No space here, try the next MX";
@@ -55,6 +30,7 @@ static const char *ask_mail(struct inbound *in, const struct smtpd_out *out)
     in->tx.path.local = STR_NONE;
     in->tx.path.domain = str_from(in->tx.sender, in->tx.sender.n - out->path.domain.n);
     in->tx.eight_bit = out->params.eight_bit;
+    in->tx.size_bytes = out->params.size_bytes;
     return "";
 }
 
@@ -98,12 +74,23 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
     return "";
 }
 
+/* Something that an allowed client is spared is switched on. */
+static bool is_checked(const struct inbound *in)
+{
+    for (int i = 0; i < DOMAIN_CHECK_KINDS; i++)
+        if (i != DOMAIN_CHECK_HEADERS && in->tx.checks[i] != CHECK_OFF)
+            return true;
+    return false;
+}
+
 /* Whom an operator allows is not asked for a name, a list or SPF. Said once a message. */
 static void spare(struct inbound *in, const struct access_found *found)
 {
-    if (in->tx.is_allowed || !judge_is_needed(in->tx.checks))
+    if (in->tx.is_allowed)
         return;
     in->tx.is_allowed = true;
+    if (!is_checked(in))
+        return;
     stat_add(STAT_ACCESS_ALLOWED_TOTAL, 1);
     LOG(EV_ACCESS_ALLOWED, L_CSTR("client", in->peer), L_STR("from", in->tx.sender),
         L_CSTR("domain", in->tx.domain), L_CSTR("reason", found->reason));
@@ -162,6 +149,9 @@ const char *inbound_next_step(struct inbound *in, bool *is_later)
         case RCPT_JUDGE:
             refusal = ask_judge(in, is_later);
             break;
+        case RCPT_SERVER:
+            *is_later = !in->tx.is_allowed && inbound_delegate_begin(in);
+            break;
         case RCPT_GREYLIST:
             refusal = inbound_ask_greylist(in, is_later);
             break;
@@ -179,13 +169,12 @@ static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out, boo
     struct str path = out->path.whole, name = out->path.domain;
     const char *refusal;
 
-    if (out->path.relay_form || out->path.literal)
-        return "550 5.7.1 Relaying denied";
     if (out->path.is_postmaster) {
         path = str_of(inbound_settings(in)->config->postmaster);
         name = str_from(path, str_find_last(path, '@') + 1);
     }
-    if (!domain_normalize(name, buf, &name))
+    if (out->path.is_postmaster ? !domain_normalize(name, buf, &name)
+                                : !address_owner(&out->path, buf, &name))
         return "550 5.7.1 Relaying denied";
     if (in->tx.rcpt_count > 0 && !str_eq(name, str_of(in->tx.domain)))
         return "452 4.5.3 One domain per message, send the others in another";
@@ -207,7 +196,7 @@ struct inbound_answer inbound_ask(struct inbound *in, const struct smtpd_out *ou
 
     switch (out->act) {
     case SMTPD_ACT_ASK_CONNECT:
-        a.refusal = ask_connect(in);
+        a.refusal = inbound_door_ask(in, &a.is_later);
         break;
     case SMTPD_ACT_ASK_MAIL:
         a.refusal = ask_mail(in, out);

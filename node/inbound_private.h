@@ -1,8 +1,9 @@
 /*
  * inbound_private: one SMTP session with a client, for the files that it is made of: inbound.c
- * (its bytes, body and commit), inbound_ask.c (the questions of smtpd), inbound_judge.c (what
- * has to be looked up for an answer), inbound_grey.c (whether the client was here before).
- * Threads: its smtp thread.
+ * (its bytes, body and commit), inbound_door.c (whether it may be at all), inbound_ask.c (the
+ * questions of smtpd), inbound_judge.c (what has to be looked up for an answer),
+ * inbound_delegate.c (what a policy server says), inbound_grey.c (whether the client was here
+ * before). Threads: its smtp thread.
  */
 #pragma once
 
@@ -12,16 +13,18 @@
 #include "node/door.h"
 #include "node/judging.h"
 #include "node/net/conn.h"
+#include "node/policy/crowd.h"
 #include "node/policy/headers.h"
 #include "node/smtp/smtpd.h"
 #include "node/smtp_thread.h"
 #include "proto/domain.h"
 
+struct asking_server;
 struct edge_ask;
 struct home_look;
 
 /* What stands before a recipient, in this order. Each may say that it answers later. */
-enum rcpt_step { RCPT_JUDGE, RCPT_GREYLIST, RCPT_TAKE };
+enum rcpt_step { RCPT_JUDGE, RCPT_SERVER, RCPT_GREYLIST, RCPT_TAKE };
 
 /* What is kept of one mail transaction. */
 struct transaction {
@@ -34,6 +37,7 @@ struct transaction {
     uint64_t generation;
     uint64_t hold_ms;
     bool eight_bit;
+    uint64_t size_bytes, instance;      /* for the policy server */
     uint8_t checks[DOMAIN_CHECK_KINDS]; /* of that domain, at the first recipient */
     /* Of its client and sender, for the domain of that generation; 0: not judged */
     uint64_t judged_generation;
@@ -61,18 +65,19 @@ struct inbound {
     struct inbound *next, *prev;
     struct smtp_thread *thread;
     struct snapshot_ref *settings;
-    struct conn *conn; /* NULL: the client is gone, only the writer's answers are awaited */
-    struct event *retry;
+    struct conn *conn;   /* NULL: the client is gone, only the writer's answers are awaited */
+    struct event *retry; /* of a body that waits, and of the banner */
     struct smtpd_options options;
     struct smtpd smtpd;
     struct transaction tx;
-    struct judging *judging; /* NULL: nothing is asked */
-    struct edge_ask *grey;   /* the same */
-    struct home_look *home;  /* the same */
-    XXH3_state_t *digest;    /* of the body */
-    unsigned requests;       /* with the writer, or with the replica thread */
-    bool staging;            /* input waits for a STAGE */
-    atomic_uint *bucket;
+    struct judging *judging;             /* NULL: nothing is asked */
+    struct asking_server *asking_server; /* the same */
+    struct edge_ask *grey;               /* the same */
+    struct home_look *home;              /* the same */
+    XXH3_state_t *digest;                /* of the body */
+    unsigned requests;                   /* with another thread: the memory stays */
+    bool staging;                        /* input waits for a STAGE */
+    struct crowd_place in_clients, in_networks;
     struct ip_addr ip; /* of the client */
     char peer[INET6_ADDRSTRLEN];
     char refusal[DOOR_REPLY_BYTES];
@@ -89,8 +94,19 @@ void inbound_tx_reset(struct inbound *in);
 void inbound_give_back(struct inbound *in);
 /* The answer of the step that was to come later; static, or of the session. Empty: yes. */
 void inbound_judged(struct inbound *in, const char *refusal);
+void inbound_delegated(struct inbound *in, const char *refusal, bool closes);
+
+/* --- inbound_door.c --- */
+/* The banner, or why not: static. *later: inbound_door_open() will tell, when in->retry fires
+ * or the client speaks. */
+const char *inbound_door_ask(struct inbound *in, bool *later);
+const char *inbound_door_open(struct inbound *in);
+void inbound_door_leave(struct inbound *in); /* the session is over */
 
 /* --- inbound_ask.c --- */
+/* INV-6: what a member says that has no peer which makes copies durable; empty: it has. */
+const char *inbound_shut(const struct node *n);
+
 struct inbound_answer {
     bool is_asked;       /* else there was no question */
     bool is_later;       /* inbound_judged() brings it */
@@ -115,3 +131,11 @@ MUST_CHECK bool inbound_judge_begin(struct inbound *in);
 void inbound_judge_end(struct inbound *in); /* nobody waits for it any more */
 /* The node stops: what DNS has not said by now is not waited for. */
 void inbound_judge_hurry(struct inbound *in);
+
+/* --- inbound_delegate.c --- */
+/* Asks the policy server about the recipient, if the domain wants it; inbound_delegated() tells
+ * what it says. False: it is not asked, the recipient may come. */
+MUST_CHECK bool inbound_delegate_begin(struct inbound *in);
+void inbound_delegate_end(struct inbound *in); /* nobody waits for it any more */
+/* The node stops: what the server has not said by now is not waited for. */
+void inbound_delegate_hurry(struct inbound *in);

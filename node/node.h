@@ -18,10 +18,9 @@ struct access_view;
 struct cluster;
 struct edge;
 struct dnsbl_set;
+struct crowd;
 struct replica_thread;
 struct smtp_thread;
-
-#define NODE_CLIENT_BUCKETS 65536
 
 /* Setting of the control store: the host name of a site, told by its node, for MX records. */
 #define NODE_HOSTNAME_SETTING       "site.%u.hostname"
@@ -55,9 +54,7 @@ struct node {
     atomic_bool fenced;   /* acknowledges nothing more */
     atomic_bool stopping; /* ends its sessions */
     atomic_uint sessions;
-    /* Open sessions by hash of the client's address: two clients in one bucket share a limit.
-     */
-    atomic_uint clients[NODE_CLIENT_BUCKETS];
+    struct crowd *clients, *networks; /* of open sessions, by where they come from */
 };
 
 /* A fresh id for a message whose PUT is made now. */

@@ -273,6 +273,7 @@ static void thread_free(struct smtp_thread *t)
         dns_close(&t->dns);
     judging_free_all(&t->judgings);
     inbound_home_free_all(t);
+    inbound_delegate_free_all(t);
     if (t->reader != NULL)
         spool_reader_close(&t->reader);
     if (t->box_event != NULL)

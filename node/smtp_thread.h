@@ -15,6 +15,7 @@
 #include "node/net/conn.h"
 #include "node/node.h"
 
+struct delegates;
 struct dns;
 struct edge_ask;
 struct inbound;
@@ -30,6 +31,7 @@ struct smtp_thread {
     struct event *box_event, *pulse;
     struct listener *listeners;
     struct dns *dns;
+    struct delegates *delegates;   /* connections to the policy server */
     struct judging_place judgings; /* what is looked up for sessions */
     struct home_look *homes;       /* the same, of hosts of the house */
     struct inbound *inbound;       /* all sessions */
@@ -77,6 +79,9 @@ void inbound_close_all(struct smtp_thread *t);
 /* inbound_grey.c */
 void inbound_greylisted(struct edge_ask *a);
 void inbound_home_free_all(struct smtp_thread *t); /* dns is closed */
+
+/* inbound_delegate.c: nobody waits */
+void inbound_delegate_free_all(struct smtp_thread *t);
 
 /* outbound.c */
 void outbound_open(struct smtp_thread *t, struct conn_order *o);

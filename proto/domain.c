@@ -378,7 +378,8 @@ static const char *const check_texts[] = {
     [DOMAIN_CHECK_RDNS] = "rdns",     [DOMAIN_CHECK_SENDER] = "sender",
     [DOMAIN_CHECK_SPF] = "spf",       [DOMAIN_CHECK_HEADERS] = "headers",
     [DOMAIN_CHECK_DNSBL] = "dnsbl",   [DOMAIN_CHECK_HELO] = "helo",
-    [DOMAIN_CHECK_FORGED] = "forged", [DOMAIN_CHECK_GREYLIST] = "greylist"};
+    [DOMAIN_CHECK_FORGED] = "forged", [DOMAIN_CHECK_GREYLIST] = "greylist",
+    [DOMAIN_CHECK_SERVER] = "server"};
 static_assert(DOMAIN_CHECK_KINDS < 16, "two bits each of 32 in the store, and some left");
 static const char *const mode_texts[] = {[CHECK_OFF] = "off",
                                          [CHECK_MARK] = "mark",
@@ -396,8 +397,9 @@ static const char *check_read(struct str one, uint8_t checks[DOMAIN_CHECK_KINDS]
 
     *bad = left;
     if (kind < 0 && !is_all)
-        return "no such check: rdns, dnsbl, helo, sender, forged, spf, headers, greylist or "
-               "all";
+        return "no such check: rdns, dnsbl, helo, sender, forged, spf, headers, server, "
+               "greylist "
+               "or all";
     if (equals < one.n)
         right = str_from(one, equals + 1);
     mode = text_find(mode_texts, CHECK_REFUSE + 1, right);

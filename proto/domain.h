@@ -68,6 +68,7 @@ enum domain_check_kind {
     DOMAIN_CHECK_HELO,     /* whether the name in HELO can be one of the client's          */
     DOMAIN_CHECK_FORGED,   /* whether a domain served here is the sender, and SPF knows    */
     DOMAIN_CHECK_GREYLIST, /* whether the client has come again, or is known               */
+    DOMAIN_CHECK_SERVER,   /* what the node's policy server says                           */
     DOMAIN_CHECK_KINDS
 };
 

@@ -251,11 +251,12 @@ static const struct {
     {"all=refuse", -1,
      "rdns=refuse,sender=refuse,spf=refuse,headers=refuse,dnsbl=refuse,helo=refuse,forged="
      "refuse,"
-     "greylist=defer"},
+     "greylist=defer,server=refuse"},
     {"all=defer,spf=mark", -1,
      "rdns=defer,sender=defer,spf=mark,headers=refuse,dnsbl=defer,helo=defer,forged=defer,"
-     "greylist=defer"},
+     "greylist=defer,server=defer"},
     {"dnsbl=mark,forged=refuse,helo=off", -1, "spf=mark,dnsbl=mark,forged=refuse"},
+    {"server=mark", -1, "spf=mark,server=mark"},
     {"", 0, NULL},
     {"sender", 0, NULL},
     {"sender=", 0, NULL},

@@ -37,7 +37,9 @@
     {                                                                                          \
         "checks", 0, "KIND=MODE,...", CLI_TEXT, "checks", NULL, 0,                             \
             "What is looked at before its mail is taken: rdns, dnsbl, helo, sender, forged, "  \
-            "spf, headers, greylist or all, each off, mark, defer (4xx) or refuse (5xx)"       \
+            "spf, headers, greylist, server (what the node's policy server says) or all, "     \
+            "each "                                                                            \
+            "off, mark, defer (4xx) or refuse (5xx)"                                           \
     }
 #define OPT_PAUSED                                                                             \
     {                                                                                          \

@@ -378,3 +378,10 @@ const char *address_reply(enum address_verdict v, bool of_rcpt)
     ASSERT(v != ADDRESS_OK);
     return "501 5.5.2 Syntax error";
 }
+
+bool address_owner(const struct path *rcpt, char buf[static LIMIT_SMTP_DOMAIN_BYTES],
+                   struct str *out)
+{
+    *out = STR_NONE;
+    return !rcpt->relay_form && !rcpt->literal && domain_normalize(rcpt->domain, buf, out);
+}

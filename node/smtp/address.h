@@ -69,6 +69,12 @@ const char *address_reply(enum address_verdict v, bool of_rcpt);
 MUST_CHECK bool domain_normalize(struct str domain, char buf[static LIMIT_SMTP_DOMAIN_BYTES],
                                  struct str *out);
 
+/* Whose mail it is: the domain of a recipient in that form, to be looked up exactly. False: it
+ * is nobody's, an address literal or a form that asks some servers to relay. Not for a bare
+ * postmaster. */
+MUST_CHECK bool address_owner(const struct path *rcpt, char buf[static LIMIT_SMTP_DOMAIN_BYTES],
+                              struct str *out);
+
 /* Whether s is an address literal of RFC 5321 4.1.3 with its brackets: [192.0.2.1] or
  * [IPv6:2001:db8::1]. General address literals (other tags) are not one. */
 bool address_is_literal(struct str s);

@@ -23,6 +23,8 @@ postmaster: ops@example.test
   listen: ["%(smtp)s"]
   threads: 2
   max_sessions_per_client: 1000
+  max_rate_per_client: 0
+  max_rate_per_network: 0
 %(smtp_more)sdelivery:
   allow_private_addresses: true
 %(delivery_more)slog:

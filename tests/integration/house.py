@@ -80,6 +80,8 @@ class Node:
     def write_config(self, extra="", smtp="", delivery="", spool=""):
         def part(name, text):
             return "%s:\n%s" % (name, "".join("  %s\n" % l for l in text.splitlines())) if text else ""
+        if "max_rate_per_" not in smtp:  # all load comes from one address
+            smtp += "\nmax_rate_per_client: 0\nmax_rate_per_network: 0"
         self.config.write_text(
             "site: 1\nhostname: mx1.example.net\ncopies: 1\n"
             "data_dir: %s/data\ncontrol_socket: %s\npostmaster: ops@example.test\n"

@@ -23,11 +23,13 @@ packages_build=(
     swaks libnet-ssleay-perl libio-socket-inet6-perl libnet-dns-perl netbase
 )
 # To test. libclang-rt-14-dev is what clang -fsanitize links with, llvm has the symbolizer.
+# postgrey: a policy server that many run, for the check "server".
 # The libraries in the last lines are what an unpacked Postfix and OpenSMTPD link with.
 packages_test=(
     clang libclang-rt-14-dev llvm clang-format universal-ctags
     python3-pytest faketime openssl ca-certificates procps make xxd file
     nftables iproute2 iputils-ping socat fuse3 libfuse3-dev e2fsprogs
+    postgrey
     knot knot-dnsutils unbound bind9-dnsutils spin
     libdb5.3 libicu72 libnsl2 libsasl2-2 libssl3 libpam0g libevent-2.1-7
 )
