@@ -179,10 +179,13 @@
 #define LIMIT_ACCESS_BATCH        1000    /* entries in one command */
 #define LIMIT_ACCESS_REASON_BYTES 200
 #define LIMIT_ACCESS_FOR_S        315360000 /* ten years */
-#define LIMIT_OPERATIONS          1024      /* operators' commands that are not done yet */
-#define LIMIT_OPERATION_IDS       1000      /* message ids in one of them */
-#define LIMIT_DOMAIN_CONNS        1000      /* max_connections of a domain or a plan */
-#define LIMIT_SESSION_MIN_MS      1000      /* duration of a node's session */
+#define LIMIT_ROSTER_ENTRIES      1000000   /* listed recipients of all domains together */
+#define LIMIT_ROSTER_PER_DOMAIN   100000
+#define LIMIT_ROSTER_BATCH        900  /* recipients in one command */
+#define LIMIT_OPERATIONS          1024 /* operators' commands that are not done yet */
+#define LIMIT_OPERATION_IDS       1000 /* message ids in one of them */
+#define LIMIT_DOMAIN_CONNS        1000 /* max_connections of a domain or a plan */
+#define LIMIT_SESSION_MIN_MS      1000 /* duration of a node's session */
 #define LIMIT_SESSION_MAX_MS      60000
 
 /* --- Between the nodes --- */
@@ -269,6 +272,7 @@
 #define LIMIT_TOOL_OUT_BYTES         (256 * KiB) /* bytes waiting to be written to a peer */
 #define LIMIT_TOOL_ANSWER_BYTES      (8 * MiB)   /* one line of the control socket */
 #define LIMIT_TOOL_SILENCE_MS        180000      /* of the daemon, while it owes an answer */
+#define LIMIT_TOOL_IMPORT_BYTES      (32 * MiB)  /* a file of recipients */
 
 static_assert(LIMIT_SMTP_LINE_BYTES >= 512, "RFC 5321 4.5.3.1.4");
 static_assert(LIMIT_SMTP_RCPTS >= 100, "RFC 5321 4.5.3.1.8");

@@ -1,7 +1,8 @@
 /*
  * inbound_private: one SMTP session with a client, for the files that it is made of: inbound.c
- * (its bytes, body and commit), inbound_ask.c (the questions of smtpd), inbound_judge.c (what
- * has to be looked up for an answer). Threads: its smtp thread.
+ * (its bytes, body and commit), inbound_ask.c (the questions of smtpd), inbound_recipient.c
+ * (whether there is such a recipient), inbound_judge.c (what has to be looked up for an
+ * answer). Threads: its smtp thread.
  */
 #pragma once
 
@@ -29,6 +30,8 @@ struct transaction {
     uint64_t hold_ms;
     bool eight_bit;
     uint8_t checks[DOMAIN_CHECK_KINDS]; /* of that domain, at the first recipient */
+    enum domain_recipients recipients;  /* the same */
+    char separator;
     /* Of its client and sender, for the domain of that generation; 0: not judged */
     uint64_t judged_generation;
     unsigned judgings;
@@ -85,6 +88,11 @@ struct inbound_answer {
 struct inbound_answer inbound_ask(struct inbound *in, const struct smtpd_out *out);
 /* What was asked for is one of the message's. Empty, or why not: static. */
 const char *inbound_add_rcpt(struct inbound *in);
+
+/* --- inbound_recipient.c --- */
+/* Whether the domain of the transaction has such a recipient, by its list. Empty, or why not:
+ * static. */
+const char *inbound_recipient(struct inbound *in, const struct path *rcpt);
 
 /* --- inbound_judge.c --- */
 /* Looks up what the checks of the domain need; false: it cannot, the mail may come. */

@@ -1,24 +1,10 @@
 #include "cluster-tools/cli/table.h"
 
 #include "base/limits.h"
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-#define NONE                                                                                   \
-    {                                                                                          \
-        NULL, CLI_FLAG, CLI_ONE, NULL, NULL, 0                                                 \
-    }
+#include "cluster-tools/cli/table_parts.h"
 
 /* --- options that several commands share --- */
 
-#define OPT_YES                                                                                \
-    {                                                                                          \
-        "yes", 'y', NULL, CLI_FLAG, NULL, NULL, 0, "Do not ask"                                \
-    }
-#define OPT_DRY_RUN                                                                            \
-    {                                                                                          \
-        "dry-run", 'n', NULL, CLI_FLAG, "dry_run", NULL, 0,                                    \
-            "Show what would be done, and do nothing"                                          \
-    }
 #define OPT_ROUTE                                                                              \
     {                                                                                          \
         "route", 'r', "ROUTE", CLI_TEXT, "route", NULL, 0,                                     \
@@ -55,6 +41,17 @@
         "checks", 0, "KIND=MODE,...", CLI_TEXT, "checks", NULL, 0,                             \
             "What is looked at before its mail is taken: rdns, sender, spf, headers or all, "  \
             "each off, mark, defer (4xx) or refuse (5xx)"                                      \
+    }
+#define OPT_RECIPIENTS                                                                         \
+    {                                                                                          \
+        "recipients", 0, "MODE", CLI_WORD, "recipients", "any|list", 0,                        \
+            "Which recipients it has: any, or those of its list (trispool recipient)"          \
+    }
+#define OPT_SEPARATOR                                                                          \
+    {                                                                                          \
+        "separator", 0, "CHARACTER", CLI_TEXT, "separator", NULL, 0,                           \
+            "What sub-addresses begin with: with + the list's john@ is john+anything@ too; "   \
+            "\"\": nothing"                                                                    \
     }
 #define OPT_PAUSED                                                                             \
     {                                                                                          \
@@ -281,6 +278,8 @@ static const struct cli_option add_options[] = {
     OPT_CONNECTIONS,
     OPT_PAUSED,
     OPT_CHECKS,
+    OPT_RECIPIENTS,
+    OPT_SEPARATOR,
     {"reopen", 0, NULL, CLI_FLAG, "reopen", NULL, 0,
      "Take back a domain that was removed and still has mail; what is not named stays as it "
      "was"},
@@ -288,8 +287,8 @@ static const struct cli_option add_options[] = {
 };
 
 static const struct cli_option set_options[] = {
-    OPT_ROUTE,       OPT_HOLD,   OPT_TLS,    OPT_EIGHT_BIT, OPT_PLAN,
-    OPT_CONNECTIONS, OPT_PAUSED, OPT_CHECKS, OPT_DRY_RUN,
+    OPT_ROUTE,  OPT_HOLD,   OPT_TLS,        OPT_EIGHT_BIT, OPT_PLAN,    OPT_CONNECTIONS,
+    OPT_PAUSED, OPT_CHECKS, OPT_RECIPIENTS, OPT_SEPARATOR, OPT_DRY_RUN,
 };
 
 static const struct cli_option remove_options[] = {OPT_DRY_RUN, OPT_YES};
@@ -306,8 +305,10 @@ static const struct cli_column domain_list_columns[] = {
         {"plan", "plan", CLI_F_TEXT, NULL, 0},                                                 \
         {"connections", "max_connections", CLI_F_COUNT, NULL, 0},                              \
         {"TLS", "tls", CLI_F_TEXT, NULL, 0}, {"8-bit mail", "eight_bit", CLI_F_TEXT, NULL, 0}, \
+        {"checks", "checks", CLI_F_TEXT, NULL, 0},                                             \
+        {"recipients", "recipients", CLI_F_TEXT, NULL, 0},                                     \
     {                                                                                          \
-        "checks", "checks", CLI_F_TEXT, NULL, 0                                                \
+        "sub-addresses by", "separator", CLI_F_TEXT, NULL, 0                                   \
     }
 
 static const struct cli_column domain_columns[] = {DOMAIN_COLUMNS};
@@ -325,6 +326,7 @@ static const struct cli_column address_columns[] = {
 
 static const struct cli_column domain_show_columns[] = {
     DOMAIN_COLUMNS,
+    {"recipients listed", "listed", CLI_F_COUNT, NULL, 0},
     {"primary", "primary", CLI_F_STATE, NULL, 0},
     {"messages", "messages", CLI_F_COUNT, NULL, 0},
     {"ready", "ready", CLI_F_COUNT, NULL, 0},
@@ -347,11 +349,6 @@ static const struct cli_column probe_columns[] = {
     {"AFTER", "latency_ms", CLI_F_MS, NULL, 0}, {"WHY NOT", "failure", CLI_F_TEXT, NULL, 0},
 };
 
-#define ONE_DOMAIN                                                                             \
-    {                                                                                          \
-        "DOMAIN", CLI_DOMAIN, CLI_ONE, "name", NULL, 0                                         \
-    }
-
 /* --- plan --- */
 
 static const struct cli_option plan_options[] = {
@@ -371,37 +368,6 @@ static const struct cli_column plan_columns[] = {
 #define ONE_PLAN                                                                               \
     {                                                                                          \
         "PLAN", CLI_TEXT, CLI_ONE, "name", NULL, 0                                             \
-    }
-
-/* --- access --- */
-
-#define OPT_FOR                                                                                \
-    {                                                                                          \
-        "for", 0, "TIME", CLI_SPAN, "for_s", NULL, LIMIT_ACCESS_FOR_S,                         \
-            "How long the entry counts, up to 520w; without it until it is removed"            \
-    }
-static const struct cli_option access_options[] = {
-    OPT_FOR,
-    {"reason", 0, "TEXT", CLI_TEXT, "reason", NULL, 0,
-     "Why, for colleagues; who is refused is told it, too"},
-    OPT_DRY_RUN,
-};
-
-static const struct cli_option access_remove_options[] = {OPT_DRY_RUN};
-
-static const struct cli_column access_columns[] = {
-    {"NETWORK", "network", CLI_F_TEXT, NULL, 0}, {"ACTION", "action", CLI_F_TEXT, NULL, 0},
-    {"EXPIRES", "expires", CLI_F_TIME, NULL, 0}, {"ADDED", "added", CLI_F_TIME, NULL, 0},
-    {"BY", "uid", CLI_F_COUNT, NULL, 0},         {"REASON", "reason", CLI_F_TEXT, NULL, 0},
-};
-
-#define NETWORKS                                                                               \
-    {                                                                                          \
-        "NETWORK", CLI_TEXT, CLI_MANY, "networks", NULL, 0                                     \
-    }
-#define ONE_ADDRESS                                                                            \
-    {                                                                                          \
-        "ADDRESS", CLI_TEXT, CLI_ONE, "address", NULL, 0                                       \
     }
 
 /* --- cluster --- */
@@ -662,26 +628,6 @@ static const struct cli_command commands[] = {
      COUNT(plan_options), "plan.set", NULL, false, CLI_TABLE, plan_columns,
      COUNT(plan_columns)},
 
-    {"access", "list", "Networks that are blocked or allowed", NULL, NULL, NONE, NULL, 0,
-     "access.list", NULL, false, CLI_TABLE, access_columns, COUNT(access_columns)},
-    {"access", "show", "The entry that holds for an address",
-     "Of all networks that hold it, the longest counts. Exit status 1 when there is none.",
-     NULL, ONE_ADDRESS, NULL, 0, "access.show", NULL, false, CLI_RECORD, access_columns,
-     COUNT(access_columns)},
-    {"access", "block", "Take no mail from clients of these networks",
-     "Their recipients are refused with 550 5.7.1, but for postmaster. In force at all sites "
-     "within two seconds. An entry for the same network is replaced.",
-     "trispool access block 192.0.2.0/24 --for 7d --reason \"spam run\"", NETWORKS,
-     access_options, COUNT(access_options), "access.change", "block", false, CLI_TABLE,
-     access_columns, COUNT(access_columns)},
-    {"access", "allow", "Take mail from clients of these networks",
-     "For a part of a network that is blocked.", "trispool access allow 192.0.2.25", NETWORKS,
-     access_options, COUNT(access_options), "access.change", "allow", false, CLI_TABLE,
-     access_columns, COUNT(access_columns)},
-    {"access", "remove", "Forget entries", "Networks without an entry are fine.", NULL,
-     NETWORKS, access_remove_options, COUNT(access_remove_options), "access.change", "remove",
-     false, CLI_SUMMARY, access_columns, COUNT(access_columns)},
-
     {"cluster", "init", "Make this node the first member of a new cluster",
      OFFLINE " The data directory must be empty.", NULL, NONE, init_options,
      COUNT(init_options), NULL, NULL, false, CLI_LOCAL, NULL, 0},
@@ -833,13 +779,15 @@ static const struct cli_exit exits[] = {
 
 size_t cli_command_count(void)
 {
-    return COUNT(commands);
+    return COUNT(commands) + cli_edge_part().count;
 }
 
 const struct cli_command *cli_command_at(size_t i)
 {
-    ASSERT(i < COUNT(commands));
-    return &commands[i];
+    struct cli_part edge = cli_edge_part();
+
+    ASSERT(i < COUNT(commands) + edge.count);
+    return i < COUNT(commands) ? &commands[i] : &edge.commands[i - COUNT(commands)];
 }
 
 size_t cli_global_count(void)
@@ -871,17 +819,23 @@ static bool is_same(const char *a, const char *b)
 
 const struct cli_command *cli_find(const char *noun, const char *verb)
 {
-    for (size_t i = 0; i < COUNT(commands); i++)
-        if (is_same(commands[i].noun, noun) && strcmp(commands[i].verb, verb) == 0)
-            return &commands[i];
+    for (size_t i = 0; i < cli_command_count(); i++) {
+        const struct cli_command *c = cli_command_at(i);
+
+        if (is_same(c->noun, noun) && strcmp(c->verb, verb) == 0)
+            return c;
+    }
     return NULL;
 }
 
 bool cli_is_noun(const char *word)
 {
-    for (size_t i = 0; i < COUNT(commands); i++)
-        if (commands[i].noun != NULL && strcmp(commands[i].noun, word) == 0)
+    for (size_t i = 0; i < cli_command_count(); i++) {
+        const struct cli_command *c = cli_command_at(i);
+
+        if (c->noun != NULL && strcmp(c->noun, word) == 0)
             return true;
+    }
     return false;
 }
 
