@@ -122,19 +122,29 @@
 #define LIMIT_TLS_TEXT_BYTES     128    /* version and cipher suite */
 
 /* --- Edge policy --- */
-#define LIMIT_PREFIXES          1048576    /* networks in one set, both families together */
-#define LIMIT_GREY_ENTRIES      1000000    /* first tries and known clients, all sites */
-#define LIMIT_GREY_FIRST_TRIES  750000     /* of them, not yet passed: no more are noted */
-#define LIMIT_GREY_DELAY_MS     60000      /* a retry that comes earlier is refused as well */
-#define LIMIT_GREY_WINDOW_MS    172800000  /* a first try without a retry is forgotten */
-#define LIMIT_GREY_KNOWN_MS     3110400000 /* a client without mail is forgotten */
-#define LIMIT_GREY_TOUCH_MS     3600000    /* a known client is noted anew at most so often */
-#define LIMIT_DNSBL_ANSWERS     16         /* ranges of answers that one list knows */
-#define LIMIT_DNSBL_KEY_BYTES   63         /* one label */
-#define LIMIT_DNSBL_TEST_MS     300000     /* between two tests of a list */
-#define LIMIT_DNSBL_SILENT      2          /* tests without an answer: the list is off */
-#define LIMIT_RDNS_NAMES        10         /* PTR names of a client that are looked up */
-#define LIMIT_HEADER_LINE_BYTES 998        /* without CRLF; RFC 5322 2.1.1 */
+#define LIMIT_PREFIXES           1048576    /* networks in one set, both families together */
+#define LIMIT_GREY_ENTRIES       1000000    /* first tries and known clients, all sites */
+#define LIMIT_GREY_FIRST_TRIES   750000     /* of them, not yet passed: no more are noted */
+#define LIMIT_GREY_DELAY_MS      60000      /* a retry that comes earlier is refused as well */
+#define LIMIT_GREY_WINDOW_MS     172800000  /* a first try without a retry is forgotten */
+#define LIMIT_GREY_KNOWN_MS      3110400000 /* a client without mail is forgotten */
+#define LIMIT_GREY_TOUCH_MS      3600000    /* a known client is noted anew at most so often */
+#define LIMIT_RCPTSET_ENTRIES    500000 /* recipients of which something is known, all domains */
+#define LIMIT_RCPTSET_PER_DOMAIN 50000
+#define LIMIT_RCPTSET_DOUBTS     5000 /* of them, refused or only wished for; of all a quarter */
+#define LIMIT_RCPTSET_VALID_MS                                                                 \
+    7776000000 /* 90 days: then a recipient that was there is unknown */
+#define LIMIT_RCPTSET_INVALID_MS 86400000 /* the same for one that was refused */
+#define LIMIT_RCPTSET_WISH_MS    3600000  /* a wish to know that nobody answered is forgotten */
+#define LIMIT_RCPTSET_RENEW_MS   5184000000 /* 60 days: then it is to be asked for again */
+#define LIMIT_RCPTSET_REASK_MS   86400000   /* between two questions about one recipient */
+#define LIMIT_RCPTSET_TOUCH_MS   86400000   /* the same news again is noted at most so often */
+#define LIMIT_DNSBL_ANSWERS      16         /* ranges of answers that one list knows */
+#define LIMIT_DNSBL_KEY_BYTES    63         /* one label */
+#define LIMIT_DNSBL_TEST_MS      300000     /* between two tests of a list */
+#define LIMIT_DNSBL_SILENT       2          /* tests without an answer: the list is off */
+#define LIMIT_RDNS_NAMES         10         /* PTR names of a client that are looked up */
+#define LIMIT_HEADER_LINE_BYTES  998        /* without CRLF; RFC 5322 2.1.1 */
 
 /* --- Control --- */
 #define LIMIT_COMMAND_BYTES       65536 /* one entry of the control log */

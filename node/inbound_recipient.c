@@ -3,14 +3,8 @@
 #include "base/log.h"
 #include "base/stats.h"
 #include "node/inbound_private.h"
+#include "node/policy/recipient.h"
 #include "proto/roster.h"
-
-/* Every domain has them, whatever its list says (RFC 5321 4.5.1, RFC 2142 4): they are how its
- * people hear that the list is wrong. */
-static bool is_always_there(struct str local)
-{
-    return str_eq_nocase(local, STR("postmaster")) || str_eq_nocase(local, STR("abuse"));
-}
 
 static void note_unknown(const struct inbound *in, struct str local)
 {
@@ -22,17 +16,21 @@ static void note_unknown(const struct inbound *in, struct str local)
 const char *inbound_recipient(struct inbound *in, const struct path *rcpt)
 {
     struct node *n = in->thread->node;
+    struct recipient_facts f = {.mode = RECIPIENT_LIST,
+                                .is_reserved = recipient_is_reserved(rcpt->local)};
     struct roster_wanted wanted;
     enum roster_match match;
+    enum recipient_verdict v;
 
-    if (in->tx.recipients == RECIPIENTS_ANY || is_always_there(rcpt->local))
+    if (in->tx.recipients == RECIPIENTS_ANY)
         return "";
     roster_wanted(&wanted, rcpt->local, in->tx.separator);
     if (control_roster_find(control_thread_state(n->control), in->tx.generation, &wanted,
                             &match) != OK)
         return "451 4.3.0 Cannot look that recipient up now";
-    if (match != ROSTER_NO_MATCH)
-        return "";
-    note_unknown(in, rcpt->local);
-    return "550 5.1.1 No such recipient here";
+    f.is_listed = match != ROSTER_NO_MATCH;
+    v = recipient_judge(&f);
+    if (v == RECIPIENT_REFUSE)
+        note_unknown(in, rcpt->local);
+    return recipient_reply(v);
 }
