@@ -139,12 +139,19 @@
 #define LIMIT_RCPTSET_RENEW_MS   5184000000 /* 60 days: then it is to be asked for again */
 #define LIMIT_RCPTSET_REASK_MS   86400000   /* between two questions about one recipient */
 #define LIMIT_RCPTSET_TOUCH_MS   86400000   /* the same news again is noted at most so often */
-#define LIMIT_DNSBL_ANSWERS      16         /* ranges of answers that one list knows */
-#define LIMIT_DNSBL_KEY_BYTES    63         /* one label */
-#define LIMIT_DNSBL_TEST_MS      300000     /* between two tests of a list */
-#define LIMIT_DNSBL_SILENT       2          /* tests without an answer: the list is off */
-#define LIMIT_RDNS_NAMES         10         /* PTR names of a client that are looked up */
-#define LIMIT_HEADER_LINE_BYTES  998        /* without CRLF; RFC 5322 2.1.1 */
+#define LIMIT_HARVEST_ENTRIES    200000 /* counts of recipients that are not there, all sites */
+#define LIMIT_HARVEST_WINDOW_MS  3600000 /* tries of this one and the one before count */
+#define LIMIT_HARVEST_SUSPECT    10      /* of a client in them: it is suspicious */
+#define LIMIT_HARVEST_OFFENDER   50      /* it is not heard any more */
+#define LIMIT_HARVEST_NETWORK    5       /* a network has so many times the tries of a client */
+#define LIMIT_HARVEST_DOMAIN     1000    /* in a domain: nobody is asked for strangers there */
+#define LIMIT_HARVEST_LOOK       16      /* entries that one looks at to find room */
+#define LIMIT_DNSBL_ANSWERS      16      /* ranges of answers that one list knows */
+#define LIMIT_DNSBL_KEY_BYTES    63      /* one label */
+#define LIMIT_DNSBL_TEST_MS      300000  /* between two tests of a list */
+#define LIMIT_DNSBL_SILENT       2       /* tests without an answer: the list is off */
+#define LIMIT_RDNS_NAMES         10      /* PTR names of a client that are looked up */
+#define LIMIT_HEADER_LINE_BYTES  998     /* without CRLF; RFC 5322 2.1.1 */
 
 /* --- Control --- */
 #define LIMIT_COMMAND_BYTES       65536 /* one entry of the control log */
