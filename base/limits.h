@@ -129,23 +129,53 @@
 #define LIMIT_TLS_TEXT_BYTES     128    /* version and cipher suite */
 
 /* --- Edge policy --- */
-#define LIMIT_PREFIXES          1048576    /* networks in one set, both families together */
-#define LIMIT_GREY_ENTRIES      1000000    /* first tries and known clients, all sites */
-#define LIMIT_GREY_FIRST_TRIES  750000     /* of them, not yet passed: no more are noted */
-#define LIMIT_GREY_DELAY_MS     60000      /* a retry that comes earlier is refused as well */
-#define LIMIT_GREY_WINDOW_MS    172800000  /* a first try without a retry is forgotten */
-#define LIMIT_GREY_KNOWN_MS     3110400000 /* a client without mail is forgotten */
-#define LIMIT_GREY_TOUCH_MS     3600000    /* a known client is noted anew at most so often */
-#define LIMIT_EDGE_BOX          8192       /* what may wait for the edge thread */
-#define LIMIT_DNSBL_ANSWERS     16         /* ranges of answers that one list knows */
-#define LIMIT_DNSBL_KEY_BYTES   63         /* one label */
-#define LIMIT_DNSBL_TEST_MS     300000     /* between two tests of a list */
-#define LIMIT_DNSBL_SILENT      2          /* tests without an answer: the list is off */
-#define LIMIT_DNSBL_LISTS       8          /* lists of a node */
-#define LIMIT_DNSBL_WEIGHT      1000       /* of one answer, either sign; also the threshold */
-#define LIMIT_DNSBL_LOOK_MS     1000       /* between two looks at what sessions say of lists */
-#define LIMIT_RDNS_NAMES        10         /* PTR names of a client that are looked up */
-#define LIMIT_HEADER_LINE_BYTES 998        /* without CRLF; RFC 5322 2.1.1 */
+#define LIMIT_PREFIXES           1048576    /* networks in one set, both families together */
+#define LIMIT_GREY_ENTRIES       1000000    /* first tries and known clients, all sites */
+#define LIMIT_GREY_FIRST_TRIES   750000     /* of them, not yet passed: no more are noted */
+#define LIMIT_GREY_DELAY_MS      60000      /* a retry that comes earlier is refused as well */
+#define LIMIT_GREY_WINDOW_MS     172800000  /* a first try without a retry is forgotten */
+#define LIMIT_GREY_KNOWN_MS      3110400000 /* a client without mail is forgotten */
+#define LIMIT_GREY_TOUCH_MS      3600000    /* a known client is noted anew at most so often */
+#define LIMIT_EDGE_BOX           8192       /* what may wait for the edge thread */
+#define LIMIT_DNSBL_ANSWERS      16         /* ranges of answers that one list knows */
+#define LIMIT_DNSBL_KEY_BYTES    63         /* one label */
+#define LIMIT_DNSBL_TEST_MS      300000     /* between two tests of a list */
+#define LIMIT_DNSBL_SILENT       2          /* tests without an answer: the list is off */
+#define LIMIT_DNSBL_LISTS        8          /* lists of a node */
+#define LIMIT_DNSBL_WEIGHT       1000       /* of one answer, either sign; also the threshold */
+#define LIMIT_DNSBL_LOOK_MS      1000      /* between two looks at what sessions say of lists */
+#define LIMIT_RDNS_NAMES         10        /* PTR names of a client that are looked up */
+#define LIMIT_HEADER_LINE_BYTES  998       /* without CRLF; RFC 5322 2.1.1 */
+#define LIMIT_PREFIXES           1048576   /* networks in one set, both families together */
+#define LIMIT_GREY_ENTRIES       1000000   /* first tries and known clients, all sites */
+#define LIMIT_GREY_FIRST_TRIES   750000    /* of them, not yet passed: no more are noted */
+#define LIMIT_GREY_DELAY_MS      60000     /* a retry that comes earlier is refused as well */
+#define LIMIT_GREY_WINDOW_MS     172800000 /* a first try without a retry is forgotten */
+#define LIMIT_GREY_KNOWN_MS      3110400000 /* a client without mail is forgotten */
+#define LIMIT_GREY_TOUCH_MS      3600000    /* a known client is noted anew at most so often */
+#define LIMIT_RCPTSET_ENTRIES    500000 /* recipients of which something is known, all domains */
+#define LIMIT_RCPTSET_PER_DOMAIN 50000
+#define LIMIT_RCPTSET_DOUBTS     5000 /* of them, refused or only wished for; of all a quarter */
+#define LIMIT_RCPTSET_VALID_MS                                                                 \
+    7776000000 /* 90 days: then a recipient that was there is unknown */
+#define LIMIT_RCPTSET_INVALID_MS 86400000 /* the same for one that was refused */
+#define LIMIT_RCPTSET_WISH_MS    3600000  /* a wish to know that nobody answered is forgotten */
+#define LIMIT_RCPTSET_RENEW_MS   5184000000 /* 60 days: then it is to be asked for again */
+#define LIMIT_RCPTSET_REASK_MS   86400000   /* between two questions about one recipient */
+#define LIMIT_RCPTSET_TOUCH_MS   86400000   /* the same news again is noted at most so often */
+#define LIMIT_HARVEST_ENTRIES    200000 /* counts of recipients that are not there, all sites */
+#define LIMIT_HARVEST_WINDOW_MS  3600000 /* tries of this one and the one before count */
+#define LIMIT_HARVEST_SUSPECT    10      /* of a client in them: it is suspicious */
+#define LIMIT_HARVEST_OFFENDER   50      /* it is not heard any more */
+#define LIMIT_HARVEST_NETWORK    5       /* a network has so many times the tries of a client */
+#define LIMIT_HARVEST_DOMAIN     1000    /* in a domain: nobody is asked for strangers there */
+#define LIMIT_HARVEST_LOOK       16      /* entries that one looks at to find room */
+#define LIMIT_DNSBL_ANSWERS      16      /* ranges of answers that one list knows */
+#define LIMIT_DNSBL_KEY_BYTES    63      /* one label */
+#define LIMIT_DNSBL_TEST_MS      300000  /* between two tests of a list */
+#define LIMIT_DNSBL_SILENT       2       /* tests without an answer: the list is off */
+#define LIMIT_RDNS_NAMES         10      /* PTR names of a client that are looked up */
+#define LIMIT_HEADER_LINE_BYTES  998     /* without CRLF; RFC 5322 2.1.1 */
 
 /* --- Edge policy: a policy server --- */
 #define LIMIT_DELEGATE_REQUEST_BYTES 2560   /* one question */
@@ -200,10 +230,13 @@
 #define LIMIT_ACCESS_BATCH        1000    /* entries in one command */
 #define LIMIT_ACCESS_REASON_BYTES 200
 #define LIMIT_ACCESS_FOR_S        315360000 /* ten years */
-#define LIMIT_OPERATIONS          1024      /* operators' commands that are not done yet */
-#define LIMIT_OPERATION_IDS       1000      /* message ids in one of them */
-#define LIMIT_DOMAIN_CONNS        1000      /* max_connections of a domain or a plan */
-#define LIMIT_SESSION_MIN_MS      1000      /* duration of a node's session */
+#define LIMIT_ROSTER_ENTRIES      1000000   /* listed recipients of all domains together */
+#define LIMIT_ROSTER_PER_DOMAIN   100000
+#define LIMIT_ROSTER_BATCH        900  /* recipients in one command */
+#define LIMIT_OPERATIONS          1024 /* operators' commands that are not done yet */
+#define LIMIT_OPERATION_IDS       1000 /* message ids in one of them */
+#define LIMIT_DOMAIN_CONNS        1000 /* max_connections of a domain or a plan */
+#define LIMIT_SESSION_MIN_MS      1000 /* duration of a node's session */
 #define LIMIT_SESSION_MAX_MS      60000
 
 /* --- Between the nodes --- */
@@ -296,6 +329,7 @@
 #define LIMIT_TOOL_OUT_BYTES         (256 * KiB) /* bytes waiting to be written to a peer */
 #define LIMIT_TOOL_ANSWER_BYTES      (8 * MiB)   /* one line of the control socket */
 #define LIMIT_TOOL_SILENCE_MS        180000      /* of the daemon, while it owes an answer */
+#define LIMIT_TOOL_IMPORT_BYTES      (32 * MiB)  /* a file of recipients */
 
 static_assert(LIMIT_SMTP_LINE_BYTES >= 512, "RFC 5321 4.5.3.1.4");
 static_assert(LIMIT_SMTP_RCPTS >= 100, "RFC 5321 4.5.3.1.8");

@@ -104,6 +104,14 @@ static enum admin_next ask_domain(struct admin_call *c, struct ask_state *s,
     return admin_ask(c, admin_ask_new(kind, s->name, generation));
 }
 
+static void set_listed(struct admin *a, json_t *row, uint64_t generation)
+{
+    uint32_t n;
+
+    if (control_roster_count(control_thread_state(a->node->control), generation, &n) == OK)
+        admin_set_u64(row, "listed", n);
+}
+
 static enum admin_next show_step(struct admin_call *c, void *state)
 {
     struct ask_state *s = state;
@@ -127,6 +135,8 @@ static enum admin_next show_step(struct admin_call *c, void *state)
         return unknown(c, e);
     if (row != NULL)
         admin_set_primary(row, s->asked.cluster);
+    if (row != NULL)
+        set_listed(c->ctx, row, d.generation);
     admin_emit(c, row);
     return admin_done(c, ADMIN_EXIT_OK, NULL);
 }

@@ -65,12 +65,28 @@ static bool read_checks(struct admin_call *c, struct domain *d)
     return false;
 }
 
+static bool read_recipients(struct admin_call *c, struct domain *d)
+{
+    struct str text;
+
+    if (admin_given(c, "recipients") &&
+        !domain_recipients_parse(admin_text(c, "recipients"), &d->recipients))
+        return bad_word(c, "recipients", "any, list");
+    if (!admin_given(c, "separator"))
+        return true;
+    text = admin_text(c, "separator");
+    if (text.n > 1)
+        return bad_word(c, "separator", "one character, or \"\" for none");
+    d->separator = text.n == 1 ? text.p[0] : 0;
+    return true;
+}
+
 /* What the request names goes over what `d` has. */
 static bool overlay(struct admin_call *c, struct arena *arena, struct domain *d)
 {
     const char *why;
 
-    if (!read_route(c, arena, &d->route) || !read_checks(c, d))
+    if (!read_route(c, arena, &d->route) || !read_checks(c, d) || !read_recipients(c, d))
         return false;
     if (admin_given(c, "tls") && !domain_tls_parse(admin_text(c, "tls"), &d->tls))
         return bad_word(c, "tls", "opportunistic, require, off");
@@ -325,7 +341,9 @@ static enum admin_next remove_step(struct admin_call *c, void *state)
         {"plan", ADMIN_ARG_TEXT, LIMIT_PLAN_NAME_BYTES, false},                                \
         {"max_connections", ADMIN_ARG_COUNT, LIMIT_DOMAIN_CONNS, false},                       \
         {"paused", ADMIN_ARG_BOOL, 0, false},                                                  \
-        {"checks", ADMIN_ARG_TEXT, CHECKS_TEXT_SIZE, false}, DRY_RUN_ARG
+        {"checks", ADMIN_ARG_TEXT, CHECKS_TEXT_SIZE, false},                                   \
+        {"recipients", ADMIN_ARG_TEXT, 16, false}, {"separator", ADMIN_ARG_TEXT, 16, false},   \
+        DRY_RUN_ARG
 
 static const struct admin_arg add_args[] = {
     NAME_ARG, RECORD_ARGS, {"reopen", ADMIN_ARG_BOOL, 0, false}};
@@ -333,8 +351,8 @@ static const struct admin_arg set_args[] = {NAME_ARG, RECORD_ARGS};
 static const struct admin_arg remove_args[] = {NAME_ARG, DRY_RUN_ARG};
 
 static const struct admin_command rows[] = {
-    {"domain.add", add_args, 11, true, sizeof(struct change_state), add_step, change_end},
-    {"domain.set", set_args, 10, true, sizeof(struct change_state), set_step, change_end},
+    {"domain.add", add_args, 13, true, sizeof(struct change_state), add_step, change_end},
+    {"domain.set", set_args, 12, true, sizeof(struct change_state), set_step, change_end},
     {"domain.remove", remove_args, 2, true, sizeof(struct change_state), remove_step,
      change_end},
 };

@@ -149,6 +149,7 @@ struct admin_table admin_domain_set_table(void);
 struct admin_table admin_plan_table(void);
 struct admin_table admin_access_table(void);
 struct admin_table admin_policy_table(void);
+struct admin_table admin_recipient_table(void);
 struct admin_table admin_config_table(void);
 struct admin_table admin_cluster_table(void);
 struct admin_table admin_cluster_set_table(void);

@@ -66,6 +66,8 @@ static unsigned changed_by(const struct command *cmd)
     case COMMAND_CLOCK:
     case COMMAND_OPERATE_DONE:
         return 0;
+    case COMMAND_ROSTER:
+        return 0; /* read in the store at each recipient */
     case COMMAND_SESSION_RENEW:
         return 0; /* nobody but the lease wants to know */
     }

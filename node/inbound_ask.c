@@ -53,8 +53,11 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
         generation = d.generation;
         if (d.hold_s > 0 || d.plan.n > 0)
             hold_ms = (uint64_t)terms.hold_s * 1000;
-        if (!ours) /* the postmaster is reached by everybody */
+        if (!ours) { /* the postmaster is reached by everybody */
             memcpy(checks, d.checks, sizeof checks);
+            in->tx.recipients = d.recipients;
+            in->tx.separator = d.separator;
+        }
         if (d.closing)
             e = E_NOTFOUND;
     }
@@ -181,6 +184,8 @@ static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out, boo
     refusal = look_up(in, name, out->path.is_postmaster);
     if (refusal[0] == 0 && !out->path.is_postmaster)
         refusal = ask_access(in);
+    if (refusal[0] == 0 && !out->path.is_postmaster)
+        refusal = inbound_recipient(in, &out->path);
     if (refusal[0] != 0)
         return refusal;
     ASSERT(path.n <= sizeof in->tx.rcpt);

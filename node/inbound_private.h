@@ -1,9 +1,9 @@
 /*
  * inbound_private: one SMTP session with a client, for the files that it is made of: inbound.c
  * (its bytes, body and commit), inbound_door.c (whether it may be at all), inbound_ask.c (the
- * questions of smtpd), inbound_judge.c (what has to be looked up for an answer),
- * inbound_delegate.c (what a policy server says), inbound_grey.c (whether the client was here
- * before). Threads: its smtp thread.
+ * questions of smtpd), inbound_recipient.c (whether there is such a recipient), inbound_judge.c
+ * (what has to be looked up for an answer), inbound_delegate.c (what a policy server says),
+ * inbound_grey.c (whether the client was here before). Threads: its smtp thread.
  */
 #pragma once
 
@@ -39,6 +39,8 @@ struct transaction {
     bool eight_bit;
     uint64_t size_bytes, instance;      /* for the policy server */
     uint8_t checks[DOMAIN_CHECK_KINDS]; /* of that domain, at the first recipient */
+    enum domain_recipients recipients;  /* the same */
+    char separator;
     /* Of its client and sender, for the domain of that generation; 0: not judged */
     uint64_t judged_generation;
     unsigned judgings;
@@ -123,6 +125,11 @@ const char *inbound_next_step(struct inbound *in, bool *is_later);
 const char *inbound_ask_greylist(struct inbound *in, bool *is_later);
 /* Nobody waits for it any more. */
 void inbound_grey_end(struct inbound *in);
+
+/* --- inbound_recipient.c --- */
+/* Whether the domain of the transaction has such a recipient, by its list. Empty, or why not:
+ * static. */
+const char *inbound_recipient(struct inbound *in, const struct path *rcpt);
 
 /* --- inbound_judge.c --- */
 /* Looks up what the checks of the domain need; false: it cannot, the mail may come.

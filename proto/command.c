@@ -195,6 +195,13 @@ static const char *operate_check(const struct operate *o)
     return "unknown selector";
 }
 
+static const char *list_check(const struct roster *r)
+{
+    const char *why = domain_name_check(r->domain);
+
+    return why != NULL ? why : roster_check(r->entries);
+}
+
 static const char *cluster_check(const struct command *c)
 {
     switch (c->kind) {
@@ -222,6 +229,8 @@ static const char *cluster_check(const struct command *c)
         return member_check(c->drain.site, 1);
     case COMMAND_ACCESS:
         return access_check(c->access.entries);
+    case COMMAND_ROSTER:
+        return list_check(&c->roster);
     default:
         return "unknown command";
     }
@@ -288,6 +297,8 @@ static void domain_to_pb(const struct domain *d, struct domain_pb *pb)
     pb->domain.max_connections = d->max_connections;
     for (unsigned i = 0; i < DOMAIN_CHECK_KINDS; i++)
         pb->domain.checks |= (uint32_t)d->checks[i] << 2 * i;
+    pb->domain.recipients = (uint32_t)d->recipients;
+    pb->domain.separator = (uint8_t)d->separator;
 }
 
 static enum err pack(const ProtobufCMessage *m, size_t limit, uint8_t *buf, size_t size,
@@ -324,6 +335,7 @@ union body_pb {
     Control__Place place;
     Control__Drain drain;
     Control__Access access;
+    Control__Roster roster;
 };
 
 /* What the generated forms of a command point to. */
@@ -525,6 +537,14 @@ static void put_body(const struct command *c, union body_pb *b, struct room *roo
         b->access.uid = c->access.uid;
         pb->access = &b->access;
         return;
+    case COMMAND_ROSTER:
+        control__roster__init(&b->roster);
+        b->roster.domain = bytes_of(c->roster.domain);
+        b->roster.generation = c->roster.generation;
+        b->roster.entries = bytes_of(c->roster.entries);
+        b->roster.uid = c->roster.uid;
+        pb->roster = &b->roster;
+        return;
     }
 }
 
@@ -534,7 +554,7 @@ static_assert((int)COMMAND_SESSION_OPEN == (int)CONTROL__COMMAND__KIND_SESSION_O
                   (int)COMMAND_MEMBER_ADD == (int)CONTROL__COMMAND__KIND_MEMBER_ADD &&
                   (int)COMMAND_SLOT_WANTED == (int)CONTROL__COMMAND__KIND_SLOT_WANTED &&
                   (int)COMMAND_DRAIN == (int)CONTROL__COMMAND__KIND_DRAIN &&
-                  (int)COMMAND_ACCESS == (int)CONTROL__COMMAND__KIND_ACCESS,
+                  (int)COMMAND_ROSTER == (int)CONTROL__COMMAND__KIND_ROSTER,
               "kinds are field numbers");
 
 enum err command_encode(const struct command *c, uint8_t *buf, size_t size, struct str *out)
@@ -624,6 +644,8 @@ static bool domain_from_pb(const Control__Domain *pb, struct arena *a, struct do
                          .paused = pb->paused != 0,
                          .plan = keep(pb->plan, a, full),
                          .max_connections = pb->max_connections,
+                         .recipients = (enum domain_recipients)pb->recipients,
+                         .separator = (char)pb->separator,
                          .generation = pb->generation,
                          .changed = pb->changed,
                          .closing = pb->closing != 0};
@@ -809,6 +831,12 @@ static bool from_pb(const Control__Command *pb, struct arena *a, struct command 
     case CONTROL__COMMAND__KIND_ACCESS:
         c->access.entries = keep(pb->access->entries, a, full);
         c->access.uid = pb->access->uid;
+        return true;
+    case CONTROL__COMMAND__KIND_ROSTER:
+        c->roster = (struct roster){.domain = keep(pb->roster->domain, a, full),
+                                    .generation = pb->roster->generation,
+                                    .entries = keep(pb->roster->entries, a, full),
+                                    .uid = pb->roster->uid};
         return true;
     case CONTROL__COMMAND__KIND__NOT_SET:
         break;

@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "proto/access.h"
 #include "proto/domain.h"
+#include "proto/roster.h"
 
 /* Stored; the values are field numbers of the message in command.proto. */
 enum command_kind {
@@ -40,10 +41,11 @@ enum command_kind {
     COMMAND_SLOT_RELEASE = 17,
     COMMAND_PLACE = 18,
     COMMAND_DRAIN = 19,
-    COMMAND_ACCESS = 20
+    COMMAND_ACCESS = 20,
+    COMMAND_ROSTER = 21
 };
 
-#define COMMAND_KIND_MAX COMMAND_ACCESS
+#define COMMAND_KIND_MAX COMMAND_ROSTER
 
 /* A node begins its work. Its session epoch is the log index of this entry. The site's old
  * session ends in the same entry; the slots and placements that it had come to the new one
@@ -149,6 +151,15 @@ struct access {
     uint32_t uid;       /* of the operator on the node that took the request */
 };
 
+/* Changes the list of recipients of a domain. The last entry does not go while the domain takes
+ * listed ones only: E_CONFLICT. */
+struct roster {
+    struct str domain;
+    uint64_t generation; /* of the domain; another one: refused. 0: any */
+    struct str entries;  /* proto/roster.h: roster_check() */
+    uint32_t uid;        /* of the operator on the node that took the request */
+};
+
 /* The cluster clock moves on by what the leader measured (CLOCK_BOOTTIME). */
 struct clock_tick {
     uint32_t elapsed_ms; /* 1 .. 2 * LIMIT_CLOCK_TICK_MS */
@@ -240,6 +251,7 @@ struct command {
         struct place place;
         struct drain drain;
         struct access access;
+        struct roster roster;
     };
 };
 

@@ -109,6 +109,8 @@ static void build_domain(struct str *in, struct domain *d)
                          .eight_bit = (enum domain_eight_bit)(byte(in) % 3),
                          .paused = byte(in) % 2 != 0,
                          .max_connections = (uint32_t)number(in),
+                         .recipients = (enum domain_recipients)(byte(in) % 3),
+                         .separator = (char)byte(in),
                          .generation = number(in),
                          .changed = number(in),
                          .closing = byte(in) % 2 != 0};
@@ -173,6 +175,20 @@ static struct str build_access(struct str *in)
     return (struct str){packed, used > 0 && byte(in) % 8 == 0 ? used - 1 : used};
 }
 
+static struct str build_roster(struct str *in)
+{
+    static char packed[4096];
+    size_t used = 0;
+
+    for (int i = byte(in) % 4; i > 0; i--) {
+        struct roster_entry e = {.is_removed = byte(in) % 2 != 0, .local = text(in)};
+
+        if (roster_append(packed, sizeof packed, &used, &e) != OK)
+            break;
+    }
+    return (struct str){packed, used > 0 && byte(in) % 8 == 0 ? used - 1 : used};
+}
+
 static void build_cluster(struct str *in, struct command *c)
 {
     uint16_t site = (uint16_t)number(in);
@@ -222,6 +238,11 @@ static void build_cluster(struct str *in, struct command *c)
     case COMMAND_ACCESS:
         c->access.uid = (uint32_t)number(in);
         c->access.entries = build_access(in);
+        return;
+    case COMMAND_ROSTER:
+        c->roster = (struct roster){
+            .domain = text(in), .generation = number(in), .uid = (uint32_t)number(in)};
+        c->roster.entries = build_roster(in);
         return;
     default:
         return;

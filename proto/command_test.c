@@ -29,6 +29,7 @@ static void teardown(void)
     }
 
 /* 192.0.2.0/24 for an hour, "spam" */
+#define LISTED "\1\3abc"
 #define BLOCKED                                                                                \
     "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\0"                                                 \
     "\x78\x01\0\0\x0e\x10\x04spam"
@@ -57,6 +58,8 @@ static const struct command good[] = {
                                .paused = true,
                                .plan = S("gold"),
                                .max_connections = 5,
+                               .recipients = RECIPIENTS_LIST,
+                               .separator = '+',
                                .checks = {1, 2, 3, 3}}}},
     {COMMAND_DOMAIN_REMOVE, .domain_remove = {.name = S("a.example")}},
     {COMMAND_DOMAIN_DROP, .domain_drop = {.name = S("a.example"), .generation = 5}},
@@ -107,6 +110,9 @@ static const struct command good[] = {
     {COMMAND_DRAIN, .drain = {.site = 3, .on = true}},
     {COMMAND_ACCESS, .access = {.entries = S(BLOCKED), .uid = 1000}},
     {COMMAND_DRAIN, .drain = {.site = 3}},
+    {COMMAND_ROSTER,
+     .roster = {S("a.example"), .generation = 7, .entries = S(LISTED), .uid = 1000}},
+    {COMMAND_ROSTER, .roster = {S("a.example"), .entries = S(LISTED)}},
 };
 
 static bool same_domain(const struct domain *a, const struct domain *b)
@@ -122,6 +128,7 @@ static bool same_domain(const struct domain *a, const struct domain *b)
            a->eight_bit == b->eight_bit && a->paused == b->paused && str_eq(a->plan, b->plan) &&
            a->max_connections == b->max_connections && a->generation == b->generation &&
            a->changed == b->changed && a->closing == b->closing &&
+           a->recipients == b->recipients && a->separator == b->separator &&
            memcmp(a->checks, b->checks, sizeof a->checks) == 0;
 }
 
@@ -174,6 +181,10 @@ static bool same_cluster(const struct command *a, const struct command *b)
         return a->drain.site == b->drain.site && a->drain.on == b->drain.on;
     case COMMAND_ACCESS:
         return str_eq(a->access.entries, b->access.entries) && a->access.uid == b->access.uid;
+    case COMMAND_ROSTER:
+        return str_eq(a->roster.domain, b->roster.domain) &&
+               a->roster.generation == b->roster.generation &&
+               str_eq(a->roster.entries, b->roster.entries) && a->roster.uid == b->roster.uid;
     default:
         return false;
     }
@@ -357,6 +368,9 @@ static const struct command bad[] = {
     {COMMAND_DRAIN, .drain = {.on = true}},
     {COMMAND_ACCESS, .access = {.uid = 1}},
     {COMMAND_ACCESS, .access = {.entries = S(BLOCKED BLOCKED)}},
+    {COMMAND_ROSTER, .roster = {S("a.example")}},
+    {COMMAND_ROSTER, .roster = {S("example"), .entries = S(LISTED)}},
+    {COMMAND_ROSTER, .roster = {S("a.example"), .entries = S(LISTED LISTED)}},
 };
 
 START_TEST(a_malformed_command_is_refused_with_a_reason)

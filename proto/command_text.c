@@ -46,7 +46,8 @@ const char *command_kind_text(enum command_kind k)
                                         [COMMAND_SLOT_RELEASE] = "slot_release",
                                         [COMMAND_PLACE] = "place",
                                         [COMMAND_DRAIN] = "drain",
-                                        [COMMAND_ACCESS] = "access"};
+                                        [COMMAND_ACCESS] = "access",
+                                        [COMMAND_ROSTER] = "roster"};
 
     ASSERT(k >= COMMAND_SESSION_OPEN && k <= COMMAND_KIND_MAX);
     return texts[k];

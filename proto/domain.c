@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
+#include "proto/roster.h"
+
 #define DEFAULT_PORT 25
 
 static bool is_digit(char c)
@@ -151,7 +153,9 @@ const char *domain_check(const struct domain *d)
     for (int i = 0; i < DOMAIN_CHECK_KINDS; i++)
         if (d->checks[i] != CHECK_OFF && d->checks[i] == no_mode(i))
             return no_mode_text(i);
-    return NULL;
+    if ((unsigned)d->recipients > RECIPIENTS_LIST)
+        return "unknown mode of recipients";
+    return roster_separator_check(d->separator);
 }
 
 /* One entry of a route text while it is read. `at` is what a complaint points to. */
@@ -369,6 +373,24 @@ bool domain_eight_bit_parse(struct str text, enum domain_eight_bit *out)
 
     if (i >= 0)
         *out = (enum domain_eight_bit)i;
+    return i >= 0;
+}
+
+static const char *const recipients_texts[] = {
+    [RECIPIENTS_ANY] = "any", [RECIPIENTS_LIST] = "list"};
+
+const char *domain_recipients_text(enum domain_recipients r)
+{
+    ASSERT((unsigned)r <= RECIPIENTS_LIST);
+    return recipients_texts[r];
+}
+
+bool domain_recipients_parse(struct str text, enum domain_recipients *out)
+{
+    int i = text_find(recipients_texts, RECIPIENTS_LIST + 1, text);
+
+    if (i >= 0)
+        *out = (enum domain_recipients)i;
     return i >= 0;
 }
 

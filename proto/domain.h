@@ -80,6 +80,12 @@ enum domain_check_mode {
     CHECK_REFUSE = 3, /* refused with a 5xx; not of greylist: it wants to see another try  */
 };
 
+/* Which recipients a domain has. Stored. */
+enum domain_recipients {
+    RECIPIENTS_ANY = 0,  /* nobody knows: all are taken                           */
+    RECIPIENTS_LIST = 1, /* those of its list (proto/roster.h); others are refused */
+};
+
 struct domain {
     struct str name; /* A-labels, lower case, no final dot */
     struct domain_route route;
@@ -90,6 +96,8 @@ struct domain {
     struct str plan;          /* empty: the defaults of limits.h                             */
     uint32_t max_connections; /* to its primary; 0: that of the plan                         */
     uint8_t checks[DOMAIN_CHECK_KINDS]; /* enum domain_check_mode */
+    enum domain_recipients recipients;
+    char separator; /* of sub-addresses: john+list@ is john@; 0: none */
 
     /* Set by the store; ignored in a command. */
     uint64_t generation; /* log index of the adding            */
@@ -136,8 +144,11 @@ const char *check_kind_text(enum domain_check_kind kind); /* "rdns"; static */
 #define CHECKS_TEXT_SIZE 256
 size_t checks_format(const uint8_t checks[DOMAIN_CHECK_KINDS], char buf[CHECKS_TEXT_SIZE]);
 
-/* "opportunistic", "require", "off"; "pass", "hold". Parsing: false if it is none of them. */
+/* "opportunistic", "require", "off"; "pass", "hold"; "any", "list". Parsing: false if it is
+ * none of them. */
 const char *domain_tls_text(enum domain_tls tls);
 bool domain_tls_parse(struct str text, enum domain_tls *out);
 const char *domain_eight_bit_text(enum domain_eight_bit e);
 bool domain_eight_bit_parse(struct str text, enum domain_eight_bit *out);
+const char *domain_recipients_text(enum domain_recipients r);
+bool domain_recipients_parse(struct str text, enum domain_recipients *out);

@@ -16,6 +16,8 @@ static const char *const tables[] = {[T_META] = "meta",
                                      [T_MEMBER] = "member",
                                      [T_PLACEMENT] = "placement",
                                      [T_ACCESS] = "access",
+                                     [T_ROSTER] = "roster",
+                                     [T_ROSTER_COUNT] = "roster_count",
                                      NULL};
 
 #define PLAN_BYTES 8 /* hold_s u32, max_connections u32 */
@@ -178,6 +180,11 @@ static enum err get_domain(struct ctlkv_txn *t, struct str name, struct arena *a
     return e == OK ? domain_of(t, name, v, a, out) : e;
 }
 
+enum err control_step_domain(struct control_step *s, struct str name, struct domain *out)
+{
+    return get_domain(s->txn, name, s->arena, out);
+}
+
 static void put_domain(struct control_step *s, const struct domain *d)
 {
     uint8_t *buf = arena_take(s->arena, LIMIT_COMMAND_BYTES);
@@ -197,6 +204,15 @@ static bool plan_is_known(struct control_step *s, struct str name)
     return name.n == 0 || ctlkv_get(s->txn, T_PLAN, name, &v) != E_NOTFOUND;
 }
 
+/* A domain that takes listed recipients only has some, or it would refuse all its mail. */
+static bool has_recipients(struct control_step *s, const struct domain *d)
+{
+    if (d->recipients != RECIPIENTS_LIST || control_roster_size(s->txn, d->generation) > 0)
+        return true;
+    control_refuse(s, E_CONFLICT, "its list of recipients is empty: all mail would be refused");
+    return false;
+}
+
 static void apply_domain_add(struct control_step *s, const struct domain *want,
                              const struct domain *have)
 {
@@ -212,7 +228,8 @@ static void apply_domain_add(struct control_step *s, const struct domain *want,
     } else {
         d.generation = d.changed = s->index;
         d.closing = false;
-        put_domain(s, &d);
+        if (has_recipients(s, &d))
+            put_domain(s, &d);
     }
 }
 
@@ -235,7 +252,8 @@ static void apply_domain_put(struct control_step *s, const struct domain_put *p)
         d.generation = have.generation;
         d.changed = s->index;
         d.closing = have.closing && p->mode != DOMAIN_REOPEN;
-        put_domain(s, &d);
+        if (has_recipients(s, &d))
+            put_domain(s, &d);
     }
 }
 
@@ -267,6 +285,7 @@ static void apply_domain_drop(struct control_step *s, const struct domain_drop *
     else if (e == OK) {
         ctlkv_del(s->txn, T_DOMAIN, r->name);
         ctlkv_del(s->txn, T_PLACEMENT, r->name);
+        control_roster_drop(s, d.generation);
     }
 }
 
@@ -365,6 +384,9 @@ static void apply_one(struct control_step *s, const struct command *c)
         return;
     case COMMAND_ACCESS:
         control_apply_access(s, &c->access);
+        return;
+    case COMMAND_ROSTER:
+        control_apply_roster(s, &c->roster);
         return;
     default: /* members, sessions, slots */
         control_apply_cluster(s, c);
@@ -628,6 +650,7 @@ enum err control_counts(struct control *c, struct control_counts *out)
                                    .settings = ctlkv_count(&t, T_SETTING),
                                    .operations = ctlkv_count(&t, T_OPERATION),
                                    .access = ctlkv_count(&t, T_ACCESS),
+                                   .recipients = ctlkv_count(&t, T_ROSTER),
                                    .placements = ctlkv_count(&t, T_PLACEMENT)};
     e = t.first_err;
     ctlkv_abort(&t);

@@ -234,8 +234,28 @@ MUST_CHECK enum err control_access_get(struct control *c, const struct access_pr
 MUST_CHECK enum err control_access_page(struct control *c, const struct access_prefix *after,
                                         struct access_record *out, size_t most, size_t *count);
 
+/* --- Lists of recipients --- */
+
+struct roster_record {
+    char local[LIMIT_SMTP_LOCAL_PART_BYTES + 1]; /* with NUL; "@": the catch-all */
+    uint64_t added_ms;                           /* cluster time */
+    uint32_t uid;
+};
+
+/* [any] Up to `most` entries of a domain behind `after` (empty: from the first on), in order.
+ * *count below `most`: the end. */
+MUST_CHECK enum err control_roster_page(struct control *c, uint64_t generation,
+                                        struct str after, struct roster_record *out,
+                                        size_t most, size_t *count);
+/* [any] The first of what is wanted that the list has, at one moment. */
+MUST_CHECK enum err control_roster_find(struct control *c, uint64_t generation,
+                                        const struct roster_wanted *wanted,
+                                        enum roster_match *out);
+/* [any] How many are listed. */
+MUST_CHECK enum err control_roster_count(struct control *c, uint64_t generation, uint32_t *out);
+
 struct control_counts {
-    uint64_t domains, plans, settings, operations, placements, access;
+    uint64_t domains, plans, settings, operations, placements, access, recipients;
 };
 /* [any] */
 MUST_CHECK enum err control_counts(struct control *c, struct control_counts *out);

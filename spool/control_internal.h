@@ -19,12 +19,14 @@ enum table {
     T_MEMBER,
     T_PLACEMENT,
     T_ACCESS,
+    T_ROSTER,
+    T_ROSTER_COUNT,
     T_COUNT
 };
 
-/* 2: members, placements, renewals. 3: block and allow lists. There was no release before them,
- * so nothing reads 1 and 2. */
-#define CONTROL_FORMAT   3
+/* 2: members, placements, renewals. 3: block and allow lists. 4: lists of recipients. There was
+ * no release before them, so nothing reads 1 to 3. */
+#define CONTROL_FORMAT   4
 #define CONTROL_ID_BYTES 26
 
 #define KEY_FORMAT  STR("format")  /* version u32                                 */
@@ -135,6 +137,16 @@ void control_effective(const struct placement_rec *p, const struct slot *slot, u
 
 /* Block and allow lists (control_access.c); the command passed its check. */
 void control_apply_access(struct control_step *s, const struct access *c);
+
+/* Lists of recipients (control_roster.c); the command passed its check. */
+void control_apply_roster(struct control_step *s, const struct roster *c);
+/* How many a domain has; errors stick. */
+uint32_t control_roster_size(struct ctlkv_txn *t, uint64_t generation);
+void control_roster_drop(struct control_step *s, uint64_t generation); /* all of them */
+
+/* Within an entry. E_NOTFOUND; what else it says sticks. Strings point into the arena. */
+MUST_CHECK enum err control_step_domain(struct control_step *s, struct str name,
+                                        struct domain *out);
 
 /* Members, sessions, slots, placements; the command passed its check (control_cluster.c). */
 void control_apply_cluster(struct control_step *s, const struct command *c);

@@ -37,9 +37,9 @@ static void daemon_error(const json_t *line, struct cli_error *why)
                   text_of(e, "do"), "%s", text_of(e, "what"));
 }
 
-/* One request. Rows go to `take`; *last gives the final line. E_IO: *why says what. */
-static enum err talk(const struct cli_run *run, json_t *args, void (*take)(void *to, json_t *),
-                     void *to, json_t **last, struct cli_error *why)
+enum err ask_talk(const struct cli_run *run, const char *command, json_t *args,
+                  void (*take)(void *to, json_t *), void *to, json_t **last,
+                  struct cli_error *why)
 {
     struct link link;
     enum err e = link_open(&link, socket_path(run), why);
@@ -49,7 +49,7 @@ static enum err talk(const struct cli_run *run, json_t *args, void (*take)(void 
         json_decref(args);
         return e;
     }
-    e = link_send(&link, run->command->ask, args, why);
+    e = link_send(&link, command, args, why);
     while (e == OK && *last == NULL) {
         json_t *line;
 
@@ -99,7 +99,7 @@ static int run_shown(const struct cli_run *run, json_t *args, json_t **out_last)
     int status;
 
     show_begin(&show, run, stdout, stderr);
-    if (talk(run, args, take_row, &show, &last, &why) != OK)
+    if (ask_talk(run, run->command->ask, args, take_row, &show, &last, &why) != OK)
         status = show_error(&show, &why);
     else
         status = show_end(&show, last, exit_of(last));
@@ -183,7 +183,7 @@ int ask_nagios(const struct cli_run *run)
     char text[800];
     int level;
 
-    if (talk(run, args_of(run), keep_row, &row, &last, &why) != OK) {
+    if (ask_talk(run, run->command->ask, args_of(run), keep_row, &row, &last, &why) != OK) {
         level = why.exit == 69 ? NAGIOS_CRITICAL : NAGIOS_UNKNOWN;
         text_escape(str_of(why.what), text, sizeof text);
         printf("TRISPOOL %s - %s\n", words[level], text);

@@ -6,6 +6,7 @@
 
 #include "cluster-tools/cli/ask.h"
 #include "cluster-tools/cli/help.h"
+#include "cluster-tools/cli/import.h"
 #include "cluster-tools/cli/local.h"
 #include "cluster-tools/cli/show.h"
 
@@ -39,6 +40,8 @@ int main(int argc, char **argv)
         status = help(&run);
     else if (run.command->layout == CLI_LOCAL)
         status = local_run(&run);
+    else if (import_is_meant(&run))
+        status = import_run(&run);
     else if (run.nagios)
         status = ask_nagios(&run);
     else if (run.command->destructive && !run.yes && !run.dry_run)

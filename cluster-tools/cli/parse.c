@@ -198,8 +198,9 @@ static void take_flag(struct cli_run *r, const char *name)
         const char *name;
         bool *flag;
     } flags[] = {
-        {"quiet", &r->quiet}, {"help", &r->help},     {"version", &r->version},
-        {"yes", &r->yes},     {"nagios", &r->nagios}, {"dry-run", &r->dry_run},
+        {"quiet", &r->quiet},     {"help", &r->help},     {"version", &r->version},
+        {"yes", &r->yes},         {"nagios", &r->nagios}, {"dry-run", &r->dry_run},
+        {"replace", &r->replace},
     };
 
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
@@ -219,6 +220,8 @@ static enum err take_option(struct parser *p, const struct cli_option *o, const 
         return e;
     if (strcmp(o->name, "socket") == 0)
         p->run->socket = value;
+    else if (strcmp(o->name, "file") == 0)
+        p->run->file = value;
     else if (strcmp(o->name, "output") == 0)
         take_output(p->run, value);
     else if (o->type == CLI_FLAG)

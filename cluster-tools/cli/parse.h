@@ -24,8 +24,9 @@ void cli_error_set(struct cli_error *e, int exit, const char *where, const char 
 struct cli_run {
     const struct cli_command *command; /* NULL: help or version of the whole */
     const char *noun;                  /* help is asked for all its verbs; else NULL */
-    bool help, version, quiet, yes, dry_run, nagios;
+    bool help, version, quiet, yes, dry_run, nagios, replace;
     const char *socket; /* NULL: not given */
+    const char *file;   /* NULL: not given; "-": standard input */
     enum cli_output output;
     json_t *args;        /* of the request */
     const char *operand; /* of a command that asks no daemon; NULL: none */

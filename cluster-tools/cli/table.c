@@ -1,4 +1,7 @@
-#include "cluster-tools/cli/table_private.h"
+#include "cluster-tools/cli/table.h"
+
+#include "base/limits.h"
+#include "cluster-tools/cli/table_parts.h"
 
 /* --- options that several commands share --- */
 
@@ -40,6 +43,17 @@
             "spf, headers, greylist, server (what the node's policy server says) or all, "     \
             "each "                                                                            \
             "off, mark, defer (4xx) or refuse (5xx)"                                           \
+    }
+#define OPT_RECIPIENTS                                                                         \
+    {                                                                                          \
+        "recipients", 0, "MODE", CLI_WORD, "recipients", "any|list", 0,                        \
+            "Which recipients it has: any, or those of its list (trispool recipient)"          \
+    }
+#define OPT_SEPARATOR                                                                          \
+    {                                                                                          \
+        "separator", 0, "CHARACTER", CLI_TEXT, "separator", NULL, 0,                           \
+            "What sub-addresses begin with: with + the list's john@ is john+anything@ too; "   \
+            "\"\": nothing"                                                                    \
     }
 #define OPT_PAUSED                                                                             \
     {                                                                                          \
@@ -273,6 +287,8 @@ static const struct cli_option add_options[] = {
     OPT_CONNECTIONS,
     OPT_PAUSED,
     OPT_CHECKS,
+    OPT_RECIPIENTS,
+    OPT_SEPARATOR,
     {"reopen", 0, NULL, CLI_FLAG, "reopen", NULL, 0,
      "Take back a domain that was removed and still has mail; what is not named stays as it "
      "was"},
@@ -280,8 +296,8 @@ static const struct cli_option add_options[] = {
 };
 
 static const struct cli_option set_options[] = {
-    OPT_ROUTE,       OPT_HOLD,   OPT_TLS,    OPT_EIGHT_BIT, OPT_PLAN,
-    OPT_CONNECTIONS, OPT_PAUSED, OPT_CHECKS, OPT_DRY_RUN,
+    OPT_ROUTE,  OPT_HOLD,   OPT_TLS,        OPT_EIGHT_BIT, OPT_PLAN,    OPT_CONNECTIONS,
+    OPT_PAUSED, OPT_CHECKS, OPT_RECIPIENTS, OPT_SEPARATOR, OPT_DRY_RUN,
 };
 
 static const struct cli_option remove_options[] = {OPT_DRY_RUN, OPT_YES};
@@ -298,8 +314,10 @@ static const struct cli_column domain_list_columns[] = {
         {"plan", "plan", CLI_F_TEXT, NULL, 0},                                                 \
         {"connections", "max_connections", CLI_F_COUNT, NULL, 0},                              \
         {"TLS", "tls", CLI_F_TEXT, NULL, 0}, {"8-bit mail", "eight_bit", CLI_F_TEXT, NULL, 0}, \
+        {"checks", "checks", CLI_F_TEXT, NULL, 0},                                             \
+        {"recipients", "recipients", CLI_F_TEXT, NULL, 0},                                     \
     {                                                                                          \
-        "checks", "checks", CLI_F_TEXT, NULL, 0                                                \
+        "sub-addresses by", "separator", CLI_F_TEXT, NULL, 0                                   \
     }
 
 static const struct cli_column domain_columns[] = {DOMAIN_COLUMNS};
@@ -317,6 +335,7 @@ static const struct cli_column address_columns[] = {
 
 static const struct cli_column domain_show_columns[] = {
     DOMAIN_COLUMNS,
+    {"recipients listed", "listed", CLI_F_COUNT, NULL, 0},
     {"primary", "primary", CLI_F_STATE, NULL, 0},
     {"messages", "messages", CLI_F_COUNT, NULL, 0},
     {"ready", "ready", CLI_F_COUNT, NULL, 0},
@@ -338,11 +357,6 @@ static const struct cli_column probe_columns[] = {
     {"PORT", "port", CLI_F_COUNT, NULL, 0},     {"ANSWERED", "answered", CLI_F_BOOL, NULL, 0},
     {"AFTER", "latency_ms", CLI_F_MS, NULL, 0}, {"WHY NOT", "failure", CLI_F_TEXT, NULL, 0},
 };
-
-#define ONE_DOMAIN                                                                             \
-    {                                                                                          \
-        "DOMAIN", CLI_DOMAIN, CLI_ONE, "name", NULL, 0                                         \
-    }
 
 /* --- plan --- */
 
@@ -622,10 +636,7 @@ static const struct cli_command commands[] = {
      "trispool plan set gold --hold 30d --max-connections 50", ONE_PLAN, plan_options,
      COUNT(plan_options), "plan.set", NULL, false, CLI_TABLE, plan_columns,
      COUNT(plan_columns)},
-};
 
-/* Behind those of the door. */
-static const struct cli_command more_commands[] = {
     {"cluster", "init", "Make this node the first member of a new cluster",
      OFFLINE " The data directory must be empty.", NULL, NONE, init_options,
      COUNT(init_options), NULL, NULL, false, CLI_LOCAL, NULL, 0},
@@ -777,24 +788,15 @@ static const struct cli_exit exits[] = {
 
 size_t cli_command_count(void)
 {
-    size_t door;
-
-    (void)cli_door_commands(&door);
-    return COUNT(commands) + door + COUNT(more_commands);
+    return COUNT(commands) + cli_edge_part().count;
 }
 
 const struct cli_command *cli_command_at(size_t i)
 {
-    size_t door;
-    const struct cli_command *at_door = cli_door_commands(&door);
+    struct cli_part edge = cli_edge_part();
 
-    if (i < COUNT(commands))
-        return &commands[i];
-    i -= COUNT(commands);
-    if (i < door)
-        return &at_door[i];
-    ASSERT(i - door < COUNT(more_commands));
-    return &more_commands[i - door];
+    ASSERT(i < COUNT(commands) + edge.count);
+    return i < COUNT(commands) ? &commands[i] : &edge.commands[i - COUNT(commands)];
 }
 
 size_t cli_global_count(void)

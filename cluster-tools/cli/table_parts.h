@@ -1,7 +1,6 @@
-/* What the files of the table share (table*.c). */
+/* Between the files that the table of commands is made of (table*.c) only. */
 #pragma once
 
-#include "base/limits.h"
 #include "cluster-tools/cli/table.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -20,5 +19,15 @@
             "Show what would be done, and do nothing"                                          \
     }
 
-/* table_door.c: access, policy */
-const struct cli_command *cli_door_commands(size_t *count);
+#define ONE_DOMAIN                                                                             \
+    {                                                                                          \
+        "DOMAIN", CLI_DOMAIN, CLI_ONE, "name", NULL, 0                                         \
+    }
+
+struct cli_part {
+    const struct cli_command *commands;
+    size_t count;
+};
+
+/* table_edge.c: who is let in, and to whom */
+struct cli_part cli_edge_part(void);

@@ -1,5 +1,6 @@
-/* The commands about who is let in. */
-#include "cluster-tools/cli/table_private.h"
+/* Commands about who is let in, and to whom: access, recipient, policy. */
+#include "base/limits.h"
+#include "cluster-tools/cli/table_parts.h"
 
 /* --- access --- */
 
@@ -30,6 +31,48 @@ static const struct cli_column access_columns[] = {
 #define ONE_ADDRESS                                                                            \
     {                                                                                          \
         "ADDRESS", CLI_TEXT, CLI_ONE, "address", NULL, 0                                       \
+    }
+
+/* --- recipient --- */
+
+static const struct cli_option recipient_options[] = {OPT_DRY_RUN};
+
+static const struct cli_option import_options[] = {
+    {"file", 'f', "FILE", CLI_TEXT, NULL, NULL, 0,
+     "An address a line, or a local part; @ for all; # begins a comment; - is standard input"},
+    {"replace", 0, NULL, CLI_FLAG, NULL, NULL, 0,
+     "Take what the file does not name off the list"},
+    OPT_DRY_RUN,
+};
+
+static const struct cli_column recipient_columns[] = {
+    {"RECIPIENT", "recipient", CLI_F_TEXT, NULL, 0},
+    {"ADDED", "added", CLI_F_TIME, NULL, 0},
+    {"BY", "uid", CLI_F_COUNT, NULL, 0},
+};
+
+static const struct cli_column match_columns[] = {
+    {"recipient", "recipient", CLI_F_TEXT, NULL, 0},
+    {"match", "match", CLI_F_TEXT, NULL, 0},
+    {"entry", "entry", CLI_F_TEXT, NULL, 0},
+};
+
+static const struct cli_column changed_columns[] = {
+    {"domain", "domain", CLI_F_TEXT, NULL, 0},
+    {"added", "added", CLI_F_COUNT, NULL, 0},
+    {"removed", "removed", CLI_F_COUNT, NULL, 0},
+    {"as they were", "unchanged", CLI_F_COUNT, NULL, 0},
+    {"listed", "listed", CLI_F_COUNT, NULL, 0},
+    {"dry run", "dry_run", CLI_F_BOOL, NULL, 0},
+};
+
+#define RECIPIENTS                                                                             \
+    {                                                                                          \
+        "RECIPIENT", CLI_TEXT, CLI_MANY, "recipients", NULL, 0                                 \
+    }
+#define THE_DOMAIN                                                                             \
+    {                                                                                          \
+        "DOMAIN", CLI_DOMAIN, CLI_ONE, "domain", NULL, 0                                       \
     }
 
 /* --- policy --- */
@@ -83,6 +126,32 @@ static const struct cli_command commands[] = {
      NETWORKS, access_remove_options, COUNT(access_remove_options), "access.change", "remove",
      false, CLI_SUMMARY, access_columns, COUNT(access_columns)},
 
+    {"recipient", "list", "The recipients that a domain lists", NULL, NULL, THE_DOMAIN, NULL, 0,
+     "recipient.list", NULL, false, CLI_TABLE, recipient_columns, COUNT(recipient_columns)},
+    {"recipient", "show", "Does a list have this recipient, and by which entry?",
+     "Looked for as it is (in any case), then without its sub-address, then *@*. Exit status 1 "
+     "when none holds.",
+     "trispool recipient show john+news@example.com", ONE_ADDRESS, NULL, 0, "recipient.show",
+     NULL, false, CLI_RECORD, match_columns, COUNT(match_columns)},
+    {"recipient", "add", "Put recipients on the list of their domain",
+     "*@example.com* is every recipient of example.com. The list counts once *domain set "
+     "--recipients list* says so; then others are refused with 550 5.1.1, but for postmaster "
+     "and abuse.",
+     "trispool recipient add john@example.com mary@example.com", RECIPIENTS, recipient_options,
+     COUNT(recipient_options), "recipient.change", "add", false, CLI_RECORD, changed_columns,
+     COUNT(changed_columns)},
+    {"recipient", "remove", "Take recipients off the list of their domain",
+     "The last one stays for as long as the domain takes listed ones only.", NULL, RECIPIENTS,
+     recipient_options, COUNT(recipient_options), "recipient.change", "remove", false,
+     CLI_RECORD, changed_columns, COUNT(changed_columns)},
+    {"recipient", "import", "Put the recipients of a file on the list of a domain",
+     "In pieces: those that are new come first, with *--replace* the others go after them, so "
+     "that no recipient who stays is refused meanwhile. When it breaks off, the same command "
+     "does the rest.",
+     "trispool recipient import example.com --file users.txt --replace", THE_DOMAIN,
+     import_options, COUNT(import_options), "recipient.change", NULL, false, CLI_RECORD,
+     changed_columns, COUNT(changed_columns)},
+
     {"policy", "test", "What would be said to a client, and why",
      "Looks up what a session would look up and shows what each check finds, those that the "
      "domain has off included; nothing is sent, counted or changed. Exit status 1 when the "
@@ -94,8 +163,7 @@ static const struct cli_command commands[] = {
      policy_columns, COUNT(policy_columns)},
 };
 
-const struct cli_command *cli_door_commands(size_t *count)
+struct cli_part cli_edge_part(void)
 {
-    *count = COUNT(commands);
-    return commands;
+    return (struct cli_part){commands, COUNT(commands)};
 }
