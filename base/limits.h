@@ -135,6 +135,8 @@
 #define LIMIT_DNSBL_SILENT      2          /* tests without an answer: the list is off */
 #define LIMIT_RDNS_NAMES        10         /* PTR names of a client that are looked up */
 #define LIMIT_HEADER_LINE_BYTES 998        /* without CRLF; RFC 5322 2.1.1 */
+#define LIMIT_AUTH_CLAIM_BYTES                                                                 \
+    2048 /* of an Authentication-Results field: its id stands there */
 
 /* --- Control --- */
 #define LIMIT_COMMAND_BYTES       65536 /* one entry of the control log */

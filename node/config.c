@@ -125,6 +125,12 @@ static const struct config_key keys[] = {
      .restart = true,
      .check = check_cluster,
      .help = "name of the fleet, the same on each node"},
+    {.name = "authserv_id",
+     .type = CONFIG_HOSTNAME,
+     .offset = AT(authserv_id),
+     .help = "name that our Authentication-Results fields bear, the same on each node, and "
+             "one that nobody else writes: fields with it that come from outside are taken "
+             "out; the name of the fleet if not set"},
     {.name = "copies",
      .type = CONFIG_INT,
      .offset = AT(copies),
@@ -424,6 +430,8 @@ static enum err derive(struct config *s, struct node_config *c)
 
     if (c->delivery.helo == NULL)
         c->delivery.helo = c->hostname;
+    if (c->authserv_id == NULL)
+        c->authserv_id = c->cluster;
     all.v = config_take(s, (given.n + 2) * sizeof *all.v);
     if (all.v == NULL)
         return E_FULL;

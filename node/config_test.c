@@ -67,6 +67,7 @@ START_TEST(four_lines_are_a_configuration)
     ck_assert(!config->smtp.require_tls);
     ck_assert_ptr_null(config->smtp.tls_certificate_file);
     ck_assert_str_eq(config->delivery.helo, "mx1.example.com");
+    ck_assert_str_eq(config->authserv_id, "trispool");
     ck_assert_uint_eq(config->delivery.own_names.n, 1);
     ck_assert_uint_eq(config->delivery.max_connections, LIMIT_CONNS_PER_DEST);
     ck_assert_uint_eq(config->delivery.dsn_route.n, 0);

@@ -107,16 +107,29 @@ static void note(const struct judging *g, struct str reply)
         L_STR("refused", reply));
 }
 
-/* SPF's result goes with the message (RFC 7208 9.1). */
+/* What was found out goes with the message: Authentication-Results of SPF and the client's name
+ * (RFC 8601), and Received-SPF (RFC 7208 9.1). */
 static void record(const struct judging *g)
 {
     struct inbound *in = g->in;
-    char field[RECEIVED_SPF_SIZE];
+    const struct judge *j = &g->judge;
+    struct auth_result results[2];
+    char fields[AUTH_RESULTS_SIZE + RECEIVED_SPF_SIZE], addr[IP_TEXT_BYTES];
+    size_t count = 0, n;
+    bool has_spf = j->checks[DOMAIN_CHECK_SPF] != CHECK_OFF;
 
-    if (g->judge.checks[DOMAIN_CHECK_SPF] == CHECK_OFF)
+    if (has_spf)
+        results[count++] = auth_result_of_spf(&j->spf_check, &j->spf.verdict);
+    if (j->checks[DOMAIN_CHECK_RDNS] != CHECK_OFF)
+        results[count++] = auth_result_of_rdns(&in->ip, j->rdns.result, addr);
+    if (count == 0)
         return;
-    in->tx.above = arena_str(
-        &in->tx.arena, received_spf_format(&g->judge.spf_check, &g->judge.spf.verdict, field));
+    n = auth_results_format(str_of(inbound_settings(in)->config->authserv_id), results, count,
+                            fields)
+            .n;
+    if (has_spf)
+        n += received_spf_format(&j->spf_check, &j->spf.verdict, fields + n).n;
+    in->tx.above = arena_str(&in->tx.arena, (struct str){fields, n});
     if (in->tx.above.p == NULL)
         in->tx.above = STR_NONE;
 }

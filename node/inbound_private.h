@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "node/net/conn.h"
+#include "node/policy/auth_strip.h"
 #include "node/policy/headers.h"
 #include "node/policy/judge.h"
 #include "node/smtp/smtpd.h"
@@ -40,6 +41,7 @@ struct transaction {
     struct bodyscan scan;
     struct headerscan header;
     struct headers headers; /* checks[DOMAIN_CHECK_HEADERS] */
+    struct auth_strip strip;
     struct block_list body;
     uint64_t body_number, staged_bytes; /* 0: nothing staged */
     bool stage_failed;

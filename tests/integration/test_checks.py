@@ -125,13 +125,16 @@ def test_spf_says_who_may_send(door, source, sender, mode, code):
 def test_what_spf_said_goes_with_the_message(door):
     switch(door, "spf=mark")
     head = headers_of(door, send(door))
-    assert head.startswith("Received-SPF: pass ") and head.count("Received:") == 1
+    assert head.startswith("Authentication-Results: trispool; spf=pass smtp.mailfrom=a@good.org\r\n"
+                           "Received-SPF: pass ") and head.count("Received:") == 1
     assert head.index("Received:") > head.index("identity=mailfrom")
     whole = message(door, send(door, source="127.0.0.9"))
     assert whole.endswith(b"\r\n" + CLEAN) and whole.index(CLEAN) == whole.index(b"From: <a@good.org>")
     head = headers_of(door, send(door, source="127.0.0.8"))
-    assert head.startswith("Received-SPF: fail ") and 'envelope-from="a@good.org"' in head.replace("\r\n\t", " ")
+    assert "Received-SPF: fail " in head and 'envelope-from="a@good.org"' in head.replace("\r\n\t", " ")
     switch(door, "spf=off,rdns=mark")
+    assert "Received-SPF" not in headers_of(door, send(door))
+    switch(door, "rdns=off")
     assert headers_of(door, send(door)).startswith("Received: ")
 
 
