@@ -69,6 +69,8 @@
 #define LIMIT_PROBE_ADDRS             8       /* addresses tried for one operator's probe */
 #define LIMIT_DNS_MS                  8000    /* one look-up, all its retries */
 #define LIMIT_JUDGE_MS                20000 /* all look-ups for an answer to RCPT (RFC 7208 4.6.4) */
+#define LIMIT_SENDER_WAIT_MS          2000 /* at the end of a body, for SPF that nothing else needs */
+#define LIMIT_SENDER_SILENT_MS        10000 /* after that was in vain it is not asked for */
 #define LIMIT_JUDGINGS                3 /* domains of one transaction that are looked up for */
 #define LIMIT_DNS_QUERIES             4096      /* under way in a thread */
 #define LIMIT_DNS_CACHE_ENTRIES       4096      /* answers kept by an SMTP thread */
@@ -92,6 +94,10 @@
 #define LIMIT_ODD_5XX_MS              14400000 /* of nothing but odd 5xx: then the recipient bounces */
 #define LIMIT_ODD_GAP_MS              7200000   /* between two odd 5xx: longer breaks the run */
 #define LIMIT_DSN_HOLD_MS             432000000 /* 5 days: then a DSN is given up */
+#define LIMIT_DSN_RATE_MS             3600000   /* in this time ... */
+#define LIMIT_DSN_PER_SENDER          10        /* ... DSNs to one sender; no more are sent */
+#define LIMIT_DSN_PER_DOMAIN          1000      /* ... DSNs about mail of one domain */
+#define LIMIT_DSN_RATE_PLACES         65536     /* counters for each of the two */
 
 /* --- Policy: SPF (RFC 7208 4.6.4) --- */
 #define LIMIT_SPF_TERMS             10   /* mechanisms and redirects that look something up */

@@ -240,11 +240,11 @@ uint64_t admin_age_s(const struct admin_times *t, uint64_t cluster_ms)
 static size_t gather(struct admin_command *out)
 {
     const struct admin_table parts[] = {
-        admin_status_table(),      admin_queue_table(),       admin_operate_table(),
-        admin_message_table(),     admin_domain_table(),      admin_domain_set_table(),
-        admin_plan_table(),        admin_config_table(),      admin_cluster_table(),
-        admin_cluster_set_table(), admin_cluster_key_table(), admin_fleet_table(),
-        admin_access_table(),
+        admin_status_table(),     admin_queue_table(),       admin_undelivered_table(),
+        admin_operate_table(),    admin_message_table(),     admin_domain_table(),
+        admin_domain_set_table(), admin_plan_table(),        admin_config_table(),
+        admin_cluster_table(),    admin_cluster_set_table(), admin_cluster_key_table(),
+        admin_fleet_table(),      admin_access_table(),
     };
     size_t n = 0;
 

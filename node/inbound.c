@@ -31,6 +31,7 @@ void inbound_tx_reset(struct inbound *in)
     struct writer_request *r;
 
     inbound_judge_end(in);
+    inbound_auth_end(in);
     block_list_free(&n->blocks, &in->tx.body);
     if (in->tx.body_number != 0) { /* chunks on disk that no record will name */
         r = writer_request_new(WRITER_UNSTAGE, NULL, 0, NULL);
@@ -215,7 +216,7 @@ static bool body_pump(struct inbound *in)
     struct str unread = conn_input(in->conn), rest = unread, span;
     bool shed = atomic_load(&n->blocks.held) + 2 * LIMIT_INPUT_BYTES > n->blocks.ceiling;
 
-    if (in->staging || unread.n == 0)
+    if (in->staging || in->tx.is_awaiting_auth || unread.n == 0)
         return false;
     if (shed && in->tx.body.bytes > 0 && in->tx.scan.violation == BODY_CLEAN &&
         !in->tx.stage_failed) {
@@ -230,6 +231,8 @@ static bool body_pump(struct inbound *in)
         body_take(in, span);
     conn_consume(in->conn, unread.n - rest.n);
     if (in->tx.scan.done || bodyscan_is_endless(&in->tx.scan)) {
+        if (in->tx.scan.violation == BODY_CLEAN && inbound_auth_wait(in))
+            return false;
         body_end(in);
         return true;
     }
@@ -260,6 +263,7 @@ static bool envelope_fill(struct inbound *in, struct arena *a, struct envelope *
                            .body_digest = XXH3_64bits_digest(in->digest),
                            .eight_bit = in->tx.eight_bit || in->tx.scan.eight_bit_bytes > 0,
                            .client_addr = arena_str(a, str_of(in->peer)),
+                           .sender_auth = in->tx.sender_auth,
                            .client_helo = arena_str(a, smtpd_helo(&in->smtpd)),
                            .tls = arena_str(a, smtpd_tls_text(&in->smtpd))};
     *rec = (struct received){.helo = e->client_helo,
@@ -609,6 +613,15 @@ void inbound_judged(struct inbound *in, const char *refusal)
                   &(struct smtpd_event){.type = SMTPD_EV_VERDICT, .refusal = str_of(refusal)});
 }
 
+void inbound_authenticated(struct inbound *in)
+{
+    in->requests++;
+    in->tx.is_awaiting_auth = false;
+    body_end(in);
+    in->requests--;
+    pump(in);
+}
+
 static void on_tls(void *owner)
 {
     struct inbound *in = owner;
@@ -749,6 +762,7 @@ void inbound_drain(struct smtp_thread *t)
     for (struct inbound *in = t->inbound; in != NULL; in = next) {
         next = in->next;
         inbound_judge_hurry(in);
+        inbound_auth_hurry(in);
         if (in->conn != NULL)
             feed_and_pump(in, &(struct smtpd_event){.type = SMTPD_EV_SHUTDOWN});
     }

@@ -122,6 +122,8 @@ static void record(const struct judging *g)
         results[count++] = auth_result_of_spf(&j->spf_check, &j->spf.verdict);
     if (j->checks[DOMAIN_CHECK_RDNS] != CHECK_OFF)
         results[count++] = auth_result_of_rdns(&in->ip, j->rdns.result, addr);
+    if (has_spf)
+        in->tx.sender_auth = inbound_sender_auth(&j->spf.verdict);
     if (count == 0)
         return;
     n = auth_results_format(str_of(inbound_settings(in)->config->authserv_id), results, count,

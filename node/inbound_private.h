@@ -15,7 +15,9 @@
 #include "node/smtp/smtpd.h"
 #include "node/smtp_thread.h"
 #include "proto/domain.h"
+#include "proto/envelope.h"
 
+struct authing;
 struct judging;
 
 /* What is kept of one mail transaction. */
@@ -36,7 +38,10 @@ struct transaction {
     char verdict[JUDGE_REPLY_BYTES]; /* empty: the mail may come */
     uint16_t rcpt_n;                 /* asked for, while the judge is at work */
     char rcpt[LIMIT_SMTP_PATH_BYTES];
-    struct str above; /* fields for above Received */
+    bool wants_auth;              /* the domain's `dsn` needs to know who the sender is */
+    enum sender_auth sender_auth; /* as far as is known */
+    bool is_awaiting_auth;        /* the body has come */
+    struct str above;             /* fields for above Received */
 
     struct bodyscan scan;
     struct headerscan header;
@@ -57,6 +62,7 @@ struct inbound {
     struct smtpd smtpd;
     struct transaction tx;
     struct judging *judging; /* NULL: nothing is asked */
+    struct authing *authing; /* the same */
     XXH3_state_t *digest;    /* of the body */
     unsigned requests;       /* with the writer, or with the replica thread */
     bool staging;            /* input waits for a STAGE */
@@ -75,6 +81,18 @@ static inline const struct node_settings *inbound_settings(const struct inbound 
 void inbound_tx_reset(struct inbound *in);
 /* The answer that was to come later; static, or of the session. Empty: yes. */
 void inbound_judged(struct inbound *in, const char *refusal);
+
+/* What inbound_auth_wait() waited for is over: the body's end goes on. */
+void inbound_authenticated(struct inbound *in);
+
+/* --- inbound_auth.c --- */
+enum sender_auth inbound_sender_auth(const struct spf_verdict *v);
+/* With the first recipient. Sets tx.sender_auth, at once or later. */
+void inbound_auth_begin(struct inbound *in);
+/* True: it is not known yet, inbound_authenticated() follows. */
+MUST_CHECK bool inbound_auth_wait(struct inbound *in);
+void inbound_auth_end(struct inbound *in);   /* nobody waits for it any more */
+void inbound_auth_hurry(struct inbound *in); /* the node stops */
 
 /* --- inbound_ask.c --- */
 struct inbound_answer {

@@ -269,6 +269,7 @@ static void thread_free(struct smtp_thread *t)
     if (t->dns != NULL)
         dns_close(&t->dns);
     inbound_judge_free_all(t);
+    inbound_auth_free_all(t);
     if (t->reader != NULL)
         spool_reader_close(&t->reader);
     if (t->box_event != NULL)

@@ -15,6 +15,7 @@
 #include "node/node.h"
 
 struct dns;
+struct authing;
 struct inbound;
 struct intake;
 struct judging;
@@ -29,6 +30,8 @@ struct smtp_thread {
     struct listener *listeners;
     struct dns *dns;
     struct judging *judging;   /* what is looked up for sessions */
+    struct authing *authing;   /* the same, of senders */
+    uint64_t auth_silent_ms;   /* boot: until then senders are not looked up */
     struct inbound *inbound;   /* all sessions */
     struct outbound *outbound; /* all connections */
     pthread_t thread;
@@ -72,6 +75,9 @@ void inbound_close_all(struct smtp_thread *t);
 
 /* inbound_judge.c: nobody waits, and dns is closed */
 void inbound_judge_free_all(struct smtp_thread *t);
+
+/* inbound_auth.c: the same */
+void inbound_auth_free_all(struct smtp_thread *t);
 
 /* outbound.c */
 void outbound_open(struct smtp_thread *t, struct conn_order *o);

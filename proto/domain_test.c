@@ -219,6 +219,9 @@ static const struct {
     {"8 bit",
      {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .eight_bit = (enum domain_eight_bit)2},
      false},
+    {"dsn",
+     {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .dsn = (enum domain_dsn)3},
+     false},
     {"check",
      {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .checks = {CHECK_REFUSE + 1}},
      false},
@@ -297,6 +300,13 @@ START_TEST(words_read_back_as_what_they_name)
             str_of(domain_eight_bit_text((enum domain_eight_bit)i)), &e));
         ck_assert_int_eq(e, i);
         ck_assert(!domain_eight_bit_parse(STR(""), &e));
+    }
+    for (int i = 0; i <= DOMAIN_DSN_NONE; i++) {
+        enum domain_dsn d;
+
+        ck_assert(domain_dsn_parse(str_of(domain_dsn_text((enum domain_dsn)i)), &d));
+        ck_assert_int_eq(d, i);
+        ck_assert(!domain_dsn_parse(STR("nobody"), &d));
     }
 }
 END_TEST

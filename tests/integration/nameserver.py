@@ -10,14 +10,14 @@ def name(text):
 
 class Dns(threading.Thread):
     """UDP on loopback. records: {(name, type): [rdata, ...]}; a missing name is NXDOMAIN, a missing
-    type NODATA. mode: answer, silent, servfail."""
+    type NODATA. mode: answer, silent, servfail, held (until released)."""
 
     def __init__(self):
         super().__init__(daemon=True)
         self.s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.s.bind(("127.0.0.1", 0))
         self.port = self.s.getsockname()[1]
-        self.records, self.mode, self.asked = {}, "answer", 0
+        self.records, self.mode, self.asked, self.kept, self.names = {}, "answer", 0, [], set()
         self.start()
 
     def run(self):
@@ -27,8 +27,16 @@ class Dns(threading.Thread):
             except OSError:
                 return
             self.asked += 1
-            if self.mode != "silent":
+            self.names.add(q[12:q.index(b"\0", 12)])
+            if self.mode == "held":
+                self.kept.append((q, peer))
+            elif self.mode != "silent":
                 self.s.sendto(self.reply(q), peer)
+
+    def release(self):
+        self.mode = "answer"
+        for q, peer in self.kept:
+            self.s.sendto(self.reply(q), peer)
 
     def reply(self, q):
         at, labels = 12, []

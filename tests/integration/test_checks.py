@@ -28,7 +28,7 @@ def door(tmp_path):
     dns = Dns()
     dns.records = dict(GOOD)
     with house.Node(tmp_path, extra='dns:\n  servers: ["127.0.0.1:%d"]\n' % dns.port) as n:
-        n.add_domain("customer.test", route="127.0.0.1:%d" % house.free_port())
+        n.add_domain("customer.test", route="127.0.0.1:%d" % house.free_port(), dsn="none")
         n.dns = dns
         yield n
     dns.s.close()
