@@ -76,6 +76,8 @@
 #define LIMIT_PROBE_ADDRS             8       /* addresses tried for one operator's probe */
 #define LIMIT_DNS_MS                  8000    /* one look-up, all its retries */
 #define LIMIT_JUDGE_MS                20000 /* all look-ups for an answer to RCPT (RFC 7208 4.6.4) */
+#define LIMIT_SENDER_WAIT_MS          2000 /* at the end of a body, for SPF that nothing else needs */
+#define LIMIT_SENDER_SILENT_MS        10000 /* after that was in vain it is not asked for */
 #define LIMIT_JUDGINGS                3 /* domains of one transaction that are looked up for */
 #define LIMIT_DNS_QUERIES             4096      /* under way in a thread */
 #define LIMIT_DNS_CACHE_ENTRIES       4096      /* answers kept by an SMTP thread */
@@ -99,6 +101,10 @@
 #define LIMIT_ODD_5XX_MS              14400000 /* of nothing but odd 5xx: then the recipient bounces */
 #define LIMIT_ODD_GAP_MS              7200000   /* between two odd 5xx: longer breaks the run */
 #define LIMIT_DSN_HOLD_MS             432000000 /* 5 days: then a DSN is given up */
+#define LIMIT_DSN_RATE_MS             3600000   /* in this time ... */
+#define LIMIT_DSN_PER_SENDER          10        /* ... DSNs to one sender; no more are sent */
+#define LIMIT_DSN_PER_DOMAIN          1000      /* ... DSNs about mail of one domain */
+#define LIMIT_DSN_RATE_PLACES         65536     /* counters for each of the two */
 
 /* --- Policy: SPF (RFC 7208 4.6.4) --- */
 #define LIMIT_SPF_TERMS             10   /* mechanisms and redirects that look something up */
@@ -143,16 +149,10 @@
 #define LIMIT_DNSBL_SILENT       2          /* tests without an answer: the list is off */
 #define LIMIT_DNSBL_LISTS        8          /* lists of a node */
 #define LIMIT_DNSBL_WEIGHT       1000       /* of one answer, either sign; also the threshold */
-#define LIMIT_DNSBL_LOOK_MS      1000      /* between two looks at what sessions say of lists */
-#define LIMIT_RDNS_NAMES         10        /* PTR names of a client that are looked up */
-#define LIMIT_HEADER_LINE_BYTES  998       /* without CRLF; RFC 5322 2.1.1 */
-#define LIMIT_PREFIXES           1048576   /* networks in one set, both families together */
-#define LIMIT_GREY_ENTRIES       1000000   /* first tries and known clients, all sites */
-#define LIMIT_GREY_FIRST_TRIES   750000    /* of them, not yet passed: no more are noted */
-#define LIMIT_GREY_DELAY_MS      60000     /* a retry that comes earlier is refused as well */
-#define LIMIT_GREY_WINDOW_MS     172800000 /* a first try without a retry is forgotten */
-#define LIMIT_GREY_KNOWN_MS      3110400000 /* a client without mail is forgotten */
-#define LIMIT_GREY_TOUCH_MS      3600000    /* a known client is noted anew at most so often */
+#define LIMIT_DNSBL_LOOK_MS      1000   /* between two looks at what sessions say of lists */
+#define LIMIT_RDNS_NAMES         10     /* PTR names of a client that are looked up */
+#define LIMIT_HEADER_LINE_BYTES  998    /* without CRLF; RFC 5322 2.1.1 */
+#define LIMIT_AUTH_CLAIM_BYTES   2048   /* of Authentication-Results: its id stands there */
 #define LIMIT_RCPTSET_ENTRIES    500000 /* recipients of which something is known, all domains */
 #define LIMIT_RCPTSET_PER_DOMAIN 50000
 #define LIMIT_RCPTSET_DOUBTS     5000 /* of them, refused or only wished for; of all a quarter */
@@ -170,12 +170,6 @@
 #define LIMIT_HARVEST_NETWORK    5       /* a network has so many times the tries of a client */
 #define LIMIT_HARVEST_DOMAIN     1000    /* in a domain: nobody is asked for strangers there */
 #define LIMIT_HARVEST_LOOK       16      /* entries that one looks at to find room */
-#define LIMIT_DNSBL_ANSWERS      16      /* ranges of answers that one list knows */
-#define LIMIT_DNSBL_KEY_BYTES    63      /* one label */
-#define LIMIT_DNSBL_TEST_MS      300000  /* between two tests of a list */
-#define LIMIT_DNSBL_SILENT       2       /* tests without an answer: the list is off */
-#define LIMIT_RDNS_NAMES         10      /* PTR names of a client that are looked up */
-#define LIMIT_HEADER_LINE_BYTES  998     /* without CRLF; RFC 5322 2.1.1 */
 
 /* --- Edge policy: a policy server --- */
 #define LIMIT_DELEGATE_REQUEST_BYTES 2560   /* one question */

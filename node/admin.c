@@ -261,6 +261,7 @@ static size_t gather(struct admin_command *out)
         admin_plan_table(),        admin_config_table(),      admin_cluster_table(),
         admin_cluster_set_table(), admin_cluster_key_table(), admin_fleet_table(),
         admin_access_table(),      admin_policy_table(),      admin_recipient_table(),
+        admin_undelivered_table(),
     };
     size_t n = 0;
 

@@ -93,6 +93,8 @@ static bool overlay(struct admin_call *c, struct arena *arena, struct domain *d)
     if (admin_given(c, "eight_bit") &&
         !domain_eight_bit_parse(admin_text(c, "eight_bit"), &d->eight_bit))
         return bad_word(c, "eight_bit", "pass, hold");
+    if (admin_given(c, "dsn") && !domain_dsn_parse(admin_text(c, "dsn"), &d->dsn))
+        return bad_word(c, "dsn", "authenticated, all, none");
     if (admin_given(c, "plan"))
         d->plan = admin_text(c, "plan");
     if (admin_given(c, "paused"))
@@ -340,7 +342,7 @@ static enum admin_next remove_step(struct admin_call *c, void *state)
         {"tls", ADMIN_ARG_TEXT, 16, false}, {"eight_bit", ADMIN_ARG_TEXT, 16, false},          \
         {"plan", ADMIN_ARG_TEXT, LIMIT_PLAN_NAME_BYTES, false},                                \
         {"max_connections", ADMIN_ARG_COUNT, LIMIT_DOMAIN_CONNS, false},                       \
-        {"paused", ADMIN_ARG_BOOL, 0, false},                                                  \
+        {"paused", ADMIN_ARG_BOOL, 0, false}, {"dsn", ADMIN_ARG_TEXT, 16, false},              \
         {"checks", ADMIN_ARG_TEXT, CHECKS_TEXT_SIZE, false},                                   \
         {"recipients", ADMIN_ARG_TEXT, 16, false}, {"separator", ADMIN_ARG_TEXT, 16, false},   \
         DRY_RUN_ARG
@@ -351,8 +353,8 @@ static const struct admin_arg set_args[] = {NAME_ARG, RECORD_ARGS};
 static const struct admin_arg remove_args[] = {NAME_ARG, DRY_RUN_ARG};
 
 static const struct admin_command rows[] = {
-    {"domain.add", add_args, 13, true, sizeof(struct change_state), add_step, change_end},
-    {"domain.set", set_args, 12, true, sizeof(struct change_state), set_step, change_end},
+    {"domain.add", add_args, 14, true, sizeof(struct change_state), add_step, change_end},
+    {"domain.set", set_args, 13, true, sizeof(struct change_state), set_step, change_end},
     {"domain.remove", remove_args, 2, true, sizeof(struct change_state), remove_step,
      change_end},
 };

@@ -142,6 +142,7 @@ void admin_fleet_metrics(const struct admin_fleet *f);
 
 struct admin_table admin_status_table(void);
 struct admin_table admin_queue_table(void);
+struct admin_table admin_undelivered_table(void);
 struct admin_table admin_operate_table(void);
 struct admin_table admin_message_table(void);
 struct admin_table admin_domain_table(void);

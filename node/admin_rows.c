@@ -125,8 +125,24 @@ static const char *dsn_text(enum dsn_fate f)
         return "sent";
     case DSN_GIVEN_UP:
         return "given-up";
+    case DSN_WITHHELD:
+        return "withheld";
     }
     return "unknown";
+}
+
+static const char *sender_auth_text(enum sender_auth a)
+{
+    static const char *const words[] = {[SENDER_UNASKED] = "not looked up",
+                                        [SENDER_NONE] = "none",
+                                        [SENDER_NEUTRAL] = "neutral",
+                                        [SENDER_PASS] = "pass",
+                                        [SENDER_FAIL] = "fail",
+                                        [SENDER_SOFTFAIL] = "softfail",
+                                        [SENDER_TEMPERROR] = "temperror",
+                                        [SENDER_PERMERROR] = "permerror"};
+
+    return words[a];
 }
 
 static json_t *row_rcpt(const struct rcpt *r, const struct admin_times *t)
@@ -180,6 +196,7 @@ json_t *admin_row_envelope(const struct envelope *e, const struct admin_times *t
     admin_set(row, "eight_bit", json_boolean(e->eight_bit));
     admin_set_text(row, "client_addr", e->client_addr);
     admin_set_text(row, "client_helo", e->client_helo);
+    admin_set_z(row, "spf", sender_auth_text(e->sender_auth));
     admin_set_text(row, "tls", e->tls);
     admin_set_text(row, "trace_header", e->trace_header);
     for (uint32_t i = 0; i < e->rcpt_count; i++)
@@ -213,6 +230,7 @@ json_t *admin_row_domain(const struct domain *d, const struct domain_terms *term
     admin_set_z(row, "checks", checks);
     admin_set_z(row, "recipients", domain_recipients_text(d->recipients));
     admin_set_text(row, "separator", (struct str){&d->separator, d->separator != 0});
+    admin_set_z(row, "dsn", domain_dsn_text(d->dsn));
     admin_set_u64(row, "generation", d->generation);
     admin_set_u64(row, "changed", d->changed);
     return row;

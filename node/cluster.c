@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 #include "base/clock.h"
 #include "base/limits.h"
@@ -395,13 +396,18 @@ static void beat(struct cluster *c)
 
 enum err cluster_run(struct cluster *c)
 {
+    uint64_t seed[2];
     enum err e;
 
     prng_seed(&c->rng, (uint64_t)clock_wall_ms());
     c->base = event_base_new();
     c->sched = sched_new(
         &(struct sched_options){.seed = prng_next(&c->rng), .ask_ahead = cluster_is_member(c)});
-    ASSERT(c->base != NULL && c->sched != NULL);
+    c->dsn_policy = calloc(1, sizeof *c->dsn_policy);
+    ASSERT(c->base != NULL && c->sched != NULL && c->dsn_policy != NULL);
+    if (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+        return E_IO;
+    dsn_policy_init(c->dsn_policy, seed);
     e = open_dns(c);
     if (e == OK)
         e = spool_reader_open(c->node->spool, &c->reader);
@@ -501,5 +507,6 @@ void cluster_free(struct cluster **cp)
     if (c->base != NULL)
         event_base_free(c->base);
     mailbox_abandon(&c->box);
+    free(c->dsn_policy);
     free(c);
 }

@@ -89,6 +89,8 @@ void cluster_job_free(struct delivery_job **j)
         if ((*j)->all_next != NULL)
             (*j)->all_next->all_link = (*j)->all_link;
     }
+    if ((*j)->counted != NULL)
+        dsn_policy_undo((*j)->counted, &(*j)->env);
     arena_reset(&(*j)->arena);
     free(*j);
     *j = NULL;
@@ -296,10 +298,11 @@ static void log_deferred(const struct delivery_job *j)
         L_U64("next_ms", j->outcome.next_ms), L_STR("reply", reply));
 }
 
-void cluster_facts(const struct delivery_job *j)
+void cluster_facts(struct delivery_job *j)
 {
     const struct outcome *o = &j->outcome;
 
+    j->counted = NULL;
     stat_add(STAT_RCPTS_DELIVERED_TOTAL, o->delivered);
     stat_add(STAT_RCPTS_BOUNCED_TOTAL, o->bounced);
     stat_add(STAT_RCPTS_EXPIRED_TOTAL, o->expired);
@@ -307,6 +310,7 @@ void cluster_facts(const struct delivery_job *j)
     stat_add(STAT_DEFERRALS_TOTAL, o->deferred > 0);
     stat_add(STAT_DSNS_SENT_TOTAL, o->dsn_sent);
     stat_add(STAT_DSNS_FAILED_TOTAL, o->dsn_given_up);
+    stat_add(STAT_DSNS_WITHHELD_TOTAL, o->dsn_withheld);
     log_rcpts(j, EV_MESSAGE_DELIVERED, FATE_DELIVERED);
     log_rcpts(j, EV_MESSAGE_BOUNCED, FATE_BOUNCED);
     log_rcpts(j, EV_MESSAGE_EXPIRED, FATE_EXPIRED);
@@ -324,6 +328,39 @@ void cluster_facts(const struct delivery_job *j)
     if (o->dsn_sent || o->dsn_given_up)
         LOG(o->dsn_sent ? EV_DSN_SENT : EV_DSN_FAILED, L_MID(j->env.id),
             L_STR("to", j->env.sender), L_STR("reply", o->env.dsn_reply));
+    if (o->dsn_withheld)
+        LOG(EV_DSN_WITHHELD, L_MID(j->env.id), L_STR("from", j->env.sender),
+            L_STR("domain", j->env.domain), L_STR("why", o->env.dsn_reply));
+}
+
+/* As the owner of the domain wants it now; mail of an earlier owner as most want it. */
+static enum domain_dsn dsn_mode(struct cluster *c, const struct envelope *e)
+{
+    struct arena scratch;
+    struct domain d;
+    enum domain_dsn mode = DOMAIN_DSN_AUTHENTICATED;
+
+    arena_init(&scratch, LIMIT_COMMAND_SCRATCH);
+    if (control_domain_get(control_thread_state(c->node->control), e->domain, &scratch, &d) ==
+            OK &&
+        d.generation == e->domain_generation)
+        mode = d.dsn;
+    arena_reset(&scratch);
+    return mode;
+}
+
+void cluster_may_tell(struct cluster *c, struct delivery_job *j)
+{
+    const char *why;
+
+    if (!j->outcome.dsn_due)
+        return;
+    why = dsn_policy_ask(c->dsn_policy, &j->outcome.env, dsn_mode(c, &j->env),
+                         control_now_ms(c->node->control));
+    if (why != NULL)
+        outcome_withhold(&j->outcome, str_of(why));
+    else
+        j->counted = c->dsn_policy;
 }
 
 /* not_before_ms: for the scheduler alone, when nothing was written. */
@@ -375,7 +412,7 @@ static void unlink_write(struct delivery_job *j)
 /* Of a node that is alone. */
 static void settled_or_changed(struct cluster *c, const struct writer_request *r)
 {
-    const struct delivery_job *j = r->ctx;
+    struct delivery_job *j = r->ctx;
 
     if (r->err == OK)
         cluster_facts(j);
@@ -508,6 +545,7 @@ void cluster_result(struct cluster *c, struct delivery_job *j)
     e = outcome_of_result(&j->env, j->result, control_now_ms(c->node->control), &j->arena,
                           &j->outcome);
     ASSERT(e == OK); /* the job's arena has room for it */
+    cluster_may_tell(c, j);
     cluster_tell(c, &(struct sched_event){.type = SCHED_EV_JOB_DONE,
                                           .conn = j->conn,
                                           .id = j->env.id,
@@ -547,6 +585,7 @@ void cluster_expire(struct cluster *c, struct mid id)
     }
     e = outcome_of_time(&j->env, control_now_ms(c->node->control), &j->arena, &j->outcome);
     if (e == OK && j->outcome.write != OUTCOME_NOTHING) {
+        cluster_may_tell(c, j);
         cluster_write(c, j, false);
         return;
     }

@@ -260,6 +260,7 @@ bool cluster_change(struct cluster *c, struct mid id, enum operate_op op, uint64
         break;
     }
     if (e == OK && j->outcome.write != OUTCOME_NOTHING) {
+        cluster_may_tell(c, j);
         j->operation = operation;
         cluster_write(c, j, false);
         return true;

@@ -6,6 +6,7 @@
 
 #include "base/prng.h"
 #include "node/cluster.h"
+#include "node/delivery/dsn_policy.h"
 #include "node/delivery/holding.h"
 #include "node/delivery_job.h"
 #include "node/net/dns.h"
@@ -40,8 +41,9 @@ struct cluster {
     struct progress *progress;   /* operations under way */
     struct delivery_job *writes; /* changes on their way through the writer */
     struct delivery_job *jobs;   /* all that is under way, these included */
-    struct mail *parked;         /* writes that met a full disk, tried again every second */
-    struct cluster_ask *probe;   /* the one under way */
+    struct dsn_policy *dsn_policy;
+    struct mail *parked;       /* writes that met a full disk, tried again every second */
+    struct cluster_ask *probe; /* the one under way */
     uint32_t probe_token;
     struct cluster_dnsbl *dnsbl;
     struct judging_place judgings;
@@ -108,7 +110,9 @@ struct delivery_job *cluster_load(struct cluster *c, struct mid id, enum err *wh
 void cluster_job_free(struct delivery_job **j);
 /* Writes j->outcome; takes the job. In a member what ends recipients asks for consent first. */
 void cluster_write(struct cluster *c, struct delivery_job *j, bool close_mark);
-void cluster_facts(const struct delivery_job *j); /* of an outcome that is durable */
+void cluster_facts(struct delivery_job *j); /* of an outcome that is durable */
+/* Of an outcome that is about to be written: whether the sender will be told. */
+void cluster_may_tell(struct cluster *c, struct delivery_job *j);
 
 /* cluster_hold.c: which domains are ours, and giving them away */
 void cluster_hold_begin(struct cluster *c);

@@ -33,6 +33,22 @@ static const char *check_cluster(struct str s)
     return s.n > LIMIT_CLUSTER_NAME_BYTES ? "is longer than 63 characters" : NULL;
 }
 
+/* A dot-atom that is a token as well: node/policy/auth_results writes it as it is. */
+static const char *check_authserv_id(struct str s)
+{
+    bool after_dot = true;
+
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '.' ? after_dot
+                          : strchr("abcdefghijklmnopqrstuvwxyz0123456789-", s.p[i]) == NULL)
+            return "must be a name of lower-case letters, digits, hyphens and inner dots";
+        after_dot = s.p[i] == '.';
+    }
+    if (after_dot)
+        return "must be a name of lower-case letters, digits, hyphens and inner dots";
+    return s.n > LIMIT_SMTP_DOMAIN_BYTES ? "is longer than 253 characters" : NULL;
+}
+
 static const char *check_socket(struct str s)
 {
     return s.n < sizeof((struct sockaddr_un *)0)->sun_path
@@ -186,6 +202,13 @@ static const struct config_key keys[] = {
      .restart = true,
      .check = check_cluster,
      .help = "name of the fleet, the same on each node"},
+    {.name = "authserv_id",
+     .type = CONFIG_STRING,
+     .offset = AT(authserv_id),
+     .check = check_authserv_id,
+     .help = "name that our Authentication-Results fields bear, the same on each node, and "
+             "one that nobody else writes: fields with it that come from outside are taken "
+             "out; the name of the fleet if not set"},
     {.name = "copies",
      .type = CONFIG_INT,
      .offset = AT(copies),
@@ -585,6 +608,8 @@ static enum err derive(struct config *s, struct node_config *c)
         policy->text = c->smtp.policy_server;
     if (c->delivery.helo == NULL)
         c->delivery.helo = c->hostname;
+    if (c->authserv_id == NULL)
+        c->authserv_id = c->cluster;
     all.v = config_take(s, (given.n + 2) * sizeof *all.v);
     if (all.v == NULL)
         return E_FULL;

@@ -35,6 +35,7 @@ struct node_config {
     } peers;
     const char *data_dir;       /* absolute */
     const char *control_socket; /* absolute */
+    const char *authserv_id;    /* in Authentication-Results; never NULL */
     const char *postmaster;     /* address that bare "postmaster" goes to */
 
     struct {

@@ -67,6 +67,7 @@ START_TEST(four_lines_are_a_configuration)
     ck_assert(!config->smtp.require_tls);
     ck_assert_ptr_null(config->smtp.tls_certificate_file);
     ck_assert_str_eq(config->delivery.helo, "mx1.example.com");
+    ck_assert_str_eq(config->authserv_id, "trispool");
     ck_assert_uint_eq(config->delivery.own_names.n, 1);
     ck_assert_uint_eq(config->delivery.max_connections, LIMIT_CONNS_PER_DEST);
     ck_assert_uint_eq(config->delivery.dsn_route.n, 0);
@@ -192,6 +193,15 @@ static const struct {
      "f.yaml:4:9: copies: must be between 1 and 2, got 3"},
     {MINIMAL "cluster: My Fleet\n",
      "f.yaml:5:10: cluster: must be of lower-case letters, digits and hyphens"},
+    {MINIMAL "authserv_id: a..b\n", "f.yaml:5:14: authserv_id: must be a name of lower-case "
+                                    "letters, digits, hyphens and inner "
+                                    "dots"},
+    {MINIMAL "authserv_id: mx.\n", "f.yaml:5:14: authserv_id: must be a name of lower-case "
+                                   "letters, digits, hyphens and inner "
+                                   "dots"},
+    {MINIMAL "authserv_id: 'mx;x'\n", "f.yaml:5:14: authserv_id: must be a name of lower-case "
+                                      "letters, digits, hyphens and inner "
+                                      "dots"},
     {MINIMAL "hold: 23h\n", "f.yaml:5:7: hold: must be between 1d and 60d, got 23h"},
     {MINIMAL "hold: 61d\n", "f.yaml:5:7: hold: must be between 1d and 60d, got 61d"},
     {MINIMAL "smtp: {listen: []}\n", "f.yaml:5:16: smtp.listen: names no address"},

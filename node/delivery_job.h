@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/mailbox.h"
+#include "node/delivery/dsn_policy.h"
 #include "node/delivery/outcome.h"
 #include "node/delivery/sched.h"
 #include "node/delivery/smtpc.h"
@@ -70,6 +71,7 @@ struct delivery_job {
 
     enum smtpc_eight_bit eight_bit; /* policy of the domain */
     struct outcome outcome;         /* of the cluster thread: what the writer stores */
+    struct dsn_policy *counted;     /* there, until the outcome is durable; or NULL */
     uint64_t operation;             /* the operator's order that this change is part of, or 0 */
     struct delivery_job **link;     /* in the list of changes under way */
     uint32_t slot;                  /* of the domain. From here on the cluster thread's alone */

@@ -14,7 +14,9 @@
 #include "node/smtp/received.h"
 #include "proto/record.h"
 
-#define TX_ARENA_BYTES  (RECORD_ARENA_BYTES + RECEIVED_SPF_SIZE)
+#define TX_ARENA_BYTES (RECORD_ARENA_BYTES + AUTH_RESULTS_SIZE + RECEIVED_SPF_SIZE)
+static_assert(AUTH_RESULTS_SIZE + RECEIVED_SPF_SIZE + RECEIVED_SIZE <= LIMIT_TRACE_HEADER_BYTES,
+              "what we say of a message fits above it");
 #define BLOCKS_RETRY_MS 20 /* body memory is full, or the peers lag: look again after */
 
 static void feed(struct inbound *in, struct smtpd_event *ev);
@@ -30,6 +32,7 @@ void inbound_tx_reset(struct inbound *in)
     inbound_judge_end(in);
     inbound_grey_end(in);
     inbound_delegate_end(in);
+    inbound_auth_end(in);
     block_list_free(&n->blocks, &in->tx.body);
     if (in->tx.body_number != 0) { /* chunks on disk that no record will name */
         r = writer_request_new(WRITER_UNSTAGE, NULL, 0, NULL);
@@ -87,7 +90,29 @@ static void body_begin(struct inbound *in)
     bodyscan_init(&in->tx.scan, in->options.max_body_bytes);
     headerscan_init(&in->tx.header, str_of(s->config->cluster));
     headers_init(&in->tx.headers, false);
+    auth_strip_init(&in->tx.strip, str_of(s->config->authserv_id));
     XXH3_64bits_reset(in->digest);
+}
+
+/* The message is what stays of it: that is counted, digested, and sent on. */
+static void body_keep(struct inbound *in, struct str run)
+{
+    if (run.n == 0)
+        return;
+    XXH3_64bits_update(in->digest, run.p, run.n);
+    if (!in->tx.stage_failed && !block_append(&in->thread->node->blocks, &in->tx.body, run))
+        in->tx.stage_failed = true;
+}
+
+static void body_take(struct inbound *in, struct str span)
+{
+    struct str run;
+
+    headerscan_feed(&in->tx.header, span);
+    if (in->tx.checks[DOMAIN_CHECK_HEADERS] != CHECK_OFF)
+        headers_feed(&in->tx.headers, span);
+    while ((run = auth_strip_next(&in->tx.strip, &span)).n > 0)
+        body_keep(in, run);
 }
 
 /* More than a session may hold: the blocks go to disk, reading waits until they are there. */
@@ -135,6 +160,18 @@ static const char *judge_headers(struct inbound *in)
     return headers_reply(&in->tx.headers, in->refusal).p;
 }
 
+/* RFC 8601 5: from outside, with our name on it. */
+static void strip_end(struct inbound *in)
+{
+    body_keep(in, auth_strip_end(&in->tx.strip));
+    if (in->tx.strip.removed == 0)
+        return;
+    stat_add(STAT_AUTH_FORGED_TOTAL, in->tx.strip.removed);
+    LOG(EV_AUTH_FORGED, L_CSTR("client", in->peer), L_STR("from", in->tx.sender),
+        L_CSTR("domain", in->tx.domain), L_U64("fields", in->tx.strip.removed),
+        L_U64("bytes", in->tx.strip.removed_bytes));
+}
+
 static void body_end(struct inbound *in)
 {
     struct smtpd_event ev = {.type = SMTPD_EV_BODY_END,
@@ -143,6 +180,7 @@ static void body_end(struct inbound *in)
                              .header = headerscan_verdict(&in->tx.header),
                              .body_bytes = in->tx.scan.body_bytes};
 
+    strip_end(in);
     if (ev.violation == BODY_CLEAN && ev.header == HEADER_OK)
         ev.refusal = str_of(judge_headers(in));
     if (ev.violation != BODY_CLEAN || ev.header != HEADER_OK || ev.refusal.n > 0) {
@@ -179,7 +217,7 @@ static bool body_pump(struct inbound *in)
     struct str unread = conn_input(in->conn), rest = unread, span;
     bool shed = atomic_load(&n->blocks.held) + 2 * LIMIT_INPUT_BYTES > n->blocks.ceiling;
 
-    if (in->staging || unread.n == 0)
+    if (in->staging || in->tx.is_awaiting_auth || unread.n == 0)
         return false;
     if (shed && in->tx.body.bytes > 0 && in->tx.scan.violation == BODY_CLEAN &&
         !in->tx.stage_failed) {
@@ -190,16 +228,12 @@ static bool body_pump(struct inbound *in)
         wait_a_little(in);
         return false;
     }
-    while ((span = bodyscan_next(&in->tx.scan, &rest)).n > 0) {
-        headerscan_feed(&in->tx.header, span);
-        if (in->tx.checks[DOMAIN_CHECK_HEADERS] != CHECK_OFF)
-            headers_feed(&in->tx.headers, span);
-        XXH3_64bits_update(in->digest, span.p, span.n);
-        if (!in->tx.stage_failed && !block_append(&n->blocks, &in->tx.body, span))
-            in->tx.stage_failed = true;
-    }
+    while ((span = bodyscan_next(&in->tx.scan, &rest)).n > 0)
+        body_take(in, span);
     conn_consume(in->conn, unread.n - rest.n);
     if (in->tx.scan.done || bodyscan_is_endless(&in->tx.scan)) {
+        if (in->tx.scan.violation == BODY_CLEAN && inbound_auth_wait(in))
+            return false;
         body_end(in);
         return true;
     }
@@ -226,10 +260,11 @@ static bool envelope_fill(struct inbound *in, struct arena *a, struct envelope *
                            .sender = arena_str(a, in->tx.sender),
                            .rcpts = rcpts,
                            .rcpt_count = in->tx.rcpt_count,
-                           .body_bytes = in->tx.scan.body_bytes,
+                           .body_bytes = in->tx.scan.body_bytes - in->tx.strip.removed_bytes,
                            .body_digest = XXH3_64bits_digest(in->digest),
                            .eight_bit = in->tx.eight_bit || in->tx.scan.eight_bit_bytes > 0,
                            .client_addr = arena_str(a, str_of(in->peer)),
+                           .sender_auth = in->tx.sender_auth,
                            .client_helo = arena_str(a, smtpd_helo(&in->smtpd)),
                            .tls = arena_str(a, smtpd_tls_text(&in->smtpd))};
     *rec = (struct received){.helo = e->client_helo,
@@ -604,6 +639,15 @@ void inbound_judged(struct inbound *in, const char *refusal)
     inbound_delegated(in, refusal, false);
 }
 
+void inbound_authenticated(struct inbound *in)
+{
+    in->requests++;
+    in->tx.is_awaiting_auth = false;
+    body_end(in);
+    in->requests--;
+    pump(in);
+}
+
 static void on_tls(void *owner)
 {
     struct inbound *in = owner;
@@ -738,6 +782,7 @@ void inbound_drain(struct smtp_thread *t)
         next = in->next;
         inbound_judge_hurry(in);
         inbound_delegate_hurry(in);
+        inbound_auth_hurry(in);
         if (in->conn != NULL)
             feed_and_pump(in, &(struct smtpd_event){.type = SMTPD_EV_SHUTDOWN});
     }

@@ -42,6 +42,7 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
     struct domain d;
     struct domain_terms terms = {0};
     uint8_t checks[DOMAIN_CHECK_KINDS] = {0};
+    enum domain_dsn dsn = DOMAIN_DSN_AUTHENTICATED;
     uint64_t generation = 0, hold_ms = inbound_settings(in)->config->hold_ms;
     enum err e;
 
@@ -51,6 +52,7 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
         e = control_domain_terms(control, &d, &terms);
     if (e == OK) {
         generation = d.generation;
+        dsn = d.dsn;
         if (d.hold_s > 0 || d.plan.n > 0)
             hold_ms = (uint64_t)terms.hold_s * 1000;
         if (!ours) { /* the postmaster is reached by everybody */
@@ -70,6 +72,7 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
         return "451 4.3.0 The domain has changed, try again";
     in->tx.generation = generation;
     in->tx.hold_ms = hold_ms;
+    in->tx.wants_auth = dsn == DOMAIN_DSN_AUTHENTICATED;
     if (in->tx.rcpt_count == 0 || !ours)
         memcpy(in->tx.checks, checks, sizeof checks);
     memcpy(in->tx.domain, name.p, name.n);
@@ -125,6 +128,8 @@ static const char *add_rcpt(struct inbound *in)
         return "452 4.3.0 Out of memory";
     ASSERT(in->tx.rcpt_count < LIMIT_SMTP_RCPTS);
     in->tx.rcpts[in->tx.rcpt_count++] = path;
+    inbound_auth_begin(in);
+    inbound_auth_begin(in);
     return "";
 }
 

@@ -62,18 +62,31 @@ static void note(const struct inbound *in, const struct judging_verdict *v, stru
         L_STR("refused", reply));
 }
 
-/* SPF's result goes with the message (RFC 7208 9.1). */
+/* What was found out goes with the message: Authentication-Results of SPF and the client's name
+ * (RFC 8601), and Received-SPF (RFC 7208 9.1). */
 static void record(struct inbound *in, const struct judge *j)
 {
-    char field[RECEIVED_SPF_SIZE];
+    struct auth_result results[2];
+    char fields[AUTH_RESULTS_SIZE + RECEIVED_SPF_SIZE], addr[IP_TEXT_BYTES];
+    size_t count = 0, n;
 
-    if (!j->has_spf)
+    if (j->has_spf)
+        results[count++] = auth_result_of_spf(&j->spf_check, &j->spf.verdict);
+    if (j->checks[DOMAIN_CHECK_RDNS] != CHECK_OFF)
+        results[count++] = auth_result_of_rdns(&in->ip, j->rdns.result, addr);
+    if (count == 0)
         return;
-    if (j->spf.verdict.result == SPF_PASS &&
-        !str_to_z(j->spf.verdict.domain, in->tx.spf_domain, sizeof in->tx.spf_domain))
-        in->tx.spf_domain[0] = 0;
-    in->tx.above =
-        arena_str(&in->tx.arena, received_spf_format(&j->spf_check, &j->spf.verdict, field));
+    n = auth_results_format(str_of(inbound_settings(in)->config->authserv_id), results, count,
+                            fields)
+            .n;
+    if (j->has_spf) {
+        in->tx.sender_auth = inbound_sender_auth(&j->spf.verdict);
+        n += received_spf_format(&j->spf_check, &j->spf.verdict, fields + n).n;
+        if (j->spf.verdict.result == SPF_PASS &&
+            !str_to_z(j->spf.verdict.domain, in->tx.spf_domain, sizeof in->tx.spf_domain))
+            in->tx.spf_domain[0] = 0;
+    }
+    in->tx.above = arena_str(&in->tx.arena, (struct str){fields, n});
     if (in->tx.above.p == NULL)
         in->tx.above = STR_NONE;
 }

@@ -13,13 +13,16 @@
 #include "node/door.h"
 #include "node/judging.h"
 #include "node/net/conn.h"
+#include "node/policy/auth_strip.h"
 #include "node/policy/crowd.h"
 #include "node/policy/headers.h"
 #include "node/smtp/smtpd.h"
 #include "node/smtp_thread.h"
 #include "proto/domain.h"
+#include "proto/envelope.h"
 
 struct asking_server;
+struct authing;
 struct edge_ask;
 struct home_look;
 
@@ -53,11 +56,15 @@ struct transaction {
     enum rcpt_step step;
     uint16_t rcpt_n; /* asked for, while the judge is at work */
     char rcpt[LIMIT_SMTP_PATH_BYTES];
-    struct str above; /* fields for above Received */
+    bool wants_auth;              /* the domain's `dsn` needs to know who the sender is */
+    enum sender_auth sender_auth; /* as far as is known */
+    bool is_awaiting_auth;        /* the body has come */
+    struct str above;             /* fields for above Received */
 
     struct bodyscan scan;
     struct headerscan header;
     struct headers headers; /* checks[DOMAIN_CHECK_HEADERS] */
+    struct auth_strip strip;
     struct block_list body;
     uint64_t body_number, staged_bytes; /* 0: nothing staged */
     bool stage_failed;
@@ -74,6 +81,7 @@ struct inbound {
     struct transaction tx;
     struct judging *judging;             /* NULL: nothing is asked */
     struct asking_server *asking_server; /* the same */
+    struct authing *authing;             /* the same */
     struct edge_ask *grey;               /* the same */
     struct home_look *home;              /* the same */
     XXH3_state_t *digest;                /* of the body */
@@ -104,6 +112,18 @@ void inbound_delegated(struct inbound *in, const char *refusal, bool closes);
 const char *inbound_door_ask(struct inbound *in, bool *later);
 const char *inbound_door_open(struct inbound *in);
 void inbound_door_leave(struct inbound *in); /* the session is over */
+
+/* What inbound_auth_wait() waited for is over: the body's end goes on. */
+void inbound_authenticated(struct inbound *in);
+
+/* --- inbound_auth.c --- */
+enum sender_auth inbound_sender_auth(const struct spf_verdict *v);
+/* With the first recipient. Sets tx.sender_auth, at once or later. */
+void inbound_auth_begin(struct inbound *in);
+/* True: it is not known yet, inbound_authenticated() follows. */
+MUST_CHECK bool inbound_auth_wait(struct inbound *in);
+void inbound_auth_end(struct inbound *in);   /* nobody waits for it any more */
+void inbound_auth_hurry(struct inbound *in); /* the node stops */
 
 /* --- inbound_ask.c --- */
 /* INV-6: what a member says that has no peer which makes copies durable; empty: it has. */

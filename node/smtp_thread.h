@@ -17,6 +17,7 @@
 
 struct delegates;
 struct dns;
+struct authing;
 struct edge_ask;
 struct inbound;
 struct intake;
@@ -33,6 +34,8 @@ struct smtp_thread {
     struct dns *dns;
     struct delegates *delegates;   /* connections to the policy server */
     struct judging_place judgings; /* what is looked up for sessions */
+    struct authing *authing;       /* the same, of senders */
+    uint64_t auth_silent_ms;       /* boot: until then senders are not looked up */
     struct home_look *homes;       /* the same, of hosts of the house */
     struct inbound *inbound;       /* all sessions */
     struct outbound *outbound;     /* all connections */
@@ -82,6 +85,9 @@ void inbound_home_free_all(struct smtp_thread *t); /* dns is closed */
 
 /* inbound_delegate.c: nobody waits */
 void inbound_delegate_free_all(struct smtp_thread *t);
+
+/* inbound_auth.c: the same */
+void inbound_auth_free_all(struct smtp_thread *t);
 
 /* outbound.c */
 void outbound_open(struct smtp_thread *t, struct conn_order *o);

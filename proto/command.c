@@ -292,6 +292,7 @@ static void domain_to_pb(const struct domain *d, struct domain_pb *pb)
     pb->domain.hold_s = d->hold_s;
     pb->domain.tls = (uint32_t)d->tls;
     pb->domain.eight_bit = (uint32_t)d->eight_bit;
+    pb->domain.dsn = (uint32_t)d->dsn;
     pb->domain.paused = d->paused;
     pb->domain.plan = bytes_of(d->plan);
     pb->domain.max_connections = d->max_connections;
@@ -641,6 +642,7 @@ static bool domain_from_pb(const Control__Domain *pb, struct arena *a, struct do
                          .hold_s = pb->hold_s,
                          .tls = (enum domain_tls)pb->tls,
                          .eight_bit = (enum domain_eight_bit)pb->eight_bit,
+                         .dsn = (enum domain_dsn)pb->dsn,
                          .paused = pb->paused != 0,
                          .plan = keep(pb->plan, a, full),
                          .max_connections = pb->max_connections,

@@ -107,6 +107,7 @@ static void build_domain(struct str *in, struct domain *d)
                          .hold_s = (uint32_t)number(in),
                          .tls = (enum domain_tls)(byte(in) % 4),
                          .eight_bit = (enum domain_eight_bit)(byte(in) % 3),
+                         .dsn = (enum domain_dsn)(byte(in) % 4),
                          .paused = byte(in) % 2 != 0,
                          .max_connections = (uint32_t)number(in),
                          .recipients = (enum domain_recipients)(byte(in) % 3),

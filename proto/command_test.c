@@ -55,6 +55,7 @@ static const struct command good[] = {
                                .hold_s = 86400,
                                .tls = DOMAIN_TLS_REQUIRE,
                                .eight_bit = DOMAIN_EIGHT_BIT_HOLD,
+                               .dsn = DOMAIN_DSN_NONE,
                                .paused = true,
                                .plan = S("gold"),
                                .max_connections = 5,
@@ -125,11 +126,11 @@ static bool same_domain(const struct domain *a, const struct domain *b)
             a->route.hosts[i].preference != b->route.hosts[i].preference)
             return false;
     return str_eq(a->name, b->name) && a->hold_s == b->hold_s && a->tls == b->tls &&
-           a->eight_bit == b->eight_bit && a->paused == b->paused && str_eq(a->plan, b->plan) &&
-           a->max_connections == b->max_connections && a->generation == b->generation &&
-           a->changed == b->changed && a->closing == b->closing &&
-           a->recipients == b->recipients && a->separator == b->separator &&
-           memcmp(a->checks, b->checks, sizeof a->checks) == 0;
+           a->eight_bit == b->eight_bit && a->dsn == b->dsn && a->paused == b->paused &&
+           str_eq(a->plan, b->plan) && a->max_connections == b->max_connections &&
+           a->generation == b->generation && a->changed == b->changed &&
+           a->closing == b->closing && a->recipients == b->recipients &&
+           a->separator == b->separator && memcmp(a->checks, b->checks, sizeof a->checks) == 0;
 }
 
 static bool same_refs(const struct slot_release *a, const struct slot_release *b)

@@ -145,6 +145,8 @@ const char *domain_check(const struct domain *d)
         return "unknown TLS mode";
     if ((unsigned)d->eight_bit > DOMAIN_EIGHT_BIT_HOLD)
         return "unknown 8-bit mode";
+    if ((unsigned)d->dsn > DOMAIN_DSN_NONE)
+        return "unknown choice of whom to tell";
     if (d->max_connections > LIMIT_DOMAIN_CONNS)
         return "at most 1000 connections";
     for (int i = 0; i < DOMAIN_CHECK_KINDS; i++)
@@ -337,6 +339,10 @@ static const char *const tls_texts[] = {[DOMAIN_TLS_OPPORTUNISTIC] = "opportunis
 static const char *const eight_bit_texts[] = {
     [DOMAIN_EIGHT_BIT_PASS] = "pass", [DOMAIN_EIGHT_BIT_HOLD] = "hold"};
 
+static const char *const dsn_texts[] = {[DOMAIN_DSN_AUTHENTICATED] = "authenticated",
+                                        [DOMAIN_DSN_ALL] = "all",
+                                        [DOMAIN_DSN_NONE] = "none"};
+
 /* Index of the text in the list, or -1. */
 static int text_find(const char *const *texts, int count, struct str text)
 {
@@ -391,6 +397,21 @@ bool domain_recipients_parse(struct str text, enum domain_recipients *out)
 
     if (i >= 0)
         *out = (enum domain_recipients)i;
+    return i >= 0;
+}
+
+const char *domain_dsn_text(enum domain_dsn d)
+{
+    ASSERT((unsigned)d <= DOMAIN_DSN_NONE);
+    return dsn_texts[d];
+}
+
+bool domain_dsn_parse(struct str text, enum domain_dsn *out)
+{
+    int i = text_find(dsn_texts, 3, text);
+
+    if (i >= 0)
+        *out = (enum domain_dsn)i;
     return i >= 0;
 }
 

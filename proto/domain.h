@@ -57,6 +57,13 @@ enum domain_tls {
 /* 8-bit mail for a primary without 8BITMIME. Stored. */
 enum domain_eight_bit { DOMAIN_EIGHT_BIT_PASS = 0, DOMAIN_EIGHT_BIT_HOLD = 1 };
 
+/* Which senders are told of mail that ended undelivered. Stored. */
+enum domain_dsn {
+    DOMAIN_DSN_AUTHENTICATED = 0, /* those for whom SPF passed at receipt */
+    DOMAIN_DSN_ALL = 1,           /* whoever stands in MAIL FROM          */
+    DOMAIN_DSN_NONE = 2
+};
+
 /* The checks at the door of a domain. Stored: the place in the list, two bits each; in which
  * order they may refuse is node/policy/judge's. */
 enum domain_check_kind {
@@ -92,6 +99,7 @@ struct domain {
     uint32_t hold_s; /* 0: that of the plan */
     enum domain_tls tls;
     enum domain_eight_bit eight_bit;
+    enum domain_dsn dsn;
     bool paused;              /* taken and kept, not delivered, until an operator resumes it */
     struct str plan;          /* empty: the defaults of limits.h                             */
     uint32_t max_connections; /* to its primary; 0: that of the plan                         */
@@ -144,11 +152,13 @@ const char *check_kind_text(enum domain_check_kind kind); /* "rdns"; static */
 #define CHECKS_TEXT_SIZE 256
 size_t checks_format(const uint8_t checks[DOMAIN_CHECK_KINDS], char buf[CHECKS_TEXT_SIZE]);
 
-/* "opportunistic", "require", "off"; "pass", "hold"; "any", "list". Parsing: false if it is
- * none of them. */
+/* "opportunistic", "require", "off"; "pass", "hold"; "any", "list"; "authenticated", "all",
+ * "none". Parsing: false if it is none of them. */
 const char *domain_tls_text(enum domain_tls tls);
 bool domain_tls_parse(struct str text, enum domain_tls *out);
 const char *domain_eight_bit_text(enum domain_eight_bit e);
 bool domain_eight_bit_parse(struct str text, enum domain_eight_bit *out);
 const char *domain_recipients_text(enum domain_recipients r);
 bool domain_recipients_parse(struct str text, enum domain_recipients *out);
+const char *domain_dsn_text(enum domain_dsn d);
+bool domain_dsn_parse(struct str text, enum domain_dsn *out);

@@ -46,7 +46,10 @@ static void words(struct str in)
 {
     enum domain_tls tls;
     enum domain_eight_bit e;
+    enum domain_dsn d;
 
+    if (domain_dsn_parse(in, &d))
+        ASSERT(str_eq(in, str_of(domain_dsn_text(d))));
     if (domain_tls_parse(in, &tls))
         ASSERT(str_eq(in, str_of(domain_tls_text(tls))));
     if (domain_eight_bit_parse(in, &e))

@@ -228,6 +228,9 @@ static const struct {
     {"letter as separator",
      {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .separator = 'x'},
      false},
+    {"dsn",
+     {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .dsn = (enum domain_dsn)3},
+     false},
     {"recipients",
      {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .recipients = RECIPIENTS_LIST + 1},
      false},
@@ -340,6 +343,13 @@ START_TEST(words_read_back_as_what_they_name)
             str_of(domain_eight_bit_text((enum domain_eight_bit)i)), &e));
         ck_assert_int_eq(e, i);
         ck_assert(!domain_eight_bit_parse(STR(""), &e));
+    }
+    for (int i = 0; i <= DOMAIN_DSN_NONE; i++) {
+        enum domain_dsn d;
+
+        ck_assert(domain_dsn_parse(str_of(domain_dsn_text((enum domain_dsn)i)), &d));
+        ck_assert_int_eq(d, i);
+        ck_assert(!domain_dsn_parse(STR("nobody"), &d));
     }
 }
 END_TEST

@@ -41,7 +41,26 @@ enum phase {
     PHASE_DONE = 2     /* nothing more to do: the spool settles it                    */
 };
 
-enum dsn_fate { DSN_NONE = 0, DSN_PENDING = 1, DSN_SENT = 2, DSN_GIVEN_UP = 3 };
+enum dsn_fate {
+    DSN_NONE = 0,
+    DSN_PENDING = 1,
+    DSN_SENT = 2,
+    DSN_GIVEN_UP = 3,
+    DSN_WITHHELD = 4 /* the sender is not told; dsn_reply says why */
+};
+
+/* What SPF said of the client and MAIL FROM when the message came. Stored. Only PASS says that
+ * the sender is who it says. */
+enum sender_auth {
+    SENDER_UNASKED = 0, /* not looked up, or not in time */
+    SENDER_NONE = 1,
+    SENDER_NEUTRAL = 2,
+    SENDER_PASS = 3,
+    SENDER_FAIL = 4,
+    SENDER_SOFTFAIL = 5,
+    SENDER_TEMPERROR = 6,
+    SENDER_PERMERROR = 7
+};
 
 struct envelope {
     struct mid id;
@@ -62,7 +81,8 @@ struct envelope {
     uint64_t deadline_ms;   /* received_ms + hold time; only ever lengthened         */
     struct str client_addr; /* text form of the client's address                     */
     struct str client_helo;
-    struct str tls; /* "TLSv1.3 TLS_AES_256_GCM_SHA384" or empty             */
+    enum sender_auth sender_auth; /* set at receipt, never changed                         */
+    struct str tls;               /* "TLSv1.3 TLS_AES_256_GCM_SHA384" or empty             */
 
     bool held;                    /* by an operator: not tried until released              */
     uint64_t held_index;          /* log index of the order that said so, or released it   */

@@ -72,8 +72,11 @@ static bool merge_rcpt(struct rcpt *into, const struct rcpt *other)
 
 static uint64_t rank(enum dsn_fate f)
 {
-    static const uint64_t ranks[] = {
-        [DSN_NONE] = 0, [DSN_PENDING] = 1, [DSN_GIVEN_UP] = 2, [DSN_SENT] = 3};
+    static const uint64_t ranks[] = {[DSN_NONE] = 0,
+                                     [DSN_PENDING] = 1,
+                                     [DSN_WITHHELD] = 2,
+                                     [DSN_GIVEN_UP] = 3,
+                                     [DSN_SENT] = 4};
 
     return ranks[f];
 }

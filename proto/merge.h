@@ -5,7 +5,7 @@
  *
  *   fate           delivered > bounced > expired > purged > pending, with reply and time
  *   tries          of the later one
- *   notification   sent > given up > pending > none, with its tries
+ *   notification   sent > given up > withheld > pending > none, with its tries
  *   phase          done > dsn > deliver; all final in phase deliver: the holder looks again
  *   hold time      the longer one
  *   held           by the later order in the control log

@@ -43,7 +43,7 @@ static void randomize(struct world *w, struct prng *r)
     w->e.held_index = prng_below(r, 3);
     w->e.possible_duplicates = (uint32_t)prng_below(r, 3);
     w->e.phase = (enum phase)prng_below(r, 3);
-    w->e.dsn = (enum dsn_fate)prng_below(r, 4);
+    w->e.dsn = (enum dsn_fate)prng_below(r, 5);
     w->e.dsn_attempts = (uint32_t)prng_below(r, 2);
     w->e.dsn_next_ms = prng_below(r, 2);
     w->e.dsn_deadline_ms = prng_below(r, 2);

@@ -15,7 +15,7 @@ static_assert(LIMIT_SMTP_RCPTS * (LIMIT_SMTP_PATH_BYTES + LIMIT_REPLY_KEPT_BYTES
               "an envelope within its limits fits a record");
 static_assert((int)FATE_DELIVERED == (int)TRISPOOL__RECIPIENT_RECORD__FATE__FATE_DELIVERED &&
                   (int)PHASE_DONE == (int)TRISPOOL__ENVELOPE_RECORD__PHASE__PHASE_DONE &&
-                  (int)DSN_GIVEN_UP == (int)TRISPOOL__ENVELOPE_RECORD__DSN_FATE__DSN_GIVEN_UP,
+                  (int)DSN_WITHHELD == (int)TRISPOOL__ENVELOPE_RECORD__DSN_FATE__DSN_WITHHELD,
               "the enums of envelope.h and record.proto agree");
 
 /* What protobuf-c may allocate while it takes a record apart. Bytes that ask for more (one
@@ -53,7 +53,8 @@ static bool legal(const struct envelope *e)
         !within(e->tls, LIMIT_TLS_TEXT_BYTES) || !within(e->dsn_reply, LIMIT_REPLY_KEPT_BYTES))
         return false;
     if ((int)e->phase < PHASE_DELIVER || e->phase > PHASE_DONE || (int)e->dsn < DSN_NONE ||
-        e->dsn > DSN_GIVEN_UP)
+        e->dsn > DSN_WITHHELD || (int)e->sender_auth < SENDER_UNASKED ||
+        e->sender_auth > SENDER_PERMERROR)
         return false;
     if (e->rcpt_count == 0 || e->rcpt_count > LIMIT_SMTP_RCPTS)
         return false;
@@ -127,6 +128,7 @@ static void message_of(struct message *m, const struct envelope *e)
     to->settled_ms = e->settled_ms;
     to->settled_wall_ms = e->settled_wall_ms;
     to->held_index = e->held_index;
+    to->sender_auth = (uint32_t)e->sender_auth;
 }
 
 size_t envelope_encoded_size(const struct envelope *e)
@@ -222,6 +224,7 @@ static void copy_numbers(const Trispool__EnvelopeRecord *from, struct envelope *
     to->settled_ms = from->settled_ms;
     to->settled_wall_ms = from->settled_wall_ms;
     to->held_index = from->held_index;
+    to->sender_auth = (enum sender_auth)from->sender_auth;
 }
 
 /* A field we do not know means a newer writer, or damage: what it asks for is not guessed. */

@@ -53,6 +53,7 @@ static struct envelope sample(struct rcpt rcpts[2])
                              .dsn_next_ms = 14,
                              .dsn_deadline_ms = 15,
                              .dsn_reply = STR("451 later"),
+                             .sender_auth = SENDER_SOFTFAIL,
                              .settled_ms = 16,
                              .settled_wall_ms = 17};
 }
@@ -82,6 +83,7 @@ static void ck_same(const struct envelope *a, const struct envelope *b)
     ck_assert(str_eq(a->client_helo, b->client_helo) && a->held == b->held &&
               a->held_index == b->held_index);
     ck_assert(a->possible_duplicates == b->possible_duplicates && a->phase == b->phase);
+    ck_assert(a->sender_auth == b->sender_auth);
     ck_assert(a->dsn == b->dsn && a->dsn_attempts == b->dsn_attempts);
     ck_assert(a->dsn_next_ms == b->dsn_next_ms && a->dsn_deadline_ms == b->dsn_deadline_ms);
     ck_assert(str_eq(a->dsn_reply, b->dsn_reply) && a->settled_ms == b->settled_ms);
@@ -202,7 +204,7 @@ static void break_phase(struct envelope *e)
 }
 static void break_dsn(struct envelope *e)
 {
-    e->dsn = (enum dsn_fate)4;
+    e->dsn = (enum dsn_fate)5;
 }
 static void break_no_rcpts(struct envelope *e)
 {
@@ -279,8 +281,12 @@ static const struct {
     {"fate -1", STR(ID DOMAIN "\x2a\x0e\x0a\x01" "r\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
      E_PROTO},
     {"phase 3", STR(ID DOMAIN RCPT "\x98\x01\x03"), E_PROTO},
-    {"dsn 4", STR(ID DOMAIN RCPT "\xa0\x01\x04"), E_PROTO},
-    {"an unknown field", STR(ID DOMAIN RCPT "\xe0\x01\x01"), E_PROTO},
+    {"dsn 4", STR(ID DOMAIN RCPT "\xa0\x01\x04"), OK},
+    {"dsn 5", STR(ID DOMAIN RCPT "\xa0\x01\x05"), E_PROTO},
+    {"sender_auth 7", STR(ID DOMAIN RCPT "\xe0\x01\x07"), OK},
+    {"sender_auth 8", STR(ID DOMAIN RCPT "\xe0\x01\x08"), E_PROTO},
+    {"sender_auth 2^31", STR(ID DOMAIN RCPT "\xe0\x01\x80\x80\x80\x80\x08"), E_PROTO},
+    {"an unknown field", STR(ID DOMAIN RCPT "\xe8\x01\x01"), E_PROTO},
     {"an unknown field of a recipient", STR(ID DOMAIN "\x2a\x05\x0a\x01" "r\x48\x01"), E_PROTO},
     {"a field of another wire type", STR(ID DOMAIN RCPT "\x30\x01\x3d\x01\x02\x03\x04"), E_PROTO},
     {"a length beyond the end", STR(ID DOMAIN "\x2a\x04\x0a\x01" "r"), E_PROTO},

@@ -309,6 +309,8 @@ struct spool_cursor {
     struct mid next; /* the first id that was not looked at */
     bool end;
     bool committed_only; /* set by the caller: undecided copies are passed over */
+    bool settled;        /* set by the caller: not the live ones, but those settled up to
+                            LIMIT_TRACE_DAYS ago; dot_open is false */
     uint64_t corrupt;
 };
 MUST_CHECK enum err spool_scan(struct spool_reader *r, struct spool_cursor *c, size_t max,

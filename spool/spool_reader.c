@@ -280,6 +280,21 @@ static enum err scan_one(struct spool_reader *r, bool committed_only, struct str
     return e == OK ? dot_open(r, id, open) : e;
 }
 
+/* The same of what is settled. */
+static enum err scan_trace(struct spool_reader *r, struct str key, struct str value,
+                           struct envelope *out)
+{
+    struct str record;
+    struct mid id;
+
+    arena_reset(&r->scratch);
+    if (!spool_value_open(TABLE_TRACE, key, value, &record) || !spool_key_to_mid(key, &id)) {
+        spool_log_corrupt(TABLE_TRACE, key, "checksum");
+        return E_CORRUPT;
+    }
+    return spool_decode_trace(id, record, &r->scratch, out);
+}
+
 /* The id behind a key; false: it was the last one there can be. */
 static bool id_behind(struct str key, struct mid *next)
 {
@@ -304,8 +319,9 @@ static enum err scan_batch(struct spool_reader *r, MDB_cursor *cursor, struct sp
     for (size_t n = 0; rc == 0 && n < max && more; n++) {
         struct envelope envelope;
         bool open = false;
-        enum err e =
-            scan_one(r, c->committed_only, str_of_val(&k), str_of_val(&v), &envelope, &open);
+        enum err e = c->settled ? scan_trace(r, str_of_val(&k), str_of_val(&v), &envelope)
+                                : scan_one(r, c->committed_only, str_of_val(&k), str_of_val(&v),
+                                           &envelope, &open);
 
         if (e != OK && e != E_CORRUPT && e != E_NOTFOUND)
             return e;
@@ -337,7 +353,7 @@ enum err spool_scan(struct spool_reader *r, struct spool_cursor *c, size_t max,
     e = spool_snapshot(r);
     if (e != OK)
         return e;
-    rc = mdb_cursor_open(r->txn, r->spool->dbi[TABLE_MSG], &cursor);
+    rc = mdb_cursor_open(r->txn, r->spool->dbi[c->settled ? TABLE_TRACE : TABLE_MSG], &cursor);
     if (rc == 0) {
         e = scan_batch(r, cursor, c, max, fn, user);
         mdb_cursor_close(cursor);

@@ -605,6 +605,33 @@ START_TEST(a_settled_message_can_be_traced_until_it_is_old)
 }
 END_TEST
 
+static bool see_trace(void *user, const struct envelope *e, bool dot_open)
+{
+    uint64_t *seen = user;
+
+    ck_assert(!dot_open && e->settled_ms == 100 * DAY);
+    *seen = *seen * 10 + mid_counter(e->id);
+    return true;
+}
+
+START_TEST(what_is_settled_is_walked_in_batches_and_nothing_else)
+{
+    struct spool_cursor c = {.settled = true};
+    uint64_t seen = 0;
+    int calls = 0;
+
+    for (uint64_t i = 1; i <= 5; i++)
+        ck_assert_int_eq(kit_put(&kit, id_of(i), 10), OK);
+    for (uint64_t i = 1; i <= 5; i += 2)
+        ck_assert_int_eq(kit_settle(&kit, id_of(i), 100 * DAY), OK);
+    for (; !c.end; calls++)
+        ck_assert_int_eq(spool_scan(kit.reader, &c, 2, see_trace, &seen), OK);
+    ck_assert_uint_eq(seen, 135);
+    ck_assert_int_eq(calls, 2);
+    ck_assert_uint_eq(c.corrupt, 0);
+}
+END_TEST
+
 START_TEST(pruning_takes_the_oldest_first_and_at_most_max)
 {
     struct envelope e;
@@ -821,6 +848,7 @@ static void add_settled(Suite *suite)
     tcase_add_test(tc, late_copy_of_a_settled_message_stays_dead);
     tcase_add_test(tc, reading_the_body_of_a_message_settled_meanwhile_says_so);
     tcase_add_test(tc, a_settled_message_can_be_traced_until_it_is_old);
+    tcase_add_test(tc, what_is_settled_is_walked_in_batches_and_nothing_else);
     tcase_add_test(tc, pruning_takes_the_oldest_first_and_at_most_max);
     tcase_add_test(tc, an_aborted_id_is_settled_and_leaves_no_trace);
     tcase_add_test(tc, settled_ids_of_one_session_say_nothing_about_another);

@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "cluster-tools/cli/table_parts.h"
+#include "cluster-tools/cli/table_undelivered.h"
 
 /* --- options that several commands share --- */
 
@@ -211,8 +212,8 @@ static const struct cli_column dsn_columns[] = {
         {"received", "received", CLI_F_TIME, NULL, 0}, {"age", "age_s", CLI_F_AGE, NULL, 0},   \
         {"kept until", "deadline", CLI_F_TIME, NULL, 0},                                       \
         {"from client", "client_addr", CLI_F_TEXT, NULL, 0},                                   \
-        {"HELO", "client_helo", CLI_F_TEXT, NULL, 0}, {"TLS", "tls", CLI_F_TEXT, NULL, 0},     \
-        {"tries", "attempts", CLI_F_COUNT, NULL, 0},                                           \
+        {"SPF", "spf", CLI_F_TEXT, NULL, 0}, {"HELO", "client_helo", CLI_F_TEXT, NULL, 0},     \
+        {"TLS", "tls", CLI_F_TEXT, NULL, 0}, {"tries", "attempts", CLI_F_COUNT, NULL, 0},      \
         {"possible duplicates", "possible_duplicates", CLI_F_COUNT, NULL, 0},                  \
         {"held by an operator", "held", CLI_F_BOOL, NULL, 0},                                  \
         {"generation of the domain", "generation", CLI_F_COUNT, NULL, 0},                      \
@@ -289,6 +290,7 @@ static const struct cli_option add_options[] = {
     OPT_CHECKS,
     OPT_RECIPIENTS,
     OPT_SEPARATOR,
+    OPT_DSN,
     {"reopen", 0, NULL, CLI_FLAG, "reopen", NULL, 0,
      "Take back a domain that was removed and still has mail; what is not named stays as it "
      "was"},
@@ -296,8 +298,8 @@ static const struct cli_option add_options[] = {
 };
 
 static const struct cli_option set_options[] = {
-    OPT_ROUTE,  OPT_HOLD,   OPT_TLS,        OPT_EIGHT_BIT, OPT_PLAN,    OPT_CONNECTIONS,
-    OPT_PAUSED, OPT_CHECKS, OPT_RECIPIENTS, OPT_SEPARATOR, OPT_DRY_RUN,
+    OPT_ROUTE,  OPT_HOLD,   OPT_TLS,        OPT_EIGHT_BIT, OPT_PLAN, OPT_CONNECTIONS,
+    OPT_PAUSED, OPT_CHECKS, OPT_RECIPIENTS, OPT_SEPARATOR, OPT_DSN,  OPT_DRY_RUN,
 };
 
 static const struct cli_option remove_options[] = {OPT_DRY_RUN, OPT_YES};
@@ -315,6 +317,7 @@ static const struct cli_column domain_list_columns[] = {
         {"connections", "max_connections", CLI_F_COUNT, NULL, 0},                              \
         {"TLS", "tls", CLI_F_TEXT, NULL, 0}, {"8-bit mail", "eight_bit", CLI_F_TEXT, NULL, 0}, \
         {"checks", "checks", CLI_F_TEXT, NULL, 0},                                             \
+        {"senders told", "dsn", CLI_F_TEXT, NULL, 0},                                          \
         {"recipients", "recipients", CLI_F_TEXT, NULL, 0},                                     \
     {                                                                                          \
         "sub-addresses by", "separator", CLI_F_TEXT, NULL, 0                                   \
@@ -550,8 +553,8 @@ static const struct cli_command commands[] = {
      COUNT(status_columns)},
     {NULL, "health", "Is the node well? Exit status 0 or 1",
      "Critical: fenced after a disk error, spool full, scheduler silent, no daemon; of a "
-     "member: "
-     "it takes no mail, or nobody leads the control log. Warning: stopping, damaged records or "
+     "member: it takes no mail, or nobody leads the control log. Warning: stopping, damaged "
+     "records or "
      "copies, a message near the end of its hold time; a member that is not reached or not "
      "filled, a message without a second copy, solo.",
      NULL, NONE, health_options, COUNT(health_options), "health", NULL, false, CLI_RECORD,
@@ -575,6 +578,7 @@ static const struct cli_command commands[] = {
      "ago.",
      NULL, ONE_ID, NULL, 0, "queue.trace", NULL, false, CLI_RECORD, trace_columns,
      COUNT(trace_columns)},
+    UNDELIVERED_COMMAND,
     {"queue", "retry", "Try mail now",
      "Retry times are forgotten, primaries that are down are probed at once. " SELECTION, NULL,
      IDS, operate_options, COUNT(operate_options), "queue.operate", "retry", false, CLI_SUMMARY,
@@ -592,7 +596,8 @@ static const struct cli_command commands[] = {
      COUNT(operate_options), "queue.operate", "delete", true, CLI_SUMMARY, list_columns,
      COUNT(list_columns)},
     {"queue", "bounce", "End mail and tell its senders",
-     "Recipients that are pending become *bounced*; the sender gets a notification. " SELECTION,
+     "Recipients that are pending become *bounced*; senders are told as *--dsn* "
+     "says. " SELECTION,
      NULL, IDS, operate_options, COUNT(operate_options), "queue.operate", "bounce", true,
      CLI_SUMMARY, list_columns, COUNT(list_columns)},
 

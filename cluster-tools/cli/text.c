@@ -144,7 +144,8 @@ enum text_mood text_mood(const char *state)
 {
     static const char bad[] = "down|critical|bounced|expired|no-answer|no-domain|no-mx|"
                               "no-address|null-mx|loops-to-self|all-private";
-    static const char note[] = "held|deferred|paused|closing|warning|purged|dsn|given-up";
+    static const char note[] =
+        "held|deferred|paused|closing|warning|purged|dsn|given-up|withheld";
 
     if (cli_is_word(bad, state))
         return TEXT_BAD;

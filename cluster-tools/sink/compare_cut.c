@@ -56,7 +56,10 @@ bool compare_cut_received(struct str *message, struct str relay)
     struct str field = *message;
     size_t n;
 
-    if (str_cut_nocase(&field, STR("Received-SPF:"))) /* at most one, above it */
+    /* at most one of each, above it */
+    if (str_cut_nocase(&field, STR("Authentication-Results:")))
+        field = str_from(field, field_bytes(field));
+    if (str_cut_nocase(&field, STR("Received-SPF:")))
         field = str_from(field, field_bytes(field));
     if (!str_cut_nocase(&field, STR("Received:")))
         return false;

@@ -111,7 +111,8 @@ static const struct argp_option options[] = {
      "Fail with more than N copies without an excuse (default: never)", 0},
     {"compare", KEY_COMPARE, 0, 0,
      "Compare two folders: --compare SENT RECEIVED. Every sent file must have arrived once, "
-     "byte for byte behind one Received field (and a Received-SPF above it)",
+     "byte for byte behind one Received field (above it may stand an "
+     "Authentication-Results and a Received-SPF)",
      0},
     {"relay", KEY_RELAY, "NAME", 0,
      "That field must say \"by NAME\" (default: any name will do)", 0},

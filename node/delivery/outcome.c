@@ -269,3 +269,15 @@ enum err outcome_of_dead_dsn(const struct envelope *env, struct str why, uint64_
     conclude(out, true, now_ms);
     return OK;
 }
+
+void outcome_withhold(struct outcome *out, struct str why)
+{
+    ASSERT(out->dsn_due && out->env.phase == PHASE_DSN);
+    end_dsn(out, DSN_WITHHELD);
+    out->dsn_due = false;
+    out->dsn_withheld = true;
+    out->env.dsn_reply = why;
+    out->env.dsn_deadline_ms = 0;
+    out->next_ms = 0;
+    out->write = OUTCOME_SETTLE;
+}

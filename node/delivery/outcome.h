@@ -14,6 +14,9 @@
  * 421: the primary spoke of itself, not of the message). The run of ODD_5XX breaks at any other
  * verdict, and when more than LIMIT_ODD_GAP_MS lie between two tries (the primary was away). A
  * result with begun == false changes nothing. A final fate never changes (INV-2).
+ * Whether the sender may be told is dsn_policy's word: with a no, outcome_withhold() ends what
+ * is due (PHASE_DONE, DSN_WITHHELD), before anything is written.
+ *
  * DSN: any 5xx gives it up, everything else is tried again on the same clock until
  * dsn_deadline_ms (LIMIT_DSN_HOLD_MS after the phase began).
  *
@@ -44,7 +47,7 @@ struct outcome {
     bool possible_duplicate; /* env.possible_duplicates was raised */
     bool alarm;              /* an odd 5xx came, or ended a recipient */
     bool dsn_due;            /* the phase became PHASE_DSN */
-    bool dsn_sent, dsn_given_up;
+    bool dsn_sent, dsn_given_up, dsn_withheld;
     uint64_t next_ms; /* earliest next try of a pending recipient or of the DSN; 0: at once */
 };
 
@@ -74,3 +77,7 @@ MUST_CHECK enum err outcome_of_operator(const struct envelope *env, enum outcome
  * ourselves): given up. why is kept as dsn_reply. */
 MUST_CHECK enum err outcome_of_dead_dsn(const struct envelope *env, struct str why,
                                         uint64_t now_ms, struct arena *a, struct outcome *out);
+
+/* The sender is not to be told. out: of any of the above, with dsn_due. why is kept as
+ * dsn_reply: static, or it lives as long as the arena. */
+void outcome_withhold(struct outcome *out, struct str why);

@@ -387,6 +387,22 @@ START_TEST(a_dsn_with_nowhere_to_go_is_given_up)
 }
 END_TEST
 
+START_TEST(a_dsn_that_is_withheld_ends_the_message_with_the_reason)
+{
+    all_verdicts(VERDICT_PERMANENT, 550);
+    apply(NOW);
+    ck_assert(out.dsn_due && out.write == OUTCOME_UPDATE);
+    outcome_withhold(&out, STR("(why)"));
+    ck_assert(!out.dsn_due && out.dsn_withheld && !out.dsn_given_up && !out.dsn_sent);
+    ck_assert_int_eq(out.write, OUTCOME_SETTLE);
+    ck_assert_int_eq(out.env.phase, PHASE_DONE);
+    ck_assert_int_eq(out.env.dsn, DSN_WITHHELD);
+    ck_assert(str_eq(out.env.dsn_reply, STR("(why)")));
+    ck_assert_uint_eq(out.bounced, 3);
+    ck_assert(out.env.dsn_deadline_ms == 0 && out.env.dsn_next_ms == 0 && out.next_ms == 0);
+}
+END_TEST
+
 START_TEST(an_operator_ends_what_is_pending)
 {
     static const bool which[3] = {false, true, false};
@@ -481,6 +497,7 @@ int main(void)
                         sizeof dsn_ends / sizeof dsn_ends[0]);
     tcase_add_test(tc, a_dsn_waits_like_a_recipient_and_ends_after_five_days);
     tcase_add_test(tc, a_dsn_with_nowhere_to_go_is_given_up);
+    tcase_add_test(tc, a_dsn_that_is_withheld_ends_the_message_with_the_reason);
     tcase_add_loop_test(tc, an_operator_ends_what_is_pending, 0, 5);
     tcase_add_test(tc, an_operator_may_drop_a_dsn_but_not_bounce_it);
     tcase_add_test(tc, without_memory_nothing_is_decided);

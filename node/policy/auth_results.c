@@ -115,6 +115,20 @@ struct auth_result auth_result_of_spf(const struct spf_check *check,
                                 .value = is_helo ? check->helo : check->sender};
 }
 
+struct auth_result auth_result_of_rdns(const struct ip_addr *client, enum rdns_result result,
+                                       char addr[static IP_TEXT_BYTES])
+{
+    static const char *const words[] = {[RDNS_CONFIRMED] = "pass",
+                                        [RDNS_MISMATCH] = "fail",
+                                        [RDNS_NONE] = "permerror",
+                                        [RDNS_UNKNOWN] = "temperror"};
+
+    return (struct auth_result){.method = STR("iprev"),
+                                .result = str_of(words[result]),
+                                .property = STR("policy.iprev"),
+                                .value = ip_text(client, addr)};
+}
+
 /* Each word is put with the semicolon that ends what stood before. */
 static void put_result(struct writer *w, const struct auth_result *r)
 {
@@ -249,10 +263,12 @@ static bool cut_cfws(struct str *s)
     return true;
 }
 
-/* The id as it is meant, in buf; false: there is none, or it does not end or fit. */
-static bool cut_id(struct str s, char buf[static LIMIT_SMTP_DOMAIN_BYTES + 1], struct str *id)
+/* The id as it is meant, in buf; false: there is none, or it does not end or fit. is_whole: the
+ * end of s is that of the field, and ends an id as well. */
+static bool cut_id(struct str s, bool is_whole, char buf[static LIMIT_SMTP_DOMAIN_BYTES + 1],
+                   struct str *id)
 {
-    bool is_quoted = s.n > 0 && s.p[0] == '"', is_open = is_quoted;
+    bool is_quoted = s.n > 0 && s.p[0] == '"', is_open = is_quoted || !is_whole;
     size_t n = 0;
 
     for (size_t i = is_quoted; i < s.n && n <= LIMIT_SMTP_DOMAIN_BYTES; i++) {
@@ -284,7 +300,7 @@ static bool holds_nocase(struct str s, struct str part)
     return false;
 }
 
-bool auth_results_claims(struct str field, struct str authserv_id)
+static bool claims(struct str field, bool is_whole, struct str authserv_id)
 {
     char buf[LIMIT_SMTP_DOMAIN_BYTES + 1];
     struct str rest = field, id;
@@ -294,11 +310,24 @@ bool auth_results_claims(struct str field, struct str authserv_id)
         return false;
     while (rest.n > 0 && is_space(rest.p[0])) /* obsolete, and read by many */
         rest = str_from(rest, 1);
-    if (!str_cut_nocase(&rest, STR(":")))
+    if (rest.n > 0 && rest.p[0] != ':')
         return false;
-    if (cut_cfws(&rest) && cut_id(rest, buf, &id))
+    rest = str_from(rest, rest.n > 0);
+    if (cut_cfws(&rest) && cut_id(rest, is_whole, buf, &id))
         return str_eq_nocase(id, authserv_id);
-    return holds_nocase(rest, authserv_id);
+    return !is_whole || holds_nocase(rest, authserv_id);
+}
+
+bool auth_results_start_claims(struct str start, struct str authserv_id)
+{
+    return claims(start, false, authserv_id);
+}
+
+bool auth_results_claims(struct str field, struct str authserv_id)
+{
+    if (field.n > LIMIT_AUTH_CLAIM_BYTES)
+        return claims(str_head(field, LIMIT_AUTH_CLAIM_BYTES), false, authserv_id);
+    return claims(field, true, authserv_id);
 }
 
 /* Cuts the first field with its folds off *s. */

@@ -246,6 +246,58 @@ START_TEST(an_id_longer_than_any_name_is_not_ours_unless_it_holds_ours)
 }
 END_TEST
 
+START_TEST(of_a_long_field_the_start_decides)
+{
+    static char field[LIMIT_AUTH_CLAIM_BYTES + 2];
+    struct str whole = {field, sizeof field}, most = {field, LIMIT_AUTH_CLAIM_BYTES};
+    size_t n;
+
+    memset(field, ' ', sizeof field);
+    n = (size_t)snprintf(field, sizeof field, "Authentication-Results: other.example; ");
+    field[n] = ' ';
+    ck_assert(!auth_results_claims(whole, STR("mx1.example")));
+    ck_assert(!auth_results_start_claims(most, STR("mx1.example")));
+    memset(field + 23, '(', sizeof field - 23); /* an id that would come later */
+    ck_assert(!auth_results_claims(most, STR("mx1.example")));
+    ck_assert(auth_results_claims(whole, STR("mx1.example")));
+    ck_assert(auth_results_start_claims(most, STR("mx1.example")));
+    memset(field + 23, ' ', sizeof field - 23); /* one that is cut in half */
+    memcpy(field + most.n - 11, "mx1.example", 11);
+    ck_assert(auth_results_claims(most, STR("mx1.example")));
+    ck_assert(auth_results_claims(whole, STR("mx1.example")));
+    field[most.n - 1] = 'x';
+    ck_assert(!auth_results_claims(most, STR("mx1.example")));
+    ck_assert(auth_results_claims(whole, STR("mx1.example")));
+    memset(field + 22, ' ', sizeof field - 22); /* nor has a colon come */
+    ck_assert(!auth_results_claims(most, STR("mx1.example")));
+    ck_assert(auth_results_claims(whole, STR("mx1.example")));
+    field[22] = '-';
+    ck_assert(!auth_results_claims(whole, STR("mx1.example")));
+}
+END_TEST
+
+static const struct {
+    enum rdns_result result;
+    const char *word;
+} names[] = {{RDNS_CONFIRMED, "pass"},
+             {RDNS_MISMATCH, "fail"},
+             {RDNS_NONE, "permerror"},
+             {RDNS_UNKNOWN, "temperror"}};
+
+START_TEST(the_clients_name_is_told_as_iprev)
+{
+    char addr[IP_TEXT_BYTES], want[128];
+    struct auth_result r = auth_result_of_rdns(&check.client, names[_i].result, addr);
+    struct str s = auth_results_format(STR("mx1.example"), &r, 1, buf);
+
+    snprintf(want, sizeof want,
+             "Authentication-Results: mx1.example; iprev=%s policy.iprev=192.0.2.1\r\n",
+             names[_i].word);
+    buf[s.n] = 0;
+    ck_assert_str_eq(buf, want);
+}
+END_TEST
+
 START_TEST(our_own_field_is_known_as_ours)
 {
     ck_assert(auth_results_claims(str_of(ar_field()), STR("mx1.example")));
@@ -294,6 +346,8 @@ int main(void)
     tcase_add_test(tc, every_part_at_its_limit_fits);
     tcase_add_test(tc, a_field_that_bears_our_id_is_known_and_no_other);
     tcase_add_test(tc, an_id_longer_than_any_name_is_not_ours_unless_it_holds_ours);
+    tcase_add_test(tc, of_a_long_field_the_start_decides);
+    tcase_add_loop_test(tc, the_clients_name_is_told_as_iprev, 0, COUNT(names));
     tcase_add_test(tc, our_own_field_is_known_as_ours);
     tcase_add_test(tc, forged_fields_are_found_one_after_the_other_and_only_in_the_header);
     suite_add_tcase(suite, tc);

@@ -85,6 +85,8 @@ class Here(house.Node):
         self.control, self.data = ("127.0.0.1:%d" % house.free_port() for _ in range(2))
         self.socket = self.folder / "control.sock"
         self.log, self.config = self.folder / "log", self.folder / "trispool.yaml"
+        if "dns:" not in settings.get("more", ""):  # as in house.Node
+            settings["more"] = settings.get("more", "") + 'dns:\n  servers: ["127.0.0.1:1"]\n'
         self.config.write_text(config(site, "mx%d.example.net" % site, self.folder / "data", self.socket,
                                       "127.0.0.1:%d" % self.port, control=self.control,
                                       data_plane=self.data, **settings))
@@ -274,9 +276,9 @@ class Fleet:
                 return self[row["site"]]
         return None
 
-    def add_domain(self, name, route=None):
+    def add_domain(self, name, route=None, **args):
         """A domain of a customer; all members that run know it when this returns."""
-        self.live()[0].add_domain(name, route)
+        self.live()[0].add_domain(name, route, **args)
         sites = {r.get("site") for r in self.rows("cluster", "members")}
         house.until(lambda: all(m.knows_domain(name) for m in self.live() if m.site in sites))
 

@@ -82,6 +82,8 @@ class Node:
             return "%s:\n%s" % (name, "".join("  %s\n" % l for l in text.splitlines())) if text else ""
         if "max_rate_per_" not in smtp:  # all load comes from one address
             smtp += "\nmax_rate_per_client: 0\nmax_rate_per_network: 0"
+        if "dns:" not in extra:  # nobody answers there, at once: no test asks the world
+            extra += 'dns:\n  servers: ["127.0.0.1:1"]\n'
         self.config.write_text(
             "site: 1\nhostname: mx1.example.net\ncopies: 1\n"
             "data_dir: %s/data\ncontrol_socket: %s\npostmaster: ops@example.test\n"

@@ -10,15 +10,15 @@ def name(text):
 
 class Dns(threading.Thread):
     """UDP on loopback. records: {(name, type): [rdata, ...]}; a missing name is NXDOMAIN, a missing
-    type NODATA. mode: answer, silent, servfail. quiet: names that are never answered. names: all that
-    were asked for. soa_s: seconds that a denial counts; 0: it is not told."""
+    type NODATA. mode: answer, silent, servfail, held (until released). quiet: names that are never
+    answered. names: all that were asked for. soa_s: seconds that a denial counts; 0: it is not told."""
 
     def __init__(self):
         super().__init__(daemon=True)
         self.s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.s.bind(("127.0.0.1", 0))
         self.port = self.s.getsockname()[1]
-        self.records, self.mode, self.asked = {}, "answer", 0
+        self.records, self.mode, self.asked, self.kept = {}, "answer", 0, []
         self.quiet, self.names, self.soa_s = set(), [], 0
         self.start()
 
@@ -31,8 +31,15 @@ class Dns(threading.Thread):
             self.asked += 1
             reply, name = self.reply(q)
             self.names.append(name)
-            if self.mode != "silent" and name not in self.quiet:
+            if self.mode == "held":
+                self.kept.append((q, peer))
+            elif self.mode != "silent" and name not in self.quiet:
                 self.s.sendto(reply, peer)
+
+    def release(self):
+        self.mode = "answer"
+        for q, peer in self.kept:
+            self.s.sendto(self.reply(q)[0], peer)
 
     def reply(self, q):
         at, labels = 12, []

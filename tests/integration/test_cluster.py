@@ -343,10 +343,10 @@ def test_a_report_outlives_the_node_that_was_to_send_it(own, tmp_path):
     mailbox = house.Sink(tmp_path / "mailbox")
     with house.Sink(tmp_path / "sink", None, "--mode", "reject code=550 at=rcpt") as refuses:
         own.add_domain("sender.test", "127.0.0.1:%d" % mailbox.port)
-        own.add_domain(DOMAIN, "127.0.0.1:%d" % refuses.port)
+        own.add_domain(DOMAIN, "127.0.0.1:%d" % refuses.port, dsn="all")
         for i in range(count):
             code, _ = house.Client(own[1 + i % 3].port).hello().send(
-                b"Subject: %d\r\n\r\nx\r\n" % i, sender="me@sender.test")
+                b"Subject: %d\r\n\r\nx\r\n" % i, sender="me%d@sender.test" % i)
             assert code == 250
         holder = house.until(lambda: own.holder(DOMAIN), 60)
         house.until(lambda: sum(r["dsn"]["fate"] == "pending" for i in queue_ids(holder)

@@ -292,7 +292,7 @@ def test_the_sender_is_told_who_is_unknown_at_the_primary(tmp_path):
     with postfix.primary("sender.example") as home, \
             a_node(tmp_path, delivery="dsn_route: ['127.0.0.1:%d']" % home.port) as node:
         node.primary_port = house.free_port()
-        node.add_domain(route="127.0.0.1:%d" % node.primary_port)
+        node.add_domain(route="127.0.0.1:%d" % node.primary_port, dsn="all")
         with postfix.primary("example.test", port=node.primary_port,
                              mailboxes="inline:{bob@example.test=all/}") as p:
             c = house.Client(node.port).hello()

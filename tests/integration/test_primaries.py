@@ -554,6 +554,7 @@ def test_the_sender_is_told_of_a_refused_recipient(node, tmp_path):
     """A DSN: null sender, RFC 3464, to the sender's domain, here a domain of ours."""
     port = house.free_port()
     node.add_domain("sender.test", route="127.0.0.1:%d" % port)
+    node.ask("domain.set", name="example.test", dsn="all")
     c = house.Client(node.port).hello()
     _, lines = c.send(b"Subject: lost\r\n\r\nhello\r\n", sender="me@sender.test")
     got = []
