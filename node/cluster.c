@@ -396,17 +396,17 @@ static void beat(struct cluster *c)
 
 enum err cluster_run(struct cluster *c)
 {
-    uint64_t seed[2];
+    uint64_t seed[3]; /* outsiders choose keys of the tables below: they must not guess these */
     enum err e;
 
-    prng_seed(&c->rng, (uint64_t)clock_wall_ms());
+    if (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+        return E_IO;
+    prng_seed(&c->rng, seed[2]);
     c->base = event_base_new();
     c->sched = sched_new(
         &(struct sched_options){.seed = prng_next(&c->rng), .ask_ahead = cluster_is_member(c)});
     c->dsn_policy = calloc(1, sizeof *c->dsn_policy);
     ASSERT(c->base != NULL && c->sched != NULL && c->dsn_policy != NULL);
-    if (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed)
-        return E_IO;
     dsn_policy_init(c->dsn_policy, seed);
     e = open_dns(c);
     if (e == OK)

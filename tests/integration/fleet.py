@@ -130,7 +130,7 @@ class InBed(house.Node):
         host = net.hosts[name]
         self.site, self.host = site, host
         self.control, self.data = "%s:%d" % (host.v4, CONTROL_PORT), "%s:%d" % (host.v4, DATA_PORT)
-        text = config(site, name + ".bed", "/data/trispool", self.SOCKET, "%s:25" % host.v4,
+        text = config(site, name + ".bed", "/data/trispool", self.SOCKET, '%s:25", "[%s]:25' % (host.v4, host.v6),
                       control=self.control, data_plane=self.data, **settings)
         daemon = house.DAEMON.relative_to(house.BUILD)
         self.machine = net.machine(

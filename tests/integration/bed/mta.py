@@ -101,6 +101,7 @@ def received(m):
 INJECT = r"""
 import smtplib, sys
 host, count, rcpt, size, tag = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5]
+sender = sys.argv[6]
 text = ("x" * 70 + "\r\n") * (size // 72)
 server = smtplib.SMTP(host, 25, timeout=60)
 for i in range(count):
@@ -109,8 +110,8 @@ for i in range(count):
         server = smtplib.SMTP(host, 25, timeout=60)
     name = "%s%d" % (tag, i)
     try:
-        server.sendmail("s@sender.bed", [rcpt], "From: s@sender.bed\r\nTo: %s\r\nSubject: %s\r\n"
-            "Message-Id: <%s@sender.bed>\r\nX-Bed-Id: %s\r\n\r\n%s" % (rcpt, name, name, name, text))
+        server.sendmail(sender.replace("{n}", str(i)), [rcpt], "From: s@sender.bed\r\nTo: %s\r\nSubject: %s\r\n"
+            "Date: Mon, 30 Nov 2026 12:00:00 +0000\r\nMessage-Id: <%s@sender.bed>\r\nX-Bed-Id: %s\r\n\r\n%s" % (rcpt, name, name, name, text))
         print(name)
     except smtplib.SMTPException as e:
         print(name, e, file=sys.stderr)
@@ -118,8 +119,9 @@ server.quit()
 """
 
 
-def inject(host, address, count, rcpt, size=2000, tag="m"):
-    """Sends so many messages from a host; the ids of those that got a 250."""
-    told = host.run(["/usr/bin/python3", "-c", INJECT, address, str(count), rcpt, str(size), tag],
+def inject(host, address, count, rcpt, size=2000, tag="m", sender="s@sender.bed"):
+    """Sends so many messages from a host; the ids of those that got a 250. {n} in the sender is the
+    number of the message."""
+    told = host.run(["/usr/bin/python3", "-c", INJECT, address, str(count), rcpt, str(size), tag, sender],
                     timeout=600)
     return [l for l in told.split("\n") if l and " " not in l]

@@ -139,10 +139,10 @@ class Runner:
 
     # -- verbs: mail ---------------------------------------------------------------------------
 
-    def do_inject(self, to, count, rcpt="user@cust.bed", size=2000, host=None):
+    def do_inject(self, to, count, rcpt="user@cust.bed", size=2000, host=None, sender="s@sender.bed"):
         """A plain client; `to` is the sender's own server or a node."""
         ids = mta.inject(self.net.hosts[host or to], self.net.hosts[to].v4, count, rcpt, size,
-                         "m%d-" % len(self.accepted))
+                         "m%d-" % len(self.accepted), sender)
         self.accepted.update(ids)
         return "%d of %d accepted" % (len(ids), count)
 
@@ -276,6 +276,14 @@ class Runner:
             time.sleep(0.2)
         self.measured[name] = max(0, len(seen) - 1)
         return [m.host.name for m in seen]
+
+    def do_metric(self, metric, name, since=None):
+        """Measures the sum of a metric over our nodes; since: how much it is above that one."""
+        rows = [m.ask("metrics") for m in self.members() if m.is_alive()]
+        self.measured[name] = sum(float(r["line"].split()[1]) for lines in rows for r in lines
+                                  if r["line"].startswith("trispool_%s " % metric))
+        self.measured[name] -= self.measured[since] if since else 0
+        return self.measured[name]
 
     def do_wait_whole(self, seconds=60):
         """All members vote, every live message has its copies; measures whole_s."""
