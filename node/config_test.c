@@ -448,7 +448,7 @@ END_TEST
 START_TEST(the_example_is_right_about_the_defaults)
 {
     static const char *const filled_in[] = {"smtp.tls_certificate_file", "smtp.tls_key_file",
-                                            "delivery.tls_ca_file"};
+                                            "smtp.policy_server", "delivery.tls_ca_file"};
     struct node_config *full;
     struct config_change changes[NODE_CONFIG_KEYS_MAX];
     FILE *f = fopen(TRISPOOL_SOURCE_DIR "/docs/trispool.yaml.example", "r");
