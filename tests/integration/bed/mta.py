@@ -119,6 +119,34 @@ server.quit()
 """
 
 
+# One transaction a session, without a second try; {n} in sender and recipient is its number.
+FLOOD = r"""
+import smtplib, sys
+host, count, rcpt, sender, helo = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5]
+for i in range(count):
+    try:
+        server = smtplib.SMTP(host, 25, helo, timeout=60)
+        server.ehlo()
+        server.mail(sender.replace("{n}", str(i)))
+        code = server.rcpt(rcpt.replace("{n}", str(i)))[0]
+        if code == 250:
+            code = server.data("From: x@x.bed\r\nDate: Mon, 30 Nov 2026 12:00:00 +0000\r\n\r\nspam\r\n")[0]
+        server.quit()
+    except smtplib.SMTPConnectError as e:
+        code = e.smtp_code
+    except smtplib.SMTPServerDisconnected:
+        code = 421
+    print(code)
+"""
+
+
+def flood(host, address, count, rcpt, sender):
+    """{code: how often}, of RCPT, or of the dot where that was 250."""
+    told = host.run(["/usr/bin/python3", "-c", FLOOD, address, str(count), rcpt, sender, host.name + ".bed"],
+                    timeout=600).split()
+    return {code: told.count(code) for code in set(told)}
+
+
 def inject(host, address, count, rcpt, size=2000, tag="m", sender="s@sender.bed"):
     """Sends so many messages from a host; the ids of those that got a 250. {n} in the sender is the
     number of the message."""

@@ -146,6 +146,31 @@ class Runner:
         self.accepted.update(ids)
         return "%d of %d accepted" % (len(ids), count)
 
+    def do_flood(self, to, count, rcpt, sender, name, host="sender"):
+        """A client that sends each message to each of these nodes in turn and never tries again; no book
+        has them. Measures NAME_250, NAME_450 and so on."""
+        to, seen = [to] if isinstance(to, str) else to, {}
+        for n in to:
+            for code, times in mta.flood(self.net.hosts[host], self.net.hosts[n].v4, count // len(to), rcpt,
+                                         sender).items():
+                seen[code] = seen.get(code, 0) + times
+        self.measured.update({"%s_%s" % (name, code): seen.get(code, 0) for code in (*seen, "250", "450", "550", "421")})
+        return seen
+
+    def do_count_mail(self, node, name, to=None):
+        """Measures how many messages a sink has, or how many of them are for an address with this in it."""
+        folder = self.station(node).mail
+        self.measured[name] = 0
+        for f in os.scandir(folder) if os.path.isdir(folder) else []:
+            if f.name.endswith(".env") and (to is None or to in open(f.path).read()):
+                self.measured[name] += 1
+        return self.measured[name]
+
+    def do_wait_mail(self, node, count, to=None, seconds=60):
+        with contextlib.suppress(TimeoutError):
+            until(lambda: self.do_count_mail(node, "mail", to) >= count, seconds, 0.2)
+        return self.measured.pop("mail")
+
     def do_load(self, to, name="load", host="sender", options="", wait=True):
         """trispool-load; wait = false: goes on beside the next steps."""
         path = "%s/journal-%s" % (WORK, name)
