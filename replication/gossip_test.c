@@ -300,6 +300,32 @@ START_TEST(without_an_answer_it_is_sent_again)
 }
 END_TEST
 
+/* A peer that keeps saying where it stands, and that is always the same place. */
+START_TEST(an_answer_that_says_nothing_new_delays_nothing)
+{
+    char greet[64] = {1, [8] = 102, [16] = 101, [18] = 2};
+    uint64_t acked;
+
+    link_all(true);
+    toy_set(&sites[1].toys[0], 1, 1);
+    settle(0);
+    acked = sites[1].g.peers[0].sets[0].acked;
+    ck_assert_uint_eq(acked, 1);
+    greet[26] = (char)acked;
+    toy_set(&sites[1].toys[0], 1, 2);
+    gossip_tick(&sites[1].g, now);
+    drop_air();
+    now += LIMIT_GOSSIP_RESEND_MS - 1;
+    gossip_heard(&sites[1].g, 2, (struct str){greet, 35}, now);
+    ck_assert_uint_eq(sites[1].g.bad, 0);
+    drop_air();
+    now++;
+    gossip_tick(&sites[1].g, now);
+    ck_assert_uint_eq(in_air, 2);
+    drop_air();
+}
+END_TEST
+
 #define B(lit)                                                                                 \
     {                                                                                          \
         (lit), sizeof(lit) - 1                                                                 \
@@ -361,6 +387,7 @@ int main(void)
     tcase_add_test(tc, a_site_that_has_forgotten_everything_is_told_everything);
     tcase_add_test(tc, what_flies_to_a_peer_is_bounded);
     tcase_add_test(tc, without_an_answer_it_is_sent_again);
+    tcase_add_test(tc, an_answer_that_says_nothing_new_delays_nothing);
     tcase_add_loop_test(tc, facts_that_make_no_sense_are_counted, 0,
                         sizeof nonsense / sizeof *nonsense);
     tcase_add_test(tc, nobody_is_heard_without_a_link_and_newer_sets_are_passed_over);

@@ -114,6 +114,20 @@ START_TEST(facts_go_to_the_site_that_they_are_for_and_only_over_a_link)
 }
 END_TEST
 
+START_TEST(facts_before_the_first_word_of_a_peer_go_nowhere)
+{
+    struct w_node *n;
+
+    w_free(w);
+    w = w_new(1);
+    n = w_node(w, 1);
+    replica_facts(n->r, 2, STR("facts"));
+    w_run_long(w, 3000);
+    ck_assert(!n->stopped && is_linked());
+    ck_assert_uint_eq(w_node(w, 2)->facts, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("replica link");
@@ -126,6 +140,7 @@ int main(void)
                         (int)(sizeof wrongs / sizeof *wrongs));
     tcase_add_test(tc, a_peer_that_keeps_sending_such_is_not_heard_for_a_while);
     tcase_add_test(tc, facts_go_to_the_site_that_they_are_for_and_only_over_a_link);
+    tcase_add_test(tc, facts_before_the_first_word_of_a_peer_go_nowhere);
     suite_add_tcase(s, tc);
     srunner_run_all(sr, CK_ENV);
     failed = srunner_ntests_failed(sr);
