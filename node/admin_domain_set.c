@@ -71,7 +71,10 @@ static bool read_recipients(struct admin_call *c, struct domain *d)
 
     if (admin_given(c, "recipients") &&
         !domain_recipients_parse(admin_text(c, "recipients"), &d->recipients))
-        return bad_word(c, "recipients", "any, list");
+        return bad_word(c, "recipients", "any, list, learn");
+    if (admin_given(c, "unknown") &&
+        !domain_unknown_parse(admin_text(c, "unknown"), &d->unknown))
+        return bad_word(c, "unknown", "authenticated, accept, defer");
     if (!admin_given(c, "separator"))
         return true;
     text = admin_text(c, "separator");
@@ -343,7 +346,7 @@ static enum admin_next remove_step(struct admin_call *c, void *state)
         {"paused", ADMIN_ARG_BOOL, 0, false},                                                  \
         {"checks", ADMIN_ARG_TEXT, CHECKS_TEXT_SIZE, false},                                   \
         {"recipients", ADMIN_ARG_TEXT, 16, false}, {"separator", ADMIN_ARG_TEXT, 16, false},   \
-        DRY_RUN_ARG
+        {"unknown", ADMIN_ARG_TEXT, 16, false}, DRY_RUN_ARG
 
 static const struct admin_arg add_args[] = {
     NAME_ARG, RECORD_ARGS, {"reopen", ADMIN_ARG_BOOL, 0, false}};
@@ -351,8 +354,8 @@ static const struct admin_arg set_args[] = {NAME_ARG, RECORD_ARGS};
 static const struct admin_arg remove_args[] = {NAME_ARG, DRY_RUN_ARG};
 
 static const struct admin_command rows[] = {
-    {"domain.add", add_args, 13, true, sizeof(struct change_state), add_step, change_end},
-    {"domain.set", set_args, 12, true, sizeof(struct change_state), set_step, change_end},
+    {"domain.add", add_args, 14, true, sizeof(struct change_state), add_step, change_end},
+    {"domain.set", set_args, 13, true, sizeof(struct change_state), set_step, change_end},
     {"domain.remove", remove_args, 2, true, sizeof(struct change_state), remove_step,
      change_end},
 };

@@ -110,6 +110,9 @@ void cluster_job_free(struct delivery_job **j);
 void cluster_write(struct cluster *c, struct delivery_job *j, bool close_mark);
 void cluster_facts(const struct delivery_job *j); /* of an outcome that is durable */
 
+/* cluster_learn.c: the same, for the door */
+void cluster_learn(struct cluster *c, const struct delivery_job *j);
+
 /* cluster_hold.c: which domains are ours, and giving them away */
 void cluster_hold_begin(struct cluster *c);
 void cluster_hold_look(struct cluster *c); /* the control state, or the lease, has changed */

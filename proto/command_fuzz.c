@@ -109,8 +109,9 @@ static void build_domain(struct str *in, struct domain *d)
                          .eight_bit = (enum domain_eight_bit)(byte(in) % 3),
                          .paused = byte(in) % 2 != 0,
                          .max_connections = (uint32_t)number(in),
-                         .recipients = (enum domain_recipients)(byte(in) % 3),
+                         .recipients = (enum domain_recipients)(byte(in) % 4),
                          .separator = (char)byte(in),
+                         .unknown = (enum domain_unknown)(byte(in) % 4),
                          .generation = number(in),
                          .changed = number(in),
                          .closing = byte(in) % 2 != 0};
