@@ -170,6 +170,7 @@
 #define LIMIT_HARVEST_NETWORK    5       /* a network has so many times the tries of a client */
 #define LIMIT_HARVEST_DOMAIN     1000    /* in a domain: nobody is asked for strangers there */
 #define LIMIT_HARVEST_LOOK       16      /* entries that one looks at to find room */
+#define LIMIT_OFFENDERS          4096    /* of them, known before the banner */
 
 /* --- Edge policy: a policy server --- */
 #define LIMIT_DELEGATE_REQUEST_BYTES 2560   /* one question */

@@ -9,7 +9,7 @@
 
 #define GROUP "trispool"
 
-enum { MAIL_CONTROL, MAIL_CLUSTER, MAIL_COPIES, MAIL_JUDGE };
+enum { MAIL_CONTROL, MAIL_CLUSTER, MAIL_COPIES, MAIL_JUDGE, MAIL_EDGE };
 
 /* --- answers of other threads --- */
 
@@ -18,9 +18,11 @@ void admin_asked_free(struct admin_asked *s)
     free(s->cluster);
     free(s->copies);
     free(s->judge);
+    free(s->edge);
     s->cluster = NULL;
     s->copies = NULL;
     s->judge = NULL;
+    s->edge = NULL;
     if (s->control != NULL)
         control_answer_free(&s->control);
 }
@@ -40,6 +42,9 @@ static void answered(struct admin *a, struct mail *m)
     } else if (m->kind == MAIL_JUDGE) {
         got.judge = (struct judge_ask *)m;
         number = (uint64_t)(uintptr_t)got.judge->ctx;
+    } else if (m->kind == MAIL_EDGE) {
+        got.edge = (struct edge_rcpt *)m;
+        number = (uint64_t)(uintptr_t)got.edge->ctx;
     } else {
         got.cluster = (struct cluster_ask *)m;
         number = (uint64_t)(uintptr_t)got.cluster->ctx;
@@ -114,6 +119,22 @@ enum admin_next admin_ask_judge(struct admin_call *c, struct judge_ask *q, uint6
     q->ctx = (void *)(uintptr_t)c->number;
     cluster_judge_ask(a->node->cluster, q);
     return admin_wait(c, wait_ms);
+}
+
+enum admin_next admin_ask_edge(struct admin_call *c, struct edge_rcpt *q)
+{
+    struct admin *a = c->ctx;
+
+    if (q == NULL)
+        return admin_fail_err(c, E_FULL, "memory");
+    q->answer_to = a->box;
+    q->answer_kind = MAIL_EDGE;
+    q->ctx = (void *)(uintptr_t)c->number;
+    if (edge_recipient(a->node->edge, q) != OK) {
+        free(q);
+        return admin_fail_err(c, E_AGAIN, "recipients");
+    }
+    return admin_wait(c, LIMIT_ADMIN_ANSWER_MS);
 }
 
 enum admin_next admin_propose(struct admin_call *c, const struct command *cmd)

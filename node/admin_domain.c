@@ -1,4 +1,6 @@
 /* domain list, show, probe: reading and asking. Changes are in admin_domain_set.c. */
+#include <stdlib.h>
+
 #include "base/limits.h"
 #include "node/admin_parts.h"
 
@@ -56,7 +58,8 @@ static enum admin_next list_step(struct admin_call *c, void *state)
 
 struct ask_state {
     struct admin_asked asked; /* first */
-    bool was_asked;
+    bool was_asked, has_learned;
+    uint32_t learned; /* recipients */
     char name_text[LIMIT_SMTP_DOMAIN_BYTES + 1];
     struct str name;
 };
@@ -112,6 +115,43 @@ static void set_listed(struct admin *a, json_t *row, uint64_t generation)
         admin_set_u64(row, "listed", n);
 }
 
+/* What it costs that nobody, or few, are known. */
+static void set_learned(json_t *row, const struct domain *d, uint32_t learned)
+{
+    if (d->recipients != RECIPIENTS_LEARN)
+        return;
+    admin_set_u64(row, "learned", learned);
+    if (learned == 0)
+        admin_set_z(row, "learned_note",
+                    "no recipient is known yet: every one is taken, and those that the primary "
+                    "then refuses are bounced to the sender");
+    else if (d->unknown != UNKNOWN_ACCEPT)
+        admin_set_z(
+            row, "learned_note",
+            "others are put off (450), unless SPF vouches for the sender and the domain "
+            "takes that");
+}
+
+static enum admin_next ask_learned(struct admin_call *c, struct ask_state *s)
+{
+    struct edge_rcpt *q = calloc(1, sizeof *q);
+    struct domain d;
+    struct arena arena;
+    enum err e;
+
+    if (q == NULL)
+        return admin_fail_err(c, E_FULL, "memory");
+    q->is_look = q->is_spared = true;
+    e = domain_get(c, s->name, &arena, &d);
+    if (e == OK)
+        q->generation = d.generation;
+    arena_reset(&arena);
+    if (e == OK)
+        return admin_ask_edge(c, q);
+    free(q);
+    return unknown(c, e);
+}
+
 static enum admin_next show_step(struct admin_call *c, void *state)
 {
     struct ask_state *s = state;
@@ -121,10 +161,18 @@ static enum admin_next show_step(struct admin_call *c, void *state)
     json_t *row = NULL;
     enum err e;
 
-    if (!s->was_asked)
-        return ask_domain(c, s, CLUSTER_ASK_DOMAIN);
     if (c->timed_out)
         return admin_timed_out(c);
+    if (s->asked.edge != NULL) {
+        s->learned = s->asked.edge->learned;
+        s->has_learned = true;
+    }
+    if (!s->has_learned)
+        return admin_domain_arg(c, "name", s->name_text, sizeof s->name_text, &s->name)
+                   ? ask_learned(c, s)
+                   : ADMIN_END;
+    if (!s->was_asked)
+        return ask_domain(c, s, CLUSTER_ASK_DOMAIN);
     e = domain_get(c, s->name, &arena, &d);
     if (e == OK)
         e = terms_of(c->ctx, &d, &terms);
@@ -137,6 +185,8 @@ static enum admin_next show_step(struct admin_call *c, void *state)
         admin_set_primary(row, s->asked.cluster);
     if (row != NULL)
         set_listed(c->ctx, row, d.generation);
+    if (row != NULL)
+        set_learned(row, &d, s->learned);
     admin_emit(c, row);
     return admin_done(c, ADMIN_EXIT_OK, NULL);
 }

@@ -71,7 +71,10 @@ static bool read_recipients(struct admin_call *c, struct domain *d)
 
     if (admin_given(c, "recipients") &&
         !domain_recipients_parse(admin_text(c, "recipients"), &d->recipients))
-        return bad_word(c, "recipients", "any, list");
+        return bad_word(c, "recipients", "any, list, learn");
+    if (admin_given(c, "unknown") &&
+        !domain_unknown_parse(admin_text(c, "unknown"), &d->unknown))
+        return bad_word(c, "unknown", "authenticated, accept, defer");
     if (!admin_given(c, "separator"))
         return true;
     text = admin_text(c, "separator");
@@ -345,7 +348,7 @@ static enum admin_next remove_step(struct admin_call *c, void *state)
         {"paused", ADMIN_ARG_BOOL, 0, false}, {"dsn", ADMIN_ARG_TEXT, 16, false},              \
         {"checks", ADMIN_ARG_TEXT, CHECKS_TEXT_SIZE, false},                                   \
         {"recipients", ADMIN_ARG_TEXT, 16, false}, {"separator", ADMIN_ARG_TEXT, 16, false},   \
-        DRY_RUN_ARG
+        {"unknown", ADMIN_ARG_TEXT, 16, false}, DRY_RUN_ARG
 
 static const struct admin_arg add_args[] = {
     NAME_ARG, RECORD_ARGS, {"reopen", ADMIN_ARG_BOOL, 0, false}};

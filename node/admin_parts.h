@@ -6,6 +6,7 @@
 #include "node/admin/call.h"
 #include "node/admin/server.h"
 #include "node/cluster.h"
+#include "node/edge.h"
 #include "node/replica_thread.h"
 
 #define ADMIN_COMMANDS_MAX 64
@@ -28,6 +29,7 @@ struct admin_asked {
     struct control_answer *control; /* the same */
     struct copies_ask *copies;      /* the same */
     struct judge_ask *judge;        /* the same */
+    struct edge_rcpt *edge;         /* the same */
 };
 void admin_asked_free(struct admin_asked *s);
 
@@ -38,6 +40,8 @@ struct cluster_ask *admin_ask_new(enum cluster_ask_kind kind, struct str domain,
 enum admin_next admin_ask(struct admin_call *c, struct cluster_ask *a);
 /* Takes a. */
 enum admin_next admin_ask_judge(struct admin_call *c, struct judge_ask *a, uint64_t wait_ms);
+/* Takes a (NULL: the call fails). */
+enum admin_next admin_ask_edge(struct admin_call *c, struct edge_rcpt *a);
 enum admin_next admin_propose(struct admin_call *c, const struct command *cmd);
 /* control_thread_solo(). */
 enum admin_next admin_solo(struct admin_call *c);

@@ -8,6 +8,7 @@
 #include "node/policy/headers.h"
 #include "node/policy/prefix.h"
 #include "node/smtp/address.h"
+#include "proto/roster.h"
 
 #define WAIT_MS (LIMIT_JUDGE_MS + LIMIT_ADMIN_ANSWER_MS)
 
@@ -18,6 +19,11 @@ struct test_state {
     char from[LIMIT_SMTP_PATH_BYTES + 3], rcpt[LIMIT_SMTP_PATH_BYTES + 3]; /* with <> */
     char name[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* of the recipient's domain */
     uint8_t checks[DOMAIN_CHECK_KINDS];     /* of it */
+    uint64_t generation;                    /* the same */
+    char separator;                         /* the same */
+    struct str local;                       /* of the recipient, in rcpt */
+    struct recipient_facts facts;           /* of it */
+    enum harvest_state state;               /* of the client */
     struct access_found access;
 };
 
@@ -64,6 +70,7 @@ static bool read_addresses(struct admin_call *c, struct test_state *s)
         return wrong(c,
                      "a recipient that is refused at every domain: 550 5.7.1 Relaying denied",
                      "rcpt", "as b@example.com");
+    s->local = path.local;
     return str_to_z(name, s->name, sizeof s->name);
 }
 
@@ -76,6 +83,19 @@ static bool read_args(struct admin_call *c, struct test_state *s)
     return read_addresses(c, s);
 }
 
+static enum err find_listed(struct admin *a, struct test_state *s)
+{
+    struct roster_wanted wanted;
+    enum roster_match match;
+    enum err e;
+
+    roster_wanted(&wanted, s->local, s->separator);
+    e = control_roster_find(control_thread_state(a->node->control), s->generation, &wanted,
+                            &match);
+    s->facts.is_listed = e == OK && match != ROSTER_NO_MATCH;
+    return e;
+}
+
 /* OK, E_NOTFOUND: the domain takes no mail, or trouble. */
 static enum err read_domain(struct admin *a, struct test_state *s)
 {
@@ -86,10 +106,16 @@ static enum err read_domain(struct admin *a, struct test_state *s)
     arena_init(&scratch, LIMIT_COMMAND_SCRATCH);
     e = control_domain_get(control_thread_state(a->node->control), str_of(s->name), &scratch,
                            &d);
-    if (e == OK)
+    if (e == OK) {
         memcpy(s->checks, d.checks, sizeof s->checks);
-    if (e == OK && d.closing)
-        e = E_NOTFOUND;
+        s->generation = d.generation;
+        s->separator = d.separator;
+        s->facts = (struct recipient_facts){.mode = (enum recipient_mode)d.recipients,
+                                            .unknown = (enum recipient_unknown)d.unknown,
+                                            .is_reserved = recipient_is_reserved(s->local),
+                                            .was_asked = true};
+        e = d.closing ? E_NOTFOUND : find_listed(a, s);
+    }
     arena_reset(&scratch);
     return e;
 }
@@ -113,6 +139,25 @@ static enum admin_next ask(struct admin_call *c, struct test_state *s)
             q->checks[judge_kind(i)] = CHECK_MARK;
     s->was_asked = true;
     return admin_ask_judge(c, q, WAIT_MS);
+}
+
+static enum admin_next ask_recipient(struct admin_call *c, const struct test_state *s)
+{
+    struct edge_rcpt *q = calloc(1, sizeof *q);
+
+    if (q == NULL)
+        return admin_fail_err(c, E_FULL, "memory");
+    q->is_look = true;
+    q->is_spared = s->access.action == ACCESS_ALLOW;
+    q->client = s->client;
+    q->generation = s->generation;
+    memcpy(q->domain, s->name, sizeof q->domain);
+    q->separator = s->separator;
+    ASSERT(s->local.n <= sizeof q->local);
+    memcpy(q->local, s->local.p, s->local.n);
+    q->local_bytes = (uint8_t)s->local.n;
+    q->facts = s->facts;
+    return admin_ask_edge(c, q);
 }
 
 /* --- the answer --- */
@@ -143,6 +188,50 @@ static void add_access(json_t *lines, const struct test_state *s)
     if (s->access.action != ACCESS_REMOVE)
         snprintf(detail, sizeof detail, "%s %s", prefix_text(&p, text).p, s->access.reason);
     add_line(lines, "access", "always", word, s->access.action == ACCESS_BLOCK, str_of(detail));
+}
+
+static const char *recipient_word(const struct recipient_facts *f)
+{
+    if (f->is_reserved)
+        return "reserved";
+    if (f->is_listed)
+        return "listed";
+    if (f->mode != RECIPIENT_LEARN)
+        return f->mode == RECIPIENT_LIST ? "not-listed" : "any";
+    if (f->known == RCPTSET_UNKNOWN)
+        return f->any_is_known ? "unknown" : "nobody-known";
+    return f->known == RCPTSET_VALID ? "known" : "refused-by-primary";
+}
+
+/* MAIL FROM, not HELO. */
+static bool is_authenticated(const struct test_state *s)
+{
+    const struct judge_ask *q = s->asked.judge;
+    bool passes = false;
+
+    for (size_t i = 0; i < JUDGE_CHECKS; i++)
+        if (q->lines[i].kind == DOMAIN_CHECK_SPF)
+            passes = strcmp(q->lines[i].word, spf_result_text(SPF_PASS)) == 0;
+    return passes && strcmp(s->from, "<>") != 0;
+}
+
+/* The refusal, or "". *is_last: it waits for SPF, and so for the checks. */
+static const char *add_recipient(json_t *lines, const struct test_state *s, bool *is_last)
+{
+    static const char *const clients[] = {[HARVEST_OK] = "",
+                                          [HARVEST_SUSPICIOUS] = "the client is suspicious",
+                                          [HARVEST_OFFENDER] = "the client is an offender"};
+    struct recipient_facts f = s->facts;
+    enum recipient_verdict alone = recipient_judge(&f), v;
+    bool is_offender = s->state == HARVEST_OFFENDER && f.mode != RECIPIENT_ANY;
+
+    f.is_authenticated = is_authenticated(s);
+    v = recipient_judge(&f);
+    *is_last =
+        alone == RECIPIENT_UNSURE && f.unknown == RECIPIENT_AUTHENTICATED && !f.is_suspicious;
+    add_line(lines, "recipient", domain_recipients_text((enum domain_recipients)s->facts.mode),
+             recipient_word(&f), is_offender || v != RECIPIENT_TAKE, str_of(clients[s->state]));
+    return is_offender ? harvest_reply() : recipient_reply(v);
 }
 
 /* The header of the message, when there is one. The refusal of it, or "". */
@@ -188,13 +277,17 @@ static enum admin_next report(struct admin_call *c, const struct test_state *s, 
 {
     char blocked[DOOR_REPLY_BYTES], header[HEADERS_REPLY_BYTES], ip[IP_TEXT_BYTES];
     json_t *row = json_object(), *lines = json_array();
-    const char *reply, *of_header;
+    const char *reply, *of_header, *of_rcpt;
+    bool is_last;
 
     add_access(lines, s);
     if (!is_served)
         reply = DOOR_NOT_SERVED;
     else {
+        of_rcpt = add_recipient(lines, s, &is_last);
         reply = add_checks(lines, s);
+        if (of_rcpt[0] != 0 && (reply[0] == 0 || !is_last))
+            reply = of_rcpt;
         of_header = add_headers(c, lines, s, header);
         if (s->access.action == ACCESS_BLOCK)
             reply = door_blocked(&s->access, ip_text(&s->client, ip).p, blocked);
@@ -222,9 +315,14 @@ static enum admin_next test_step(struct admin_call *c, void *state)
     struct admin *a = c->ctx;
     enum err e;
 
+    if (c->timed_out)
+        return admin_timed_out(c);
+    if (s->asked.edge != NULL) {
+        s->facts = s->asked.edge->facts;
+        s->state = s->asked.edge->state;
+        return ask(c, s);
+    }
     if (s->was_asked) {
-        if (c->timed_out)
-            return admin_timed_out(c);
         if (s->asked.judge->err != OK)
             return admin_fail_err(c, s->asked.judge->err, "policy");
         return report(c, s, true);
@@ -235,7 +333,7 @@ static enum admin_next test_step(struct admin_call *c, void *state)
     e = read_domain(a, s);
     if (e == E_NOTFOUND)
         return report(c, s, false);
-    return e == OK ? ask(c, s) : admin_fail_err(c, e, "domain");
+    return e == OK ? ask_recipient(c, s) : admin_fail_err(c, e, "domain");
 }
 
 static const struct admin_arg test_args[] = {

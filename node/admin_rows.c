@@ -231,6 +231,7 @@ json_t *admin_row_domain(const struct domain *d, const struct domain_terms *term
     admin_set_z(row, "recipients", domain_recipients_text(d->recipients));
     admin_set_text(row, "separator", (struct str){&d->separator, d->separator != 0});
     admin_set_z(row, "dsn", domain_dsn_text(d->dsn));
+    admin_set_z(row, "unknown", domain_unknown_text(d->unknown));
     admin_set_u64(row, "generation", d->generation);
     admin_set_u64(row, "changed", d->changed);
     return row;

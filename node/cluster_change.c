@@ -414,8 +414,10 @@ static void settled_or_changed(struct cluster *c, const struct writer_request *r
 {
     struct delivery_job *j = r->ctx;
 
-    if (r->err == OK)
+    if (r->err == OK) {
         cluster_facts(j);
+        cluster_learn(c, j);
+    }
     if (r->err == OK && r->op == WRITER_SETTLE) {
         LOG(EV_MESSAGE_SETTLED, L_MID(j->env.id));
         cluster_tell(c, &(struct sched_event){.type = SCHED_EV_MESSAGE_GONE, .id = j->env.id});

@@ -114,6 +114,9 @@ void cluster_facts(struct delivery_job *j); /* of an outcome that is durable */
 /* Of an outcome that is about to be written: whether the sender will be told. */
 void cluster_may_tell(struct cluster *c, struct delivery_job *j);
 
+/* cluster_learn.c: the same, for the door */
+void cluster_learn(struct cluster *c, const struct delivery_job *j);
+
 /* cluster_hold.c: which domains are ours, and giving them away */
 void cluster_hold_begin(struct cluster *c);
 void cluster_hold_look(struct cluster *c); /* the control state, or the lease, has changed */

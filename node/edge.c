@@ -11,26 +11,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/stats.h"
-#include "node/edge_store.h"
-#include "node/node.h"
+#include "node/edge_private.h"
 #include "node/replica_thread.h"
-#include "replication/gossip.h"
 
 #define TURN_MS    50   /* changes are told at most so late */
 #define STORE_MS   1000 /* and written */
 #define LOOK_MS    1000 /* for the secret, and what is dead */
-#define SWEEP_LOOK 4096 /* entries looked at in a LOOK_MS: a million in four minutes */
 #define SECRET_HEX 32
-
-enum edge_mail {
-    MAIL_ASK,
-    MAIL_FACTS,
-    MAIL_LINK,
-    MAIL_NOTICE,
-    MAIL_ANSWER,
-    MAIL_WRITTEN,
-    MAIL_STOP
-};
 
 struct edge_facts {
     struct mail mail; /* first */
@@ -39,64 +26,6 @@ struct edge_facts {
     size_t bytes;
     char facts[];
 };
-
-struct edge {
-    struct node *node;
-    struct mailbox *box;
-    pthread_t thread;
-    struct mail stop;
-    bool is_running, is_stopping, is_asking;
-    char dir[512];
-
-    struct edge_store *store; /* NULL: it could not be opened */
-    struct gossip gossip;
-    struct greylist greylist;
-    bool has_secret, clears; /* clears: what is stored is of another secret */
-    uint64_t secret[2];
-    struct greylist_cursor stored; /* up to where changes are on disk */
-    uint64_t dropped[SWEEP_LOOK];
-    size_t dropped_count;
-    uint64_t told_ms, stored_ms, looked_ms;
-    uint64_t told; /* serial that peers were told up to, as far as they take it */
-};
-
-static uint64_t cluster_ms(const struct edge *e)
-{
-    return control_now_ms(e->node->control);
-}
-
-/* --- the sets, as gossip and store look at them --- */
-
-static size_t grey_next(void *ctx, struct gossip_cursor *at, char *buf)
-{
-    struct edge *e = ctx;
-    struct greylist_cursor c = {at->serial, at->hint};
-    struct greylist_entry entry;
-
-    if (!greylist_changes(&e->greylist, &c, &entry))
-        return 0;
-    *at = (struct gossip_cursor){c.serial, c.hint};
-    greylist_pack(&entry, (uint8_t *)buf);
-    return GREYLIST_ENTRY_BYTES;
-}
-
-static bool grey_merge(void *ctx, struct str bytes)
-{
-    struct edge *e = ctx;
-    struct greylist_entry entry;
-
-    if (greylist_unpack(bytes, &entry) != OK)
-        return false;
-    if (greylist_merge(&e->greylist, &entry, cluster_ms(e)) == GREYLIST_NO_ROOM)
-        stat_add(STAT_GREYLIST_SHED_TOTAL, 1);
-    return true;
-}
-
-static void grey_load(void *ctx, struct str key, struct str value)
-{
-    (void)key; /* the first bytes of the value */
-    (void)grey_merge(ctx, value);
-}
 
 static void send_facts(void *ctx, uint16_t site, struct str facts)
 {
@@ -145,19 +74,6 @@ static void propose_secret(struct edge *e)
             &to) == OK;
 }
 
-/* Its serial numbers go on: peers have acknowledged some. */
-static void forget_all(struct edge *e)
-{
-    uint64_t serial = e->greylist.serial;
-
-    greylist_fini(&e->greylist);
-    greylist_init(&e->greylist, &(struct greylist_options){0});
-    e->greylist.serial = serial;
-    e->stored = (struct greylist_cursor){.serial = serial};
-    e->dropped_count = 0;
-    e->clears = true;
-}
-
 static void look_for_secret(struct edge *e)
 {
     struct arena a;
@@ -176,90 +92,12 @@ static void look_for_secret(struct edge *e)
             propose_secret(e);
         return;
     }
-    if (e->has_secret && memcmp(secret, e->secret, sizeof secret) != 0)
-        forget_all(e);
-    memcpy(e->secret, secret, sizeof secret);
-    e->has_secret = true;
-}
-
-/* --- asks --- */
-
-static void count(const struct edge_ask *a)
-{
-    static const enum stat_id ids[] = {[GREYLIST_FIRST] = STAT_GREYLIST_FIRST_TOTAL,
-                                       [GREYLIST_EARLY] = STAT_GREYLIST_EARLY_TOTAL,
-                                       [GREYLIST_PASSED] = STAT_GREYLIST_PASSED_TOTAL,
-                                       [GREYLIST_KNOWN] = STAT_GREYLIST_KNOWN_TOTAL,
-                                       [GREYLIST_FULL] = STAT_GREYLIST_SHED_TOTAL};
-
-    if (!a->is_blind)
-        stat_add(ids[a->verdict], 1);
-}
-
-static void answer(struct edge_ask *a)
-{
-    a->mail.kind = a->answer_kind;
-    mailbox_answer(a->answer_to, &a->mail);
-}
-
-static void take_ask(struct edge *e, struct edge_ask *a)
-{
-    struct greylist_try try = {.client = a->client,
-                               .spf_domain = str_of(a->spf_domain),
-                               .sender = {a->sender, a->sender_bytes},
-                               .domain = str_of(a->domain)};
-    struct greylist_keys keys;
-
-    a->is_blind = !e->has_secret;
-    if (e->has_secret) {
-        keys = greylist_keys(e->secret, &try);
-        a->verdict = greylist_check(&e->greylist, &keys, cluster_ms(e), &a->wait_ms);
-    }
-    count(a);
-    answer(a);
+    if (e->has_secret && memcmp(secret, e->secret, sizeof secret) == 0)
+        return;
+    edge_sets_secret(e, secret);
 }
 
 /* --- the disk --- */
-
-/* False: the batch is full. */
-static bool put_change(struct edge_batch *b, const struct greylist_entry *entry)
-{
-    uint8_t bytes[GREYLIST_ENTRY_BYTES];
-    struct str value = {(const char *)bytes, sizeof bytes};
-
-    greylist_pack(entry, bytes);
-    return edge_batch_put(b, KNOWN_GREYLIST, str_head(value, 8), value);
-}
-
-static bool drop_swept(struct edge *e, struct edge_batch *b)
-{
-    while (e->dropped_count > 0) {
-        struct greylist_entry gone = {.key = e->dropped[e->dropped_count - 1]};
-        uint8_t bytes[GREYLIST_ENTRY_BYTES];
-
-        greylist_pack(&gone, bytes);
-        if (!edge_batch_drop(b, KNOWN_GREYLIST, (struct str){(const char *)bytes, 8}))
-            return false;
-        e->dropped_count--;
-    }
-    return true;
-}
-
-/* Behind the drops: a key that was dropped and came again is stored. False: there are more than
- * the batch holds. */
-static bool put_changes(struct edge *e, struct edge_batch *b)
-{
-    struct greylist_cursor at = e->stored;
-    struct greylist_entry entry;
-
-    while (greylist_changes(&e->greylist, &at, &entry)) {
-        if (!put_change(b, &entry))
-            return false;
-        e->stored = at;
-    }
-    e->stored.serial = e->greylist.serial; /* the newest ones may be dead and gone */
-    return true;
-}
 
 static void write_changes(struct edge *e)
 {
@@ -267,11 +105,7 @@ static void write_changes(struct edge *e)
 
     if (b == NULL)
         return;
-    if (e->clears)
-        edge_batch_clear(b, KNOWN_GREYLIST);
-    e->clears = false;
-    if (drop_swept(e, b))
-        (void)put_changes(e, b); /* the rest with the next one */
+    edge_sets_write(e, b);
     edge_store_write(e->store, b);
 }
 
@@ -282,8 +116,7 @@ static void open_store(struct edge *e)
     if (err != OK)
         LOG(EV_KNOWN_UNREAD, L_ERR(err));
     else
-        edge_store_load(e->store, KNOWN_GREYLIST, e, grey_load);
-    e->stored.serial = e->greylist.serial;
+        edge_sets_load(e);
 }
 
 /* --- time --- */
@@ -301,8 +134,7 @@ static void look(struct edge *e)
 {
     take_settings(e);
 
-    if (e->dropped_count == 0) /* else the disk is behind */
-        e->dropped_count = greylist_sweep(&e->greylist, cluster_ms(e), SWEEP_LOOK, e->dropped);
+    edge_sets_sweep(e);
     stat_set(STAT_GOSSIP_BAD_TOTAL, e->gossip.bad);
     if (!e->has_secret)
         look_for_secret(e);
@@ -320,22 +152,19 @@ static void beat(struct edge *e, uint64_t now_ms)
 {
     if (is_due(&e->told_ms, TURN_MS, now_ms)) {
         gossip_tick(&e->gossip, now_ms);
-        e->told = e->greylist.serial;
+        e->told = edge_sets_serial(e);
     }
     if (is_due(&e->stored_ms, STORE_MS, now_ms))
         write_changes(e);
     if (is_due(&e->looked_ms, LOOK_MS, now_ms))
         look(e);
-    stat_set(STAT_GREYLIST_ENTRIES, greylist_count(&e->greylist));
-    /* What is on its way to the disk is not there yet. */
-    stat_set(STAT_GREYLIST_UNSTORED, e->greylist.serial - e->stored.serial +
-                                         (e->store != NULL && edge_store_is_busy(e->store)));
+    edge_sets_gauges(e);
 }
 
 /* Idle, it wakes once a second. */
 static int rest_ms(const struct edge *e)
 {
-    bool has_news = e->told != e->greylist.serial || !gossip_is_quiet(&e->gossip);
+    bool has_news = e->told != edge_sets_serial(e) || !gossip_is_quiet(&e->gossip);
 
     return has_news ? TURN_MS : LOOK_MS;
 }
@@ -357,7 +186,14 @@ static void dispatch(struct edge *e, struct mail *m, uint64_t now_ms)
 
     switch ((enum edge_mail)m->kind) {
     case MAIL_ASK:
-        take_ask(e, (struct edge_ask *)m);
+        edge_sets_grey(e, (struct edge_ask *)m);
+        break;
+    case MAIL_RCPT:
+        edge_sets_rcpt(e, (struct edge_rcpt *)m);
+        break;
+    case MAIL_NOTE:
+        edge_sets_note(e, (struct edge_note *)m);
+        free(m);
         break;
     case MAIL_FACTS:
     case MAIL_LINK:
@@ -408,8 +244,7 @@ static void *edge_main(void *arg)
 struct edge *edge_new(struct node *n)
 {
     struct edge *e = calloc(1, sizeof *e);
-    struct gossip_options o = {
-        .set_count = 1, .sets = {{e, grey_next, grey_merge}}, .ctx = e, .send = send_facts};
+    struct gossip_options o = {.ctx = e, .send = send_facts};
 
     ASSERT(e != NULL);
     if (getrandom(&o.nonce, sizeof o.nonce, 0) != (ssize_t)sizeof o.nonce)
@@ -417,7 +252,7 @@ struct edge *edge_new(struct node *n)
     o.nonce |= 1;
     e->node = n;
     e->box = mailbox_new(LIMIT_EDGE_BOX);
-    greylist_init(&e->greylist, &(struct greylist_options){0});
+    edge_sets_init(e, &o);
     gossip_init(&e->gossip, &o);
     return e;
 }
@@ -447,14 +282,16 @@ static void take_last(struct edge *e)
 {
     for (struct mail *m = mailbox_take(e->box), *next; m != NULL; m = next) {
         struct control_answer *c = (struct control_answer *)m;
-        struct edge_ask *a = (struct edge_ask *)m;
 
         next = m->next;
         switch ((enum edge_mail)m->kind) {
         case MAIL_ASK:
-            a->is_blind = true;
-            answer(a);
+            edge_sets_grey(e, (struct edge_ask *)m);
             break;
+        case MAIL_RCPT:
+            edge_sets_rcpt(e, (struct edge_rcpt *)m);
+            break;
+        case MAIL_NOTE:
         case MAIL_FACTS:
         case MAIL_LINK:
         case MAIL_WRITTEN:
@@ -479,6 +316,7 @@ void edge_stop(struct edge *e)
         e->is_running = false;
         write_changes(e); /* the last second, if the disk is not behind */
     }
+    e->has_ended = true;
     edge_store_close(&e->store);
     take_last(e);
 }
@@ -496,7 +334,7 @@ void edge_free(struct edge **ep)
     if (e == NULL)
         return;
     mailbox_abandon(&e->box); /* a notice at most, which is the control thread's */
-    greylist_fini(&e->greylist);
+    edge_sets_fini(e);
     free(e);
 }
 
@@ -506,6 +344,48 @@ enum err edge_greylist(struct edge *e, struct edge_ask *a)
 {
     a->mail.kind = MAIL_ASK;
     return mailbox_post(e->box, &a->mail);
+}
+
+enum err edge_recipient(struct edge *e, struct edge_rcpt *a)
+{
+    a->mail.kind = MAIL_RCPT;
+    return mailbox_post(e->box, &a->mail);
+}
+
+/* One that has no room is lost: it comes again with the next mail. */
+static void post_note(struct edge *e, const struct edge_note *from)
+{
+    struct edge_note *n = malloc(sizeof *n);
+
+    if (n == NULL)
+        return;
+    *n = *from;
+    n->mail.kind = MAIL_NOTE;
+    if (mailbox_post(e->box, &n->mail) != OK)
+        free(n);
+}
+
+void edge_learn(struct edge *e, const struct edge_lesson *l)
+{
+    struct edge_note n = {.generation = l->generation,
+                          .separator = l->separator,
+                          .status = l->is_valid ? RCPTSET_VALID : RCPTSET_INVALID};
+
+    if (l->local.n == 0 || l->local.n > sizeof n.local)
+        return;
+    memcpy(n.local, l->local.p, l->local.n);
+    n.local_bytes = (uint8_t)l->local.n;
+    post_note(e, &n);
+}
+
+void edge_good(struct edge *e, const struct ip_addr *client)
+{
+    post_note(e, &(struct edge_note){.client = *client});
+}
+
+bool edge_is_offender(const struct edge *e, const struct ip_addr *client)
+{
+    return offenders_has(&e->offenders, client);
 }
 
 void edge_heard(struct edge *e, uint16_t site, struct str facts)

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/stats.h"
 #include "node/cluster.h"
+#include "node/edge.h"
 #include "node/inbound_private.h"
 #include "node/policy/auth_results.h"
 #include "node/replica_thread.h"
@@ -31,6 +32,7 @@ void inbound_tx_reset(struct inbound *in)
 
     inbound_judge_end(in);
     inbound_grey_end(in);
+    inbound_recipient_end(in);
     inbound_delegate_end(in);
     inbound_auth_end(in);
     block_list_free(&n->blocks, &in->tx.body);
@@ -398,13 +400,15 @@ static void commit(struct inbound *in)
         put(in);
 }
 
-static void accepted(const struct envelope *e)
+static void accepted(const struct inbound *in, const struct envelope *e)
 {
     stat_add(STAT_MESSAGES_ACCEPTED_TOTAL, 1);
     stat_add(STAT_BYTES_ACCEPTED_TOTAL, (int64_t)e->body_bytes);
     LOG(EV_MESSAGE_ACCEPTED, L_MID(e->id), L_STR("from", e->sender), L_STR("domain", e->domain),
         L_U64("rcpts", e->rcpt_count), L_U64("bytes", e->body_bytes),
         L_STR("client", e->client_addr));
+    if (in->tx.there_count > 0 && !in->tx.is_allowed)
+        edge_good(in->thread->node->edge, &in->ip);
 }
 
 static void put_done(struct inbound *in, struct writer_request *r)
@@ -413,7 +417,7 @@ static void put_done(struct inbound *in, struct writer_request *r)
     struct smtpd_event ev = {.type = SMTPD_EV_COMMIT, .err = r->err, .mid = r->id};
 
     if (r->err == OK) {
-        accepted(r->env);
+        accepted(in, r->env);
         cluster_message_new(n->cluster, r->env);
     } else {
         /* inbound_tx_reset() removes the chunks; after E_IO a record may name them all the same
@@ -474,7 +478,7 @@ void inbound_taken(struct smtp_thread *t, struct intake *i)
     struct smtpd_event ev = {.type = SMTPD_EV_COMMIT, .err = taken_err(i), .mid = i->env.id};
 
     if (ev.err == OK) {
-        accepted(&i->env);
+        accepted(in, &i->env);
     } else {
         stat_add(STAT_MESSAGES_REFUSED_TOTAL, 1);
         LOG(ev.err == E_IO ? EV_CLIENT_CLOSED : EV_SHED,

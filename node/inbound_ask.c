@@ -3,10 +3,17 @@
 #include "base/log.h"
 #include "base/stats.h"
 #include "node/access_view.h"
+#include "node/edge.h"
 #include "node/inbound_private.h"
 #include "node/replica_thread.h"
 
 static const char NO_PEER[] = "421 4.3.2 No second copy can be made here now, try the next MX";
+
+/* Both are static: it is they, and not what they say, that is compared. */
+bool inbound_closes(const char *refusal)
+{
+    return refusal == NO_PEER || refusal == harvest_reply();
+}
 
 const char *inbound_shut(const struct node *n)
 {
@@ -58,6 +65,7 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
         if (!ours) { /* the postmaster is reached by everybody */
             memcpy(checks, d.checks, sizeof checks);
             in->tx.recipients = d.recipients;
+            in->tx.unknown = d.unknown;
             in->tx.separator = d.separator;
         }
         if (d.closing)
@@ -129,7 +137,7 @@ static const char *add_rcpt(struct inbound *in)
     ASSERT(in->tx.rcpt_count < LIMIT_SMTP_RCPTS);
     in->tx.rcpts[in->tx.rcpt_count++] = path;
     inbound_auth_begin(in);
-    inbound_auth_begin(in);
+    in->tx.there_count += inbound_recipient_is_there(in);
     return "";
 }
 
@@ -137,9 +145,11 @@ static const char *add_rcpt(struct inbound *in)
  * by naming one domain after the other. */
 static const char *ask_judge(struct inbound *in, bool *later)
 {
-    if (in->tx.is_allowed || !judge_is_needed(in->tx.checks))
+    bool is_needed = !in->tx.is_allowed && judge_is_needed(in->tx.checks);
+
+    if (!is_needed && !in->tx.needs_spf)
         return "";
-    if (in->tx.judged_generation == in->tx.generation)
+    if (in->tx.judged_generation == in->tx.generation && (in->tx.has_spf || !in->tx.needs_spf))
         return in->tx.verdict;
     if (in->tx.judgings >= LIMIT_JUDGINGS)
         return "452 4.5.3 One domain per message, send the others in another";
@@ -154,8 +164,14 @@ const char *inbound_next_step(struct inbound *in, bool *is_later)
 
     while (refusal[0] == 0 && !*is_later) {
         switch (in->tx.step++) {
+        case RCPT_KNOWN:
+            refusal = inbound_ask_recipient(in, is_later);
+            break;
         case RCPT_JUDGE:
             refusal = ask_judge(in, is_later);
+            break;
+        case RCPT_UNSURE:
+            refusal = inbound_recipient_unsure(in);
             break;
         case RCPT_SERVER:
             *is_later = !in->tx.is_allowed && inbound_delegate_begin(in);
@@ -196,7 +212,7 @@ static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out, boo
     ASSERT(path.n <= sizeof in->tx.rcpt);
     memcpy(in->tx.rcpt, path.p, path.n);
     in->tx.rcpt_n = (uint16_t)path.n;
-    in->tx.step = out->path.is_postmaster ? RCPT_TAKE : RCPT_JUDGE;
+    in->tx.step = out->path.is_postmaster ? RCPT_TAKE : RCPT_KNOWN;
     return inbound_next_step(in, later);
 }
 
@@ -219,6 +235,6 @@ struct inbound_answer inbound_ask(struct inbound *in, const struct smtpd_out *ou
     default:
         a.is_asked = false;
     }
-    a.closes = a.refusal == NO_PEER;
+    a.closes = inbound_closes(a.refusal);
     return a;
 }

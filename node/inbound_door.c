@@ -1,10 +1,12 @@
 /* The door: who gets a banner. A node that cannot take mail says so here (INV-6), a client or a
  * network has only so many sessions and so many new ones a minute, and who speaks before the
- * banner is no mail server. Clients on an allow list are spared the last three. */
+ * banner is no mail server. Who names too many recipients that are not there is told so here.
+ * Clients on an allow list are spared all but the first. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/stats.h"
 #include "node/access_view.h"
+#include "node/edge.h"
 #include "node/inbound_private.h"
 
 #define SHOWN_BYTES 64 /* of what an early talker says, in the log */
@@ -111,8 +113,11 @@ static const char *enter(struct inbound *in, bool *later)
 {
     uint64_t ms = inbound_settings(in)->config->smtp.greet_delay_ms;
     struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-    const char *refusal = enter_client(in);
+    const char *refusal =
+        edge_is_offender(in->thread->node->edge, &in->ip) ? inbound_offender(in) : "";
 
+    if (refusal[0] == 0)
+        refusal = enter_client(in);
     if (refusal[0] == 0)
         refusal = enter_network(in);
     if (refusal[0] != 0) {

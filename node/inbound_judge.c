@@ -81,6 +81,8 @@ static void record(struct inbound *in, const struct judge *j)
             .n;
     if (j->has_spf) {
         in->tx.sender_auth = inbound_sender_auth(&j->spf.verdict);
+        in->tx.is_authenticated = j->spf.verdict.result == SPF_PASS &&
+                                  j->spf.verdict.identity != SPF_HELO && in->tx.sender.n > 0;
         n += received_spf_format(&j->spf_check, &j->spf.verdict, fields + n).n;
         if (j->spf.verdict.result == SPF_PASS &&
             !str_to_z(j->spf.verdict.domain, in->tx.spf_domain, sizeof in->tx.spf_domain))
@@ -98,6 +100,7 @@ static void on_verdict(void *ctx, const struct judging_verdict *v)
     struct str reply = judge_reply(v->judge, buf);
 
     in->judging = NULL;
+    in->tx.has_spf = v->judge->has_spf;
     count(v);
     note(in, v, reply);
     if (reply.n == 0)
@@ -110,7 +113,9 @@ static void on_verdict(void *ctx, const struct judging_verdict *v)
 
 bool inbound_judge_begin(struct inbound *in)
 {
-    struct judging_order o = {.checks = in->tx.checks,
+    static const uint8_t none[DOMAIN_CHECK_KINDS]; /* an allowed client is spared them */
+    struct judging_order o = {.checks = in->tx.is_allowed ? none : in->tx.checks,
+                              .needs_spf = in->tx.needs_spf,
                               .client = in->ip,
                               .helo = smtpd_helo(&in->smtpd),
                               .sender = &in->tx.path,

@@ -16,6 +16,7 @@
 #include "node/policy/auth_strip.h"
 #include "node/policy/crowd.h"
 #include "node/policy/headers.h"
+#include "node/policy/recipient.h"
 #include "node/smtp/smtpd.h"
 #include "node/smtp_thread.h"
 #include "proto/domain.h"
@@ -24,10 +25,18 @@
 struct asking_server;
 struct authing;
 struct edge_ask;
+struct edge_rcpt;
 struct home_look;
 
 /* What stands before a recipient, in this order. Each may say that it answers later. */
-enum rcpt_step { RCPT_JUDGE, RCPT_SERVER, RCPT_GREYLIST, RCPT_TAKE };
+enum rcpt_step {
+    RCPT_KNOWN,
+    RCPT_JUDGE,
+    RCPT_UNSURE, /* RCPT_KNOWN left it to SPF */
+    RCPT_SERVER,
+    RCPT_GREYLIST,
+    RCPT_TAKE
+};
 
 /* What is kept of one mail transaction. */
 struct transaction {
@@ -43,6 +52,7 @@ struct transaction {
     uint64_t size_bytes, instance;      /* for the policy server */
     uint8_t checks[DOMAIN_CHECK_KINDS]; /* of that domain, at the first recipient */
     enum domain_recipients recipients;  /* the same */
+    enum domain_unknown unknown;        /* the same */
     char separator;
     /* Of its client and sender, for the domain of that generation; 0: not judged */
     uint64_t judged_generation;
@@ -50,6 +60,10 @@ struct transaction {
     bool is_allowed;                 /* by the allow list: no checks but that of the header */
     char verdict[JUDGE_REPLY_BYTES]; /* empty: the mail may come */
     char spf_domain[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* that passed; else empty */
+    bool has_spf, is_authenticated;               /* SPF was looked up; it passes MAIL FROM */
+    struct recipient_facts facts;                 /* of the recipient that is asked for */
+    bool needs_spf;                               /* it hangs on SPF whether that is taken */
+    uint32_t there_count; /* of rcpts, those that are known to be there */
     /* The same for the greylist, that has one answer for a client, sender and domain */
     uint64_t grey_generation;
     bool is_grey; /* to come again */
@@ -84,6 +98,7 @@ struct inbound {
     struct authing *authing;             /* the same */
     struct edge_ask *grey;               /* the same */
     struct home_look *home;              /* the same */
+    struct edge_rcpt *recipient;         /* the same */
     XXH3_state_t *digest;                /* of the body */
     unsigned requests;                   /* with another thread: the memory stays */
     bool staging;                        /* input waits for a STAGE */
@@ -141,15 +156,25 @@ struct inbound_answer inbound_ask(struct inbound *in, const struct smtpd_out *ou
  * inbound_judged() brings it. */
 const char *inbound_next_step(struct inbound *in, bool *is_later);
 
+/* Whether the session ends with this refusal. */
+bool inbound_closes(const char *refusal);
+
 /* --- inbound_grey.c --- */
 const char *inbound_ask_greylist(struct inbound *in, bool *is_later);
 /* Nobody waits for it any more. */
 void inbound_grey_end(struct inbound *in);
 
 /* --- inbound_recipient.c --- */
-/* Whether the domain of the transaction has such a recipient, by its list. Empty, or why not:
- * static. */
+/* Looks the recipient up in the list of the domain of the transaction. Not empty: it cannot. */
 const char *inbound_recipient(struct inbound *in, const struct path *rcpt);
+/* Whether there is such a recipient, by the list and by what was learned; *is_later:
+ * inbound_delegated() brings it. Empty: yes, or SPF decides: static else. */
+const char *inbound_ask_recipient(struct inbound *in, bool *is_later);
+const char *inbound_recipient_unsure(struct inbound *in);  /* SPF has spoken, if it was asked */
+void inbound_recipient_end(struct inbound *in);            /* nobody waits for it any more */
+bool inbound_recipient_is_there(const struct inbound *in); /* it is not only taken */
+/* The client names too many that are not there: counted, logged. */
+const char *inbound_offender(const struct inbound *in);
 
 /* --- inbound_judge.c --- */
 /* Looks up what the checks of the domain need; false: it cannot, the mail may come.

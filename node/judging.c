@@ -194,6 +194,7 @@ static void gather(const struct judging *g, const struct judging_order *o,
     *f = (struct judge_facts){.client = o->client,
                               .helo = o->helo,
                               .sender = o->sender,
+                              .needs_spf = o->needs_spf,
                               .host = str_of(c->hostname),
                               .wall_s = clock_wall_ms() / 1000};
     if (o->checks[DOMAIN_CHECK_FORGED] != CHECK_OFF)

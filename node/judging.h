@@ -38,6 +38,7 @@ typedef void judging_done(void *ctx, const struct judging_verdict *v);
 
 struct judging_order {
     const uint8_t *checks; /* DOMAIN_CHECK_KINDS modes */
+    bool needs_spf;        /* look it up, also where no check asks for it */
     struct ip_addr client;
     struct str helo;
     const struct path *sender;

@@ -193,6 +193,9 @@ static void dispatch(struct smtp_thread *t, struct mail *m)
     case SMTP_MAIL_EDGE:
         inbound_greylisted((struct edge_ask *)m);
         break;
+    case SMTP_MAIL_RECIPIENT:
+        inbound_recipient_known((struct edge_rcpt *)m);
+        break;
     case SMTP_MAIL_OPEN:
         outbound_open(t, (struct conn_order *)m);
         break;

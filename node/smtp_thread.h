@@ -19,6 +19,7 @@ struct delegates;
 struct dns;
 struct authing;
 struct edge_ask;
+struct edge_rcpt;
 struct inbound;
 struct intake;
 struct home_look;
@@ -46,17 +47,18 @@ struct smtp_thread {
 };
 
 enum smtp_mail {
-    SMTP_MAIL_STORED,  /* struct writer_request of an inbound session came back */
-    SMTP_MAIL_DOT,     /* struct writer_request: the mark before a final dot    */
-    SMTP_MAIL_TAKEN,   /* struct intake: decided                                */
-    SMTP_MAIL_CONSENT, /* struct dot_ask: answered                             */
-    SMTP_MAIL_EDGE,    /* struct edge_ask: answered                            */
-    SMTP_MAIL_OPEN,    /* struct conn_order                                     */
-    SMTP_MAIL_QUIT,    /* struct conn_order                                     */
-    SMTP_MAIL_GIVE,    /* struct delivery_job                                   */
-    SMTP_MAIL_RECALL,  /* struct conn_order: a job that has not begun           */
-    SMTP_MAIL_DRAIN,   /* struct mail: end sessions in good order               */
-    SMTP_MAIL_STOP,    /* struct mail: leave the loop                           */
+    SMTP_MAIL_STORED,    /* struct writer_request of an inbound session came back */
+    SMTP_MAIL_DOT,       /* struct writer_request: the mark before a final dot    */
+    SMTP_MAIL_TAKEN,     /* struct intake: decided                                */
+    SMTP_MAIL_CONSENT,   /* struct dot_ask: answered                             */
+    SMTP_MAIL_EDGE,      /* struct edge_ask: answered                            */
+    SMTP_MAIL_RECIPIENT, /* struct edge_rcpt: answered                         */
+    SMTP_MAIL_OPEN,      /* struct conn_order                                     */
+    SMTP_MAIL_QUIT,      /* struct conn_order                                     */
+    SMTP_MAIL_GIVE,      /* struct delivery_job                                   */
+    SMTP_MAIL_RECALL,    /* struct conn_order: a job that has not begun           */
+    SMTP_MAIL_DRAIN,     /* struct mail: end sessions in good order               */
+    SMTP_MAIL_STOP,      /* struct mail: leave the loop                           */
 };
 
 /* Before the first start: nobody else listens on an address of smtp.listen. E_IO: somebody
@@ -81,6 +83,7 @@ void inbound_close_all(struct smtp_thread *t);
 
 /* inbound_grey.c */
 void inbound_greylisted(struct edge_ask *a);
+void inbound_recipient_known(struct edge_rcpt *a);
 void inbound_home_free_all(struct smtp_thread *t); /* dns is closed */
 
 /* inbound_delegate.c: nobody waits */

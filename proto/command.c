@@ -300,6 +300,7 @@ static void domain_to_pb(const struct domain *d, struct domain_pb *pb)
         pb->domain.checks |= (uint32_t)d->checks[i] << 2 * i;
     pb->domain.recipients = (uint32_t)d->recipients;
     pb->domain.separator = (uint8_t)d->separator;
+    pb->domain.unknown = (uint32_t)d->unknown;
 }
 
 static enum err pack(const ProtobufCMessage *m, size_t limit, uint8_t *buf, size_t size,
@@ -648,6 +649,7 @@ static bool domain_from_pb(const Control__Domain *pb, struct arena *a, struct do
                          .max_connections = pb->max_connections,
                          .recipients = (enum domain_recipients)pb->recipients,
                          .separator = (char)pb->separator,
+                         .unknown = (enum domain_unknown)pb->unknown,
                          .generation = pb->generation,
                          .changed = pb->changed,
                          .closing = pb->closing != 0};

@@ -110,8 +110,9 @@ static void build_domain(struct str *in, struct domain *d)
                          .dsn = (enum domain_dsn)(byte(in) % 4),
                          .paused = byte(in) % 2 != 0,
                          .max_connections = (uint32_t)number(in),
-                         .recipients = (enum domain_recipients)(byte(in) % 3),
+                         .recipients = (enum domain_recipients)(byte(in) % 4),
                          .separator = (char)byte(in),
+                         .unknown = (enum domain_unknown)(byte(in) % 4),
                          .generation = number(in),
                          .changed = number(in),
                          .closing = byte(in) % 2 != 0};

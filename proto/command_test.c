@@ -61,6 +61,7 @@ static const struct command good[] = {
                                .max_connections = 5,
                                .recipients = RECIPIENTS_LIST,
                                .separator = '+',
+                               .unknown = UNKNOWN_DEFER,
                                .checks = {1, 2, 3, 3}}}},
     {COMMAND_DOMAIN_REMOVE, .domain_remove = {.name = S("a.example")}},
     {COMMAND_DOMAIN_DROP, .domain_drop = {.name = S("a.example"), .generation = 5}},
@@ -130,7 +131,8 @@ static bool same_domain(const struct domain *a, const struct domain *b)
            str_eq(a->plan, b->plan) && a->max_connections == b->max_connections &&
            a->generation == b->generation && a->changed == b->changed &&
            a->closing == b->closing && a->recipients == b->recipients &&
-           a->separator == b->separator && memcmp(a->checks, b->checks, sizeof a->checks) == 0;
+           a->separator == b->separator && a->unknown == b->unknown &&
+           memcmp(a->checks, b->checks, sizeof a->checks) == 0;
 }
 
 static bool same_refs(const struct slot_release *a, const struct slot_release *b)

@@ -155,7 +155,7 @@ const char *domain_check(const struct domain *d)
     for (int i = 0; i < DOMAIN_CHECK_KINDS; i++)
         if (d->checks[i] != CHECK_OFF && d->checks[i] == no_mode(i))
             return no_mode_text(i);
-    if ((unsigned)d->recipients > RECIPIENTS_LIST)
+    if ((unsigned)d->recipients > RECIPIENTS_LEARN || (unsigned)d->unknown > UNKNOWN_DEFER)
         return "unknown mode of recipients";
     return roster_separator_check(d->separator);
 }
@@ -383,17 +383,17 @@ bool domain_eight_bit_parse(struct str text, enum domain_eight_bit *out)
 }
 
 static const char *const recipients_texts[] = {
-    [RECIPIENTS_ANY] = "any", [RECIPIENTS_LIST] = "list"};
+    [RECIPIENTS_ANY] = "any", [RECIPIENTS_LIST] = "list", [RECIPIENTS_LEARN] = "learn"};
 
 const char *domain_recipients_text(enum domain_recipients r)
 {
-    ASSERT((unsigned)r <= RECIPIENTS_LIST);
+    ASSERT((unsigned)r <= RECIPIENTS_LEARN);
     return recipients_texts[r];
 }
 
 bool domain_recipients_parse(struct str text, enum domain_recipients *out)
 {
-    int i = text_find(recipients_texts, RECIPIENTS_LIST + 1, text);
+    int i = text_find(recipients_texts, RECIPIENTS_LEARN + 1, text);
 
     if (i >= 0)
         *out = (enum domain_recipients)i;
@@ -412,6 +412,25 @@ bool domain_dsn_parse(struct str text, enum domain_dsn *out)
 
     if (i >= 0)
         *out = (enum domain_dsn)i;
+    return i >= 0;
+}
+
+static const char *const unknown_texts[] = {[UNKNOWN_AUTHENTICATED] = "authenticated",
+                                            [UNKNOWN_ACCEPT] = "accept",
+                                            [UNKNOWN_DEFER] = "defer"};
+
+const char *domain_unknown_text(enum domain_unknown u)
+{
+    ASSERT((unsigned)u <= UNKNOWN_DEFER);
+    return unknown_texts[u];
+}
+
+bool domain_unknown_parse(struct str text, enum domain_unknown *out)
+{
+    int i = text_find(unknown_texts, UNKNOWN_DEFER + 1, text);
+
+    if (i >= 0)
+        *out = (enum domain_unknown)i;
     return i >= 0;
 }
 

@@ -91,6 +91,14 @@ enum domain_check_mode {
 enum domain_recipients {
     RECIPIENTS_ANY = 0,  /* nobody knows: all are taken                           */
     RECIPIENTS_LIST = 1, /* those of its list (proto/roster.h); others are refused */
+    RECIPIENTS_LEARN = 2 /* the same, and whom its primary takes; of others see below */
+};
+
+/* What a domain that learns does with recipients of whom nothing is known. Stored. */
+enum domain_unknown {
+    UNKNOWN_AUTHENTICATED = 0, /* taken of senders that SPF passes; else deferred */
+    UNKNOWN_ACCEPT = 1,        /* taken                                           */
+    UNKNOWN_DEFER = 2          /* deferred                                        */
 };
 
 struct domain {
@@ -105,7 +113,8 @@ struct domain {
     uint32_t max_connections; /* to its primary; 0: that of the plan                         */
     uint8_t checks[DOMAIN_CHECK_KINDS]; /* enum domain_check_mode */
     enum domain_recipients recipients;
-    char separator; /* of sub-addresses: john+list@ is john@; 0: none */
+    char separator;              /* of sub-addresses: john+list@ is john@; 0: none */
+    enum domain_unknown unknown; /* counts for RECIPIENTS_LEARN */
 
     /* Set by the store; ignored in a command. */
     uint64_t generation; /* log index of the adding            */
@@ -152,8 +161,8 @@ const char *check_kind_text(enum domain_check_kind kind); /* "rdns"; static */
 #define CHECKS_TEXT_SIZE 256
 size_t checks_format(const uint8_t checks[DOMAIN_CHECK_KINDS], char buf[CHECKS_TEXT_SIZE]);
 
-/* "opportunistic", "require", "off"; "pass", "hold"; "any", "list"; "authenticated", "all",
- * "none". Parsing: false if it is none of them. */
+/* "opportunistic", "require", "off"; "pass", "hold"; "any", "list", "learn"; "authenticated",
+ * "accept", "defer"; "authenticated", "all", "none". Parsing: false if it is none of them. */
 const char *domain_tls_text(enum domain_tls tls);
 bool domain_tls_parse(struct str text, enum domain_tls *out);
 const char *domain_eight_bit_text(enum domain_eight_bit e);
@@ -162,3 +171,5 @@ const char *domain_recipients_text(enum domain_recipients r);
 bool domain_recipients_parse(struct str text, enum domain_recipients *out);
 const char *domain_dsn_text(enum domain_dsn d);
 bool domain_dsn_parse(struct str text, enum domain_dsn *out);
+const char *domain_unknown_text(enum domain_unknown u);
+bool domain_unknown_parse(struct str text, enum domain_unknown *out);

@@ -16,7 +16,7 @@ struct known {
     char dir[4096]; /* PATH_MAX */
 };
 
-static const char *const tables[] = {"greylist", NULL};
+static const char *const tables[] = {"greylist", "recipients", NULL};
 
 static_assert(sizeof tables / sizeof *tables == KNOWN_TABLES + 1, "each has a name");
 

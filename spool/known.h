@@ -23,7 +23,7 @@
 #define KNOWN_MAP_BYTES ((uint64_t)4 * GiB)
 
 /* Tables; part of the disk format. */
-enum known_table { KNOWN_GREYLIST, KNOWN_TABLES };
+enum known_table { KNOWN_GREYLIST, KNOWN_RECIPIENTS, KNOWN_TABLES };
 
 struct known;
 

@@ -47,8 +47,16 @@
     }
 #define OPT_RECIPIENTS                                                                         \
     {                                                                                          \
-        "recipients", 0, "MODE", CLI_WORD, "recipients", "any|list", 0,                        \
-            "Which recipients it has: any, or those of its list (trispool recipient)"          \
+        "recipients", 0, "MODE", CLI_WORD, "recipients", "any|list|learn", 0,                  \
+            "Which recipients it has: any, those of its list (trispool recipient), or of "     \
+            "these and whom its primary takes, which is learned from deliveries"               \
+    }
+#define OPT_UNKNOWN                                                                            \
+    {                                                                                          \
+        "unknown", 0, "MODE", CLI_WORD, "unknown", "authenticated|accept|defer", 0,            \
+            "With --recipients learn, what becomes of mail for recipients of whom nothing is " \
+            "known: taken of senders that SPF passes and else put off (450), taken, or put "   \
+            "off"                                                                              \
     }
 #define OPT_SEPARATOR                                                                          \
     {                                                                                          \
@@ -291,6 +299,7 @@ static const struct cli_option add_options[] = {
     OPT_RECIPIENTS,
     OPT_SEPARATOR,
     OPT_DSN,
+    OPT_UNKNOWN,
     {"reopen", 0, NULL, CLI_FLAG, "reopen", NULL, 0,
      "Take back a domain that was removed and still has mail; what is not named stays as it "
      "was"},
@@ -298,8 +307,9 @@ static const struct cli_option add_options[] = {
 };
 
 static const struct cli_option set_options[] = {
-    OPT_ROUTE,  OPT_HOLD,   OPT_TLS,        OPT_EIGHT_BIT, OPT_PLAN, OPT_CONNECTIONS,
-    OPT_PAUSED, OPT_CHECKS, OPT_RECIPIENTS, OPT_SEPARATOR, OPT_DSN,  OPT_DRY_RUN,
+    OPT_ROUTE,       OPT_HOLD,   OPT_TLS,     OPT_EIGHT_BIT,  OPT_PLAN,
+    OPT_CONNECTIONS, OPT_PAUSED, OPT_CHECKS,  OPT_RECIPIENTS, OPT_SEPARATOR,
+    OPT_UNKNOWN,     OPT_DSN,    OPT_DRY_RUN,
 };
 
 static const struct cli_option remove_options[] = {OPT_DRY_RUN, OPT_YES};
@@ -319,6 +329,7 @@ static const struct cli_column domain_list_columns[] = {
         {"checks", "checks", CLI_F_TEXT, NULL, 0},                                             \
         {"senders told", "dsn", CLI_F_TEXT, NULL, 0},                                          \
         {"recipients", "recipients", CLI_F_TEXT, NULL, 0},                                     \
+        {"unknown recipients", "unknown", CLI_F_TEXT, NULL, 0},                                \
     {                                                                                          \
         "sub-addresses by", "separator", CLI_F_TEXT, NULL, 0                                   \
     }
@@ -339,6 +350,8 @@ static const struct cli_column address_columns[] = {
 static const struct cli_column domain_show_columns[] = {
     DOMAIN_COLUMNS,
     {"recipients listed", "listed", CLI_F_COUNT, NULL, 0},
+    {"recipients learned", "learned", CLI_F_COUNT, NULL, 0},
+    {"which means", "learned_note", CLI_F_TEXT, NULL, 0},
     {"primary", "primary", CLI_F_STATE, NULL, 0},
     {"messages", "messages", CLI_F_COUNT, NULL, 0},
     {"ready", "ready", CLI_F_COUNT, NULL, 0},

@@ -170,7 +170,7 @@ struct smtpc_rcpt {
     enum verdict verdict; /* OK, RETRY, RETRY_BRAKE, PERMANENT, ODD_5XX, UNKNOWN or ODDITY */
     uint16_t code;        /* of the reply that decided, 0: none */
     bool tried;           /* RCPT was sent and MAIL accepted */
-    bool accepted;        /* private: RCPT got its 2xx */
+    bool accepted;        /* RCPT got its 2xx */
     bool decided;         /* private: a reply has set verdict */
     struct str reply;     /* the kept text, or words of our own in parentheses */
 };

@@ -257,8 +257,8 @@ static void add_up(const struct harvest *h, uint64_t key, uint64_t now_ms, uint6
     }
 }
 
-static enum harvest_state state_of(const struct harvest *h, uint64_t key, uint64_t times,
-                                   uint64_t now_ms)
+enum harvest_state harvest_key_state(const struct harvest *h, uint64_t key, uint64_t times,
+                                     uint64_t now_ms)
 {
     uint64_t bads, goods;
 
@@ -271,8 +271,9 @@ static enum harvest_state state_of(const struct harvest *h, uint64_t key, uint64
 enum harvest_state harvest_state(const struct harvest *h, const struct harvest_keys *k,
                                  uint64_t now_ms)
 {
-    enum harvest_state client = state_of(h, k->client, 1, now_ms);
-    enum harvest_state network = state_of(h, k->network, LIMIT_HARVEST_NETWORK, now_ms);
+    enum harvest_state client = harvest_key_state(h, k->client, 1, now_ms);
+    enum harvest_state network =
+        harvest_key_state(h, k->network, LIMIT_HARVEST_NETWORK, now_ms);
     uint64_t bads, goods;
 
     if (client == HARVEST_OFFENDER || network == HARVEST_OFFENDER)

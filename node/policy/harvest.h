@@ -65,6 +65,9 @@ enum harvest_state { HARVEST_OK, HARVEST_SUSPICIOUS, HARVEST_OFFENDER };
 
 enum harvest_state harvest_state(const struct harvest *h, const struct harvest_keys *k,
                                  uint64_t now_ms);
+/* Of one key: OK, or what a client would be for it with `times` the tries (above). */
+enum harvest_state harvest_key_state(const struct harvest *h, uint64_t key, uint64_t times,
+                                     uint64_t now_ms);
 const char *harvest_reply(void); /* "421 4.7.0 ...", without CRLF; static */
 
 /* site: 1 .. LIMIT_CLUSTER_MEMBERS, our own. A recipient that is not there, or not known to be;

@@ -53,8 +53,8 @@ static bool begin_spf(struct judge *j, const struct judge_facts *f, struct arena
 
     j->spf.verdict = (struct spf_verdict){.result = SPF_NONE};
     j->spf_asked = false;
-    j->has_spf =
-        is_on(j, DOMAIN_CHECK_SPF) || (is_on(j, DOMAIN_CHECK_FORGED) && f->sender_is_ours);
+    j->has_spf = f->needs_spf || is_on(j, DOMAIN_CHECK_SPF) ||
+                 (is_on(j, DOMAIN_CHECK_FORGED) && f->sender_is_ours);
     j->spf_done = !j->has_spf;
     if (!j->has_spf)
         return true;

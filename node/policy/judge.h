@@ -14,7 +14,7 @@
  *
  * forged: the sender's domain is one of ours, and SPF says anything but pass (a domain that
  * publishes nothing cannot be told from its forgers), or temperror, which says nothing. SPF is
- * looked up for it even when `spf` is off.
+ * looked up for it even when `spf` is off; and where the recipient's verdict hangs on it.
  *
  * Pure. Threads: one owner. Not to be copied or moved while it is in use. Memory: 24 KiB, and
  * what spf.h takes of the arena.
@@ -33,6 +33,7 @@ struct judge_facts {
     struct str helo; /* as the client said it */
     const struct path *sender;
     bool sender_is_ours; /* its domain is served here; of use to `forged` alone */
+    bool needs_spf;      /* look it up, whatever is on */
     struct str host;     /* our own name */
     int64_t wall_s;
     struct helo_facts own;        /* own_names, own_name_count, client_is_ours of it */

@@ -1,0 +1,86 @@
+/* Between the files of the edge thread (edge*.c) only: edge.c (the thread, its mail, the
+ * secret), edge_sets.c (the sets: as gossip and store see them, and what is asked of them). */
+#pragma once
+
+#include <pthread.h>
+
+#include "node/edge.h"
+#include "node/edge_store.h"
+#include "node/node.h"
+#include "node/policy/harvest.h"
+#include "node/policy/offenders.h"
+#include "replication/gossip.h"
+
+#define EDGE_GREY_LOOK 4096 /* entries looked at in a second: a million in four minutes */
+#define EDGE_RCPT_LOOK 256  /* half a million in half an hour; they live for days */
+
+enum edge_mail {
+    MAIL_ASK,
+    MAIL_RCPT,
+    MAIL_NOTE,
+    MAIL_FACTS,
+    MAIL_LINK,
+    MAIL_NOTICE,
+    MAIL_ANSWER,
+    MAIL_WRITTEN,
+    MAIL_STOP
+};
+
+/* What nobody waits for: a lesson (generation above 0), or mail of a client that was good. */
+struct edge_note {
+    struct mail mail; /* first */
+    uint64_t generation;
+    enum rcptset_status status;
+    char separator;
+    uint8_t local_bytes;
+    char local[LIMIT_SMTP_LOCAL_PART_BYTES];
+    struct ip_addr client;
+};
+
+struct edge {
+    struct node *node;
+    struct mailbox *box;
+    pthread_t thread;
+    struct mail stop;
+    bool is_running, is_stopping, is_asking, has_ended;
+    char dir[512];
+
+    struct edge_store *store; /* NULL: it could not be opened */
+    struct gossip gossip;
+    uint64_t told_ms, stored_ms, looked_ms;
+    uint64_t told; /* edge_sets_serial() that peers were told up to, as far as they take it */
+
+    bool has_secret;
+    uint64_t secret[2];
+
+    struct greylist greylist;
+    bool clears;                        /* what is stored of it is of another secret */
+    struct greylist_cursor grey_stored; /* up to where changes are on disk */
+    uint64_t grey_dropped[EDGE_GREY_LOOK];
+    size_t grey_dropped_count;
+
+    struct rcptset recipients;
+    struct rcptset_cursor rcpt_stored;
+    struct rcptset_entry rcpt_dropped[EDGE_RCPT_LOOK];
+    size_t rcpt_dropped_count;
+
+    struct harvest harvest;
+    struct offenders offenders; /* read by all */
+};
+
+/* --- edge_sets.c --- */
+
+void edge_sets_init(struct edge *e, struct gossip_options *o); /* fills in o->sets */
+void edge_sets_fini(struct edge *e);
+void edge_sets_load(struct edge *e); /* what is on disk */
+/* Puts what has changed into an empty batch, as far as it fits; the rest with the next one. */
+void edge_sets_write(struct edge *e, struct edge_batch *b);
+void edge_sets_sweep(struct edge *e);
+void edge_sets_gauges(const struct edge *e);
+uint64_t edge_sets_serial(const struct edge *e); /* rises with every change */
+/* The keys of what is counted under another secret mean nothing any more. */
+void edge_sets_secret(struct edge *e, const uint64_t secret[2]);
+
+void edge_sets_grey(struct edge *e, struct edge_ask *a);  /* answers it */
+void edge_sets_rcpt(struct edge *e, struct edge_rcpt *a); /* the same */
+void edge_sets_note(struct edge *e, const struct edge_note *n);

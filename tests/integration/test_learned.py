@@ -1,0 +1,421 @@
+"""B8, S16: a domain that learns its recipients from deliveries, at all sites; what is said of those it
+does not know while its primary is up, and away; and clients that try names out, found over all sites."""
+import contextlib
+import json
+import random
+import socket
+import subprocess
+import threading
+
+import house
+import pytest
+from nameserver import Dns, txt
+
+import fleet
+
+TXT = 16
+BODY = b"From: a@good.org\r\nSubject: x\r\n\r\nhello\r\n"
+OFFENDER = 50  # LIMIT_HARVEST_OFFENDER
+SUSPECT = 10
+
+
+class Primary:
+    """A mail server that has the recipients it is told of; refuses() says how it refuses others."""
+
+    def __init__(self, *users, port=None):
+        self.users, self.port, self.asked, self.taken = set(users), port or house.free_port(), [], []
+        self.refusal = "550 5.1.1 <%s> no such user"
+        self.s = None
+
+    def start(self):
+        self.s = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self.listen, args=(self.s,), daemon=True).start()
+        return self
+
+    def listen(self, s):
+        while True:
+            try:
+                peer, _ = s.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
+
+    def serve(self, peer):
+        with peer, peer.makefile("rwb") as f, contextlib.suppress(OSError):
+            f.write(b"220 primary.test\r\n")
+            f.flush()
+            for line in f:
+                if not self.answer(f, line.decode().strip()):
+                    return
+                f.flush()
+
+    def answer(self, f, line):
+        word = line.upper().split(":")[0].split(" ")[0]
+        say = "250 2.0.0 ok"
+        if word == "RCPT":
+            rcpt = line.split("<")[1].split(">")[0]
+            self.asked.append(rcpt)
+            if rcpt.split("@")[0] not in self.users:
+                say = self.refusal % rcpt if "%s" in self.refusal else self.refusal
+        elif word == "DATA":
+            f.write(b"354 go on\r\n")
+            f.flush()
+            body = b""
+            while not body.endswith(b"\r\n.\r\n"):
+                body += f.readline()
+            self.taken.append(body)
+        elif word == "QUIT":
+            say = "221 2.0.0 bye"
+        f.write(say.encode() + b"\r\n")
+        return word != "QUIT"
+
+    def stop(self):
+        if self.s is not None:
+            self.s.shutdown(socket.SHUT_RDWR)
+            self.s.close()
+        self.s = None
+
+
+def cli(node, *words):
+    done = subprocess.run([house.CLI, "--socket", str(node.socket), *map(str, words), "-o", "jsonl"],
+                          capture_output=True, text=True, timeout=120)
+    return done.returncode, [json.loads(l) for l in done.stdout.splitlines() if l.startswith("{")]
+
+
+def learned(node, domain="customer.test"):
+    row, = cli(node, "domain", "show", domain)[1]
+    return row.get("learned")
+
+
+def rcpt(node, to, source="127.0.0.8", sender="a@bad.org"):
+    """What is said to RCPT; (0, "") when there is no session."""
+    c = house.Client(node.port, source=source)
+    if c.banner[0] != 220:
+        return c.banner[0], c.banner[1][-1]
+    c.hello()
+    assert c.code("MAIL FROM:<%s>" % sender) == 250
+    code, lines = c.say("RCPT TO:<%s@customer.test>" % to)
+    c.close()
+    return code, lines[-1]
+
+
+def code(*where, **how):
+    return rcpt(*where, **how)[0]
+
+
+def send(node, *to, source="127.0.0.9", sender="a@good.org"):
+    c = house.Client(node.port, source=source).hello()
+    got, lines = c.send(BODY, sender=sender, rcpts=["%s@customer.test" % t for t in to])
+    c.close()
+    assert got == 250, lines
+    return lines[-1].split()[-1]
+
+
+def metric(node, name):
+    return next(float(r["line"].split()[1]) for r in node.ask("metrics") if r["line"].startswith(name + " "))
+
+
+@pytest.fixture
+def dns():
+    d = Dns()
+    d.records = {("good.org", TXT): [txt("v=spf1 ip4:127.0.0.9 -all")], ("bad.org", TXT): [txt("v=spf1 -all")]}
+    yield d
+    d.s.close()
+
+
+@pytest.fixture
+def primary():
+    p = Primary("mary", "john").start()
+    yield p
+    p.stop()
+
+
+def of(dns):
+    return 'dns:\n  servers: ["127.0.0.1:%d"]\n' % dns.port
+
+
+@pytest.fixture
+def door(tmp_path, dns, primary):
+    with house.Node(tmp_path, extra=of(dns)) as n:
+        n.add_domain("customer.test", route="127.0.0.1:%d" % primary.port)
+        n.ask("domain.set", name="customer.test", recipients="learn")
+        yield n
+
+
+@pytest.fixture
+def taught(door):
+    """mary is known."""
+    send(door, "mary")
+    house.until(lambda: learned(door) == 1)
+    return door
+
+
+def test_a_domain_of_which_nobody_is_known_takes_all_and_says_so(door):
+    row, = cli(door, "domain", "show", "customer.test")[1]
+    assert row["recipients"] == "learn" and row["unknown"] == "authenticated" and row["learned"] == 0
+    assert "every one is taken" in row["learned_note"]
+    assert code(door, "anybody") == 250
+    assert metric(door, "trispool_harvest_bad_total") == 0
+
+
+def test_who_was_delivered_to_is_known_and_others_need_spf(taught):
+    assert code(taught, "mary") == 250 and code(taught, "MARY") == 250
+    got = rcpt(taught, "nobody")
+    assert got[1].startswith("450 4.1.1 "), got
+    assert code(taught, "nobody", source="127.0.0.9", sender="a@good.org") == 250
+    assert code(taught, "nobody", sender="") == 450
+    assert code(taught, "postmaster") == 250
+    assert "why=unknown-and-not-authenticated" in taught.events("rcpt_unsure")[0]
+    row, = cli(taught, "domain", "show", "customer.test")[1]
+    assert "SPF" in row["learned_note"]
+
+
+def test_spf_is_asked_only_where_it_decides(taught, dns):
+    before = dns.asked
+    assert code(taught, "mary") == 250 and code(taught, "x", sender="") == 450 and dns.asked == before
+    assert code(taught, "nobody") == 450 and dns.asked > before
+
+
+@pytest.mark.parametrize("mode, stranger, friend", [("accept", 250, 250), ("defer", 450, 450)])
+def test_the_owner_says_what_becomes_of_unknown_ones(taught, mode, stranger, friend):
+    row, = taught.ask("domain.set", name="customer.test", unknown=mode)
+    assert row["unknown"] == mode
+    assert code(taught, "nobody") == stranger
+    assert code(taught, "nobody", source="127.0.0.9", sender="a@good.org") == friend
+    assert code(taught, "mary") == 250
+
+
+def test_one_transaction_may_name_known_and_unknown_ones(taught):
+    c = house.Client(taught.port, source="127.0.0.9").hello()
+    assert c.code("MAIL FROM:<a@good.org>") == 250
+    assert [c.code("RCPT TO:<%s@customer.test>" % r) for r in ("mary", "x", "mary", "y")] == [250] * 4
+    c.say("RSET")
+    assert c.code("MAIL FROM:<a@bad.org>") == 250
+    assert [c.code("RCPT TO:<%s@customer.test>" % r) for r in ("mary", "x", "mary", "y")] == [250, 450, 250, 450]
+
+
+def test_whom_the_primary_refused_is_refused_and_stays_so_without_it(taught, primary):
+    send(taught, "gone")
+    house.until(lambda: code(taught, "gone") == 550)
+    assert rcpt(taught, "gone", source="127.0.0.9", sender="a@good.org")[1] == "550 5.1.1 No such recipient here"
+    primary.stop()
+    assert code(taught, "gone") == 550
+    assert "why=primary" in taught.events("rcpt_unknown")[-1]
+
+
+@pytest.mark.parametrize("refusal", ["550 5.7.1 not from you", "550 5.2.1 mailbox is closed", "450 4.1.1 later"])
+def test_other_refusals_teach_nothing(taught, primary, refusal):
+    primary.refusal = refusal
+    send(taught, "there")
+    house.until(lambda: [r for r in primary.asked if r.startswith("there@")])
+    house.until(lambda: taught.events("message_bounced") or taught.events("message_deferred"))
+    assert code(taught, "there") == 450 and learned(taught) == 1
+
+
+def test_during_an_outage_known_ones_and_friends_are_taken(taught, primary):
+    primary.stop()
+    send(taught, "mary", "john")  # by SPF
+    house.until(lambda: taught.queued() == 1)
+    assert code(taught, "mary") == 250
+    assert code(taught, "john") == 450
+    primary.start()
+    house.until(lambda: learned(taught) == 2)
+    assert code(taught, "john") == 250
+
+
+def test_sub_addresses_are_those_of_the_base(taught):
+    taught.ask("domain.set", name="customer.test", separator="+")
+    assert code(taught, "mary+news") == 250 and code(taught, "nobody+mary") == 450
+
+
+def test_what_is_listed_is_taken_whatever_was_learned(taught):
+    subprocess.run([house.CLI, "--socket", str(taught.socket), "recipient", "add", "boss@customer.test"], check=True,
+                   capture_output=True)
+    assert code(taught, "boss") == 250 and code(taught, "bosss") == 450
+
+
+def test_what_was_learned_survives_a_kill_and_no_other_owner_gets_it(taught, primary):
+    house.until(lambda: metric(taught, "trispool_recipients_unstored") == 0)
+    taught.kill()
+    taught.start()
+    assert learned(taught) == 1 and code(taught, "nobody") == 450 and code(taught, "mary") == 250
+    subprocess.run([house.CLI, "--socket", str(taught.socket), "domain", "remove", "customer.test", "--yes"],
+                   check=True, capture_output=True)
+    house.until(lambda: cli(taught, "domain", "show", "customer.test")[0] == 1)
+    taught.add_domain("customer.test", route="127.0.0.1:%d" % primary.port)
+    taught.ask("domain.set", name="customer.test", recipients="learn")
+    assert learned(taught) == 0 and code(taught, "nobody") == 250
+
+
+def test_a_domain_that_does_not_learn_learns_nothing(door):
+    door.ask("domain.set", name="customer.test", recipients="any")
+    send(door, "mary")
+    house.until(lambda: door.events("message_delivered"))
+    door.ask("domain.set", name="customer.test", recipients="learn")
+    assert learned(door) == 0
+
+
+def verdict(node, to, source="127.0.0.8", sender="a@bad.org"):
+    _, (row,) = cli(node, "policy", "test", "--ip", source, "--helo", "h.example", "--from", sender, "--rcpt",
+                    to + "@customer.test")
+    return next(l["result"] for l in row["checks"] if l["check"] == "recipient"), row["reply"][:9]
+
+
+def test_policy_test_tells_the_recipients_verdict(taught):
+    send(taught, "gone")
+    house.until(lambda: code(taught, "gone") == 550)
+    assert verdict(taught, "mary") == ("known", "250 2.1.5")
+    assert verdict(taught, "nobody") == ("unknown", "450 4.1.1")
+    assert verdict(taught, "nobody", "127.0.0.9", "a@good.org") == ("unknown", "250 2.1.5")
+    assert verdict(taught, "gone") == ("refused-by-primary", "550 5.1.1")
+    assert verdict(taught, "Postmaster") == ("reserved", "250 2.1.5")
+    before = metric(taught, "trispool_harvest_bad_total")
+    for _ in range(OFFENDER):
+        verdict(taught, "nobody", "127.5.0.1")
+    assert metric(taught, "trispool_harvest_bad_total") == before and code(taught, "mary", source="127.5.0.1") == 250
+
+
+# --- harvest ---
+
+def names(node, source, count, word="no", sender="a@bad.org"):
+    """Tries names in one session, pipelined; the codes, up to the end of the session."""
+    c = house.Client(node.port, source=source)
+    if c.banner[0] != 220:
+        return [c.banner[0]]
+    c.hello()
+    assert c.code("MAIL FROM:<%s>" % sender) == 250
+    c.raw(b"".join(b"RCPT TO:<%s%d@customer.test>\r\n" % (word.encode(), i) for i in range(count)))
+    got = []
+    while len(got) < count and (not got or got[-1] not in (0, 421)):
+        with contextlib.suppress(ConnectionError):
+            got.append(c.reply()[0])
+            continue
+        got.append(0)
+    c.close()
+    return got
+
+
+@pytest.fixture
+def listed(door):
+    subprocess.run([house.CLI, "--socket", str(door.socket), "recipient", "add", "mary@customer.test"], check=True,
+                   capture_output=True)
+    door.ask("domain.set", name="customer.test", recipients="list")
+    house.until(lambda: metric(door, "trispool_greylist_unstored") == 0 and is_counted(door))
+    return door
+
+
+def is_counted(node):
+    """The secret of the cluster is there: tries are counted."""
+    before = metric(node, "trispool_harvest_bad_total")
+    code(node, "nobody", source="127.200.0.1")
+    return metric(node, "trispool_harvest_bad_total") > before
+
+
+def test_s16_an_offender_is_cut_off_and_not_heard_again(listed):
+    got = names(listed, "127.1.0.1", 500)
+    assert got == [550] * (OFFENDER - 1) + [421], got
+    c = house.Client(listed.port, source="127.1.0.1")
+    assert c.banner == (421, ["421 4.7.0 Too many recipients that are not here, come back later"])
+    assert c.closed()
+    assert code(listed, "mary", source="127.1.0.2") == 250  # its neighbour
+    assert "state=offender" in listed.events("harvest")[-1] and "limit=harvest" in listed.events("shed")[-1]
+
+
+def test_s16_a_network_is_cut_off_for_what_all_of_it_does(listed):
+    for host in range(1, 6):
+        names(listed, "127.2.0.%d" % host, OFFENDER)
+    assert code(listed, "mary", source="127.2.0.200") == 421
+    assert code(listed, "mary", source="127.2.1.1") == 250
+
+
+def test_s16_an_allowed_client_is_spared(listed):
+    subprocess.run([house.CLI, "--socket", str(listed.socket), "access", "allow", "127.3.0.1"], check=True,
+                   capture_output=True)
+    house.until(lambda: names(listed, "127.3.0.1", 1) == [550])
+    assert set(names(listed, "127.3.0.1", OFFENDER + 5)) == {550}
+    assert code(listed, "mary", source="127.3.0.1") == 250
+
+
+def test_s16_who_sends_more_wanted_mail_than_it_errs_is_no_offender(listed):
+    assert names(listed, "127.4.0.1", 1) == [550]
+    for _ in range(OFFENDER + 10):
+        send(listed, "mary", source="127.4.0.1", sender="a@elsewhere.example")
+    assert set(names(listed, "127.4.0.1", OFFENDER + 5)) == {550}
+
+
+def test_s16_to_a_suspicious_client_unknown_and_refused_are_the_same(taught):
+    house.until(lambda: is_counted(taught))
+    send(taught, "gone")
+    house.until(lambda: code(taught, "gone", source="127.201.0.1") == 550)
+    assert set(names(taught, "127.6.0.1", SUSPECT)) == {450}
+    one, other = (rcpt(taught, to, source="127.6.0.1") for to in ("gone", "nobody"))
+    assert one == other and one[0] == 450
+    assert code(taught, "mary", source="127.6.0.1") == 250
+    assert "why=suspicious-client" in taught.events("rcpt_unsure")[-1]
+
+
+def test_s16_a_suspicious_client_costs_no_look_ups(taught, dns):
+    house.until(lambda: is_counted(taught))
+    names(taught, "127.7.0.1", SUSPECT)
+    before = dns.asked
+    assert code(taught, "nobody", source="127.7.0.1") == 450 and dns.asked == before
+
+
+# --- three sites ---
+
+@pytest.fixture
+def three(tmp_path, dns, primary):
+    f = fleet.on_loopback(tmp_path, more=of(dns))
+    try:
+        f.form()
+        f.add_domain("customer.test", "127.0.0.1:%d" % primary.port)
+        f[1].ask("domain.set", name="customer.test", recipients="learn")
+        house.until(lambda: all(learned(m) == 0 for m in f.members))
+        yield f
+    finally:
+        f.kill()
+    assert not f.broken()
+
+
+def test_what_one_site_learns_all_know(three, primary):
+    for to, m in zip(("mary", "gone"), three.members):
+        send(m, to)
+    house.until(lambda: all(learned(m) == 1 for m in three.members))
+    house.until(lambda: all(code(m, "gone") == 550 for m in three.members))
+    primary.stop()
+    for m in three.members:
+        assert [code(m, "mary"), code(m, "gone"), code(m, "nobody")] == [250, 550, 450]
+    # A site that was away hears of it from the others.
+    three[3].kill()
+    primary.start()
+    send(three[1], "john")
+    house.until(lambda: all(learned(m) == 2 for m in three.live()))
+    three[3].start()
+    house.until(lambda: learned(three[3]) == 2, 60)
+    house.until(lambda: three[3].status()["takes_mail"], 60)
+    assert code(three[3], "john") == 250
+
+
+def test_s16_scaled_down_offenders_are_cut_off_at_all_sites_and_wanted_mail_comes_in(three, primary):
+    """60 clients, each of a network of its own, try names at all sites in turn; others send mail meanwhile."""
+    send(three[1], "mary")
+    house.until(lambda: all(learned(m) == 1 for m in three.members))
+    house.until(lambda: all(is_counted(m) for m in three.members))
+    asked, told = len(primary.asked), {}
+    random.seed(16)
+    for turn in range(9):
+        for i in range(60):
+            m = three.members[(turn + i) % 3]
+            told.setdefault(i, []).extend(
+                names(m, "127.20.%d.1" % i, 12, word="n%x-" % random.getrandbits(40)))
+        for m in three.members:
+            assert code(m, "mary", source="127.30.%d.1" % turn) == 250
+    for i, codes in told.items():
+        assert set(codes) == {450, 421}, (i, codes)
+        # A site may hear of the last tries at the others a moment late.
+        assert OFFENDER - 1 <= codes.count(450) < OFFENDER + 12, (i, codes)
+    house.until(lambda: all(names(m, "127.20.%d.1" % i, 1) == [421] for m in three.members for i in range(60)))
+    for n in range(10):
+        send(three.members[n % 3], "mary", source="127.40.%d.1" % n, sender="a@elsewhere.example")
+    house.until(lambda: three.queued() == 0, 60)
+    assert {r.split("@")[0] for r in primary.asked[asked:]} == {"mary"}
