@@ -135,13 +135,16 @@
 #define LIMIT_TLS_TEXT_BYTES     128    /* version and cipher suite */
 
 /* --- Edge policy --- */
-#define LIMIT_PREFIXES           1048576    /* networks in one set, both families together */
-#define LIMIT_GREY_ENTRIES       1000000    /* first tries and known clients, all sites */
-#define LIMIT_GREY_FIRST_TRIES   750000     /* of them, not yet passed: no more are noted */
-#define LIMIT_GREY_DELAY_MS      60000      /* a retry that comes earlier is refused as well */
+#define LIMIT_PREFIXES           1048576 /* networks in one set, both families together */
+#define LIMIT_GREY_ENTRIES       1000000 /* first tries and known clients, all sites */
+#define LIMIT_GREY_FIRST_TRIES   750000  /* of them, not yet passed: no more are noted */
+#define LIMIT_GREY_DELAY_MS      60000   /* a retry that comes earlier is refused as well */
+#define LIMIT_GREY_NETWORK_TRIES 1000    /* of a network in a LIMIT_GREY_CROWD_MS, by sender */
+#define LIMIT_GREY_CROWD_MS      3600000 /* then its tries count as one for each domain */
 #define LIMIT_GREY_WINDOW_MS     172800000  /* a first try without a retry is forgotten */
 #define LIMIT_GREY_KNOWN_MS      3110400000 /* a client without mail is forgotten */
 #define LIMIT_GREY_TOUCH_MS      3600000    /* a known client is noted anew at most so often */
+#define LIMIT_HOME_LOOK_MS       2000       /* whether a stranger is a host of the house */
 #define LIMIT_EDGE_BOX           8192       /* what may wait for the edge thread */
 #define LIMIT_DNSBL_ANSWERS      16         /* ranges of answers that one list knows */
 #define LIMIT_DNSBL_KEY_BYTES    63         /* one label */

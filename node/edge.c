@@ -269,7 +269,11 @@ int edge_notice_kind(void)
 
 enum err edge_run(struct edge *e, const char *dir)
 {
-    snprintf(e->dir, sizeof e->dir, "%s", dir);
+    if (!str_to_z(str_of(dir), e->dir, sizeof e->dir)) {
+        LOG(EV_INTERNAL, L_CSTR("call", "edge_run"), L_CSTR("path", dir),
+            L_CSTR("error", "the path is too long"));
+        return E_IO;
+    }
     if (pthread_create(&e->thread, NULL, edge_main, e) != 0)
         return E_IO;
     pthread_setname_np(e->thread, "edge");

@@ -61,6 +61,7 @@ struct edge_ask {
     char domain[LIMIT_SMTP_DOMAIN_BYTES + 1];     /* of the recipient */
     char sender[LIMIT_SMTP_PATH_BYTES];
     uint16_t sender_bytes;
+    bool is_watching; /* the domain only marks: greylist_watch() */
 
     bool is_blind; /* the answer: there is no secret yet, nothing was looked up */
     enum greylist_verdict verdict;

@@ -304,7 +304,8 @@ void edge_sets_grey(struct edge *e, struct edge_ask *a)
     a->is_blind = !e->has_secret || e->has_ended;
     if (!a->is_blind) {
         keys = greylist_keys(e->secret, &try);
-        a->verdict = greylist_check(&e->greylist, &keys, cluster_ms(e), &a->wait_ms);
+        a->verdict = (a->is_watching ? greylist_watch : greylist_check)(
+            &e->greylist, &keys, cluster_ms(e), &a->wait_ms);
     }
     count_grey(a);
     a->mail.kind = a->answer_kind;

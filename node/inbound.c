@@ -786,6 +786,7 @@ void inbound_drain(struct smtp_thread *t)
         next = in->next;
         inbound_judge_hurry(in);
         inbound_delegate_hurry(in);
+        inbound_grey_hurry(in);
         inbound_auth_hurry(in);
         if (in->conn != NULL)
             feed_and_pump(in, &(struct smtpd_event){.type = SMTPD_EV_SHUTDOWN});

@@ -22,6 +22,7 @@ struct home_look {
     struct smtp_thread *thread;
     struct inbound *in; /* NULL: nobody waits */
     struct homehost host;
+    struct event *deadline;
     unsigned open;
     struct home_asking asking[LIMIT_ROUTE_HOSTS];
 };
@@ -43,6 +44,7 @@ static struct edge_ask *ask_of(struct inbound *in)
     a->answer_kind = SMTP_MAIL_EDGE;
     a->ctx = in;
     a->client = in->ip;
+    a->is_watching = in->tx.checks[DOMAIN_CHECK_GREYLIST] == CHECK_MARK;
     memcpy(a->spf_domain, in->tx.spf_domain, sizeof a->spf_domain);
     memcpy(a->domain, in->tx.domain, sizeof a->domain);
     memcpy(a->sender, in->tx.sender.p, in->tx.sender.n);
@@ -81,6 +83,7 @@ static void look_free(struct home_look *l)
         l->thread->homes = l->next;
     if (l->next != NULL)
         l->next->prev = l->prev;
+    event_free(l->deadline);
     free(l);
 }
 
@@ -96,6 +99,7 @@ void inbound_grey_end(struct inbound *in)
     if (in->home == NULL)
         return;
     in->home->in = NULL;
+    event_del(in->home->deadline);
     if (in->home->open == 0)
         look_free(in->home);
     in->home = NULL;
@@ -110,6 +114,7 @@ static void look_over(struct home_look *l)
     if (l->host.is_home)
         LOG(EV_GREYLIST_HOME, L_CSTR("client", in->peer), L_CSTR("domain", in->tx.domain));
     l->in = NULL;
+    event_del(l->deadline);
     if (l->open == 0)
         look_free(l);
     inbound_judged(in, refusal_of(in));
@@ -150,6 +155,22 @@ static void on_answer(void *arg, const struct dns_answer *a)
         look_free(l);
 }
 
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+    struct home_look *l = arg;
+
+    (void)fd;
+    (void)what;
+    homehost_give_up(&l->host);
+    look_over(l);
+}
+
+void inbound_grey_hurry(struct inbound *in)
+{
+    if (in->home != NULL)
+        event_active(in->home->deadline, EV_TIMEOUT, 0);
+}
+
 static bool host_init(struct homehost *h, const struct inbound *in)
 {
     struct control *control = control_thread_state(in->thread->node->control);
@@ -169,6 +190,7 @@ static bool host_init(struct homehost *h, const struct inbound *in)
 static bool look_begin(struct inbound *in)
 {
     struct home_look *l = calloc(1, sizeof *l);
+    struct timeval tv = {.tv_sec = LIMIT_HOME_LOOK_MS / 1000};
 
     if (l == NULL || !host_init(&l->host, in)) {
         free(l);
@@ -181,6 +203,9 @@ static bool look_begin(struct inbound *in)
     in->thread->homes = l;
     l->in = in;
     in->home = l;
+    l->deadline = event_new(in->thread->base, -1, 0, on_deadline, l);
+    ASSERT(l->deadline != NULL);
+    event_add(l->deadline, &tv);
     if (homehost_is_done(&l->host))
         look_over(l); /* not within a question of the session: here it awaits its answer */
     else
@@ -214,7 +239,8 @@ void inbound_greylisted(struct edge_ask *a)
     struct inbound *in = a->ctx;
     bool is_awaited = in->grey == a;
 
-    in->grey = NULL;
+    if (is_awaited)
+        in->grey = NULL;
     if (is_awaited && in->conn != NULL) {
         take_verdict(in, a);
         free(a);

@@ -163,6 +163,7 @@ bool inbound_closes(const char *refusal);
 const char *inbound_ask_greylist(struct inbound *in, bool *is_later);
 /* Nobody waits for it any more. */
 void inbound_grey_end(struct inbound *in);
+void inbound_grey_hurry(struct inbound *in); /* the node stops */
 
 /* --- inbound_recipient.c --- */
 /* Looks the recipient up in the list of the domain of the transaction. Not empty: it cannot. */

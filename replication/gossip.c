@@ -97,15 +97,17 @@ static bool send_changes(struct gossip *g, struct gossip_peer *p, uint32_t set)
     head = store(head, p->sets[set].at.serial, 8);
     store(head, at.serial, 8);
     p->sets[set].at = at;
-    p->sets[set].upto[p->sets[set].flying++] = at.serial;
+    p->sets[set].upto[p->sets[set].flying++] = at;
     (*g->o.send)(g->o.ctx, p->site, (struct str){g->frame, used});
     return true;
 }
 
 static void go_back(struct gossip_peer *p, uint32_t set, uint64_t serial)
 {
+    if (p->sets[set].acked != serial)
+        p->sets[set].acked_hint = 0; /* not where we thought: the set has to look */
     p->sets[set].acked = serial;
-    p->sets[set].at = (struct gossip_cursor){serial, 0};
+    p->sets[set].at = (struct gossip_cursor){serial, p->sets[set].acked_hint};
     p->sets[set].flying = 0;
 }
 
@@ -169,6 +171,7 @@ static void meet(struct gossip *g, struct gossip_peer *p, uint64_t nonce)
     if (p->nonce == nonce)
         return;
     p->nonce = nonce;
+    p->knows_us = false; /* that was another one */
     for (uint32_t i = 0; i < g->o.set_count; i++)
         p->sets[i].heard = 0;
 }
@@ -177,14 +180,17 @@ static void acked(struct gossip_peer *p, uint32_t set, uint64_t upto, uint64_t n
 {
     uint32_t done = 0;
 
-    while (done < p->sets[set].flying && p->sets[set].upto[done] <= upto)
+    while (done < p->sets[set].flying && p->sets[set].upto[done].serial <= upto)
         done++;
     if (upto <= p->sets[set].acked)
         return; /* an old one, or nothing new: LIMIT_GOSSIP_RESEND_MS judges */
     p->sets[set].acked = upto;
+    p->sets[set].acked_hint = done > 0 && p->sets[set].upto[done - 1].serial == upto
+                                  ? p->sets[set].upto[done - 1].hint
+                                  : 0;
     p->sets[set].progress_ms = now;
     if (p->sets[set].at.serial < upto) /* it was being sent again */
-        p->sets[set].at = (struct gossip_cursor){upto, 0};
+        p->sets[set].at = (struct gossip_cursor){upto, p->sets[set].acked_hint};
     p->sets[set].flying -= done;
     for (uint32_t i = 0; i < p->sets[set].flying; i++)
         p->sets[set].upto[i] = p->sets[set].upto[i + done];
@@ -194,7 +200,7 @@ static void acked(struct gossip_peer *p, uint32_t set, uint64_t upto, uint64_t n
 static bool take_greet(struct gossip *g, struct gossip_peer *p, struct str s, uint64_t now)
 {
     uint64_t heard[UINT8_MAX] = {0}, nonce, of, asks;
-    bool ok = true, was_known = p->knows_us;
+    bool ok = true, was_known;
     uint32_t count;
 
     nonce = load(&s, 8, &ok);
@@ -206,6 +212,7 @@ static bool take_greet(struct gossip *g, struct gossip_peer *p, struct str s, ui
     if (!ok || s.n > 0 || nonce == 0 || asks > 1)
         return false;
     meet(g, p, nonce);
+    was_known = p->knows_us;
     p->knows_us |= of == g->o.nonce;
     if (asks == 1)
         greet(g, p, now);

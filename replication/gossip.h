@@ -64,8 +64,8 @@ struct gossip_peer {
     struct {
         uint64_t heard, acked, progress_ms;
         struct gossip_cursor at;
-        uint32_t flying;
-        uint64_t upto[LIMIT_GOSSIP_FLYING]; /* of frames that fly, in their order */
+        uint32_t acked_hint, flying;
+        struct gossip_cursor upto[LIMIT_GOSSIP_FLYING]; /* of frames that fly, in their order */
     } sets[LIMIT_GOSSIP_SETS];
 };
 

@@ -264,6 +264,22 @@ START_TEST(a_site_that_has_forgotten_everything_is_told_everything)
 }
 END_TEST
 
+START_TEST(a_peer_that_is_another_process_all_at_once_is_told_everything_too)
+{
+    link_all(true);
+    for (uint64_t i = 0; i < 3000; i++)
+        toy_set(&sites[1].toys[0], i, 1);
+    settle(0);
+    drop_air();
+    site_start(2, 999);
+    gossip_link(&sites[2].g, 1, true, now); /* the others heard of no change of their links */
+    gossip_link(&sites[2].g, 3, true, now);
+    toy_set(&sites[1].toys[0], 4000, 1);
+    settle(0);
+    ck_assert_uint_eq(sites[2].toys[0].values[2999], 1);
+}
+END_TEST
+
 START_TEST(what_flies_to_a_peer_is_bounded)
 {
     link_all(true);
@@ -385,6 +401,7 @@ int main(void)
     tcase_add_loop_test(tc, sets_become_equal_over_ways_that_lose_double_and_reorder, 0, 10);
     tcase_add_test(tc, a_link_that_was_down_goes_on_where_it_was);
     tcase_add_test(tc, a_site_that_has_forgotten_everything_is_told_everything);
+    tcase_add_test(tc, a_peer_that_is_another_process_all_at_once_is_told_everything_too);
     tcase_add_test(tc, what_flies_to_a_peer_is_bounded);
     tcase_add_test(tc, without_an_answer_it_is_sent_again);
     tcase_add_test(tc, an_answer_that_says_nothing_new_delays_nothing);

@@ -230,10 +230,46 @@ static bool touch_known(struct greylist *g, uint64_t key, uint64_t now_ms)
     return true;
 }
 
-enum greylist_verdict greylist_check(struct greylist *g, const struct greylist_keys *keys,
-                                     uint64_t now_ms, uint64_t *wait_ms)
+/* A network that tries ever new senders is one try for each domain: it could fill the list,
+ * and so open it for all. Two networks under one number share a limit: they wait once more. */
+static bool is_crowd(struct greylist *g, const struct greylist_keys *keys, uint64_t now_ms)
+{
+    uint16_t *tries = &g->crowd[keys->network % GREYLIST_CROWD];
+
+    if (now_ms / LIMIT_GREY_CROWD_MS != g->crowd_window) {
+        g->crowd_window = now_ms / LIMIT_GREY_CROWD_MS;
+        memset(g->crowd, 0, sizeof g->crowd);
+    }
+    if (*tries >= LIMIT_GREY_NETWORK_TRIES)
+        return true;
+    ++*tries;
+    return false;
+}
+
+static enum greylist_verdict note_first(struct greylist *g, const struct greylist_keys *keys,
+                                        uint64_t now_ms, uint64_t *wait_ms)
 {
     struct greylist_entry seen = {keys->try, now_ms, now_ms, false};
+
+    if (is_crowd(g, keys, now_ms))
+        seen.key = keys->crowd;
+    if (live(g, seen.key, now_ms) == 0 && add(g, &seen) == 0)
+        return GREYLIST_FULL;
+    *wait_ms = g->opt.delay_ms;
+    return GREYLIST_FIRST;
+}
+
+/* The first try of these, by its sender, or as one of a crowd. 0: none. */
+static uint32_t find_try(struct greylist *g, const struct greylist_keys *keys, uint64_t now_ms)
+{
+    uint32_t handle = live(g, keys->try, now_ms);
+
+    return handle != 0 ? handle : live(g, keys->crowd, now_ms);
+}
+
+static enum greylist_verdict judge(struct greylist *g, const struct greylist_keys *keys,
+                                   uint64_t now_ms, uint64_t *wait_ms, bool grants)
+{
     struct greylist_entry known = {keys->client, 0, now_ms, true};
     uint32_t handle;
     struct item *it;
@@ -241,13 +277,9 @@ enum greylist_verdict greylist_check(struct greylist *g, const struct greylist_k
     *wait_ms = 0;
     if (touch_known(g, keys->client, now_ms) || touch_known(g, keys->network, now_ms))
         return GREYLIST_KNOWN;
-    handle = live(g, keys->try, now_ms);
-    if (handle == 0) {
-        if (add(g, &seen) == 0)
-            return GREYLIST_FULL;
-        *wait_ms = g->opt.delay_ms;
-        return GREYLIST_FIRST;
-    }
+    handle = find_try(g, keys, now_ms);
+    if (handle == 0)
+        return note_first(g, keys, now_ms, wait_ms);
     it = item_at(g, handle);
     if (it->first_ms > now_ms) { /* of a clock that is ahead: now we have seen it ourselves */
         it->first_ms = now_ms;
@@ -258,9 +290,23 @@ enum greylist_verdict greylist_check(struct greylist *g, const struct greylist_k
         *wait_ms = g->opt.delay_ms - (now_ms - it->first_ms);
         return GREYLIST_EARLY;
     }
+    if (!grants)
+        return GREYLIST_PASSED;
     /* No room for the client is no harm: the first try stays, and passes again. */
     return greylist_merge(g, &known, now_ms) == GREYLIST_NO_ROOM ? GREYLIST_FULL
                                                                  : GREYLIST_PASSED;
+}
+
+enum greylist_verdict greylist_check(struct greylist *g, const struct greylist_keys *keys,
+                                     uint64_t now_ms, uint64_t *wait_ms)
+{
+    return judge(g, keys, now_ms, wait_ms, true);
+}
+
+enum greylist_verdict greylist_watch(struct greylist *g, const struct greylist_keys *keys,
+                                     uint64_t now_ms, uint64_t *wait_ms)
+{
+    return judge(g, keys, now_ms, wait_ms, false);
 }
 
 const char *greylist_reply(void)

@@ -61,6 +61,8 @@ struct greylist_options {
     uint32_t entries, first_tries;          /* 0: LIMIT_GREY_...; ceilings              */
 };
 
+#define GREYLIST_CROWD 4096 /* networks whose first tries are counted apart, by hash */
+
 struct greylist {
     struct greylist_options opt;
     struct pool pool;
@@ -69,6 +71,8 @@ struct greylist {
     uint32_t oldest, newest; /* in the order of their last change; 0: none */
     uint64_t serial;         /* of the newest change */
     uint32_t swept;          /* where the sweep goes on */
+    uint64_t crowd_window;   /* private: first tries of networks, as far as we saw them */
+    uint16_t crowd[GREYLIST_CROWD];
 };
 
 void greylist_init(struct greylist *g, const struct greylist_options *opt);
@@ -90,6 +94,7 @@ struct greylist_try {
  * network: by its network, the same as client without SPF. Values above 0. */
 struct greylist_keys {
     uint64_t try, client, network;
+    uint64_t crowd; /* the network to this domain, whoever the sender: for who fills the list */
 };
 
 /* secret: of the cluster, 128 bits; with another one all are strangers again. Texts are cut at
@@ -114,6 +119,10 @@ enum greylist_verdict {
 
 /* Notes what is to be noted. *wait_ms: how long it is too early, 0 when mail is taken. */
 enum greylist_verdict greylist_check(struct greylist *g, const struct greylist_keys *keys,
+                                     uint64_t now_ms, uint64_t *wait_ms);
+/* The same for a domain that takes mail all the same: nobody becomes known by what nobody made
+ * him wait for. */
+enum greylist_verdict greylist_watch(struct greylist *g, const struct greylist_keys *keys,
                                      uint64_t now_ms, uint64_t *wait_ms);
 
 /* "450 4.7.1 ..." for FIRST and EARLY, without CRLF, static. The same words for both: what the

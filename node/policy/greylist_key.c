@@ -162,11 +162,13 @@ struct greylist_keys greylist_keys(const uint64_t secret[2], const struct greyli
     char sender[LIMIT_SMTP_PATH_BYTES];
     struct input network = client_by_network(&t->client);
     struct input client = t->spf_domain.n > 0 ? client_by_name(t->spf_domain) : network;
-    struct input try = client;
+    struct input try = client, crowd = network;
 
     try.b[0] = try.b[0] == 'n' ? 'N' : 'D';
     add_part(&try, greylist_sender(t->sender, sender));
     add_part(&try, limited(t->domain, LIMIT_SMTP_DOMAIN_BYTES));
+    crowd.b[0] = 'C';
+    add_part(&crowd, limited(t->domain, LIMIT_SMTP_DOMAIN_BYTES));
     return (struct greylist_keys){hash(secret, &try), hash(secret, &client),
-                                  hash(secret, &network)};
+                                  hash(secret, &network), hash(secret, &crowd)};
 }

@@ -1,6 +1,7 @@
 #include "node/policy/greylist.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/prng.h"
@@ -207,23 +208,24 @@ START_TEST(a_full_list_takes_mail_and_keeps_room_for_known_clients)
 
     greylist_init(&g, &small);
     for (uint64_t i = 1; i <= 8; i++)
-        ck_assert_int_eq(check(&g, (struct greylist_keys){i, 100 + i, 100 + i}, T0),
+        ck_assert_int_eq(check(&g, (struct greylist_keys){i, 100 + i, 100 + i, 200 + i}, T0),
                          GREYLIST_FIRST);
-    ck_assert_int_eq(check(&g, (struct greylist_keys){9, 109, 109}, T0), GREYLIST_FULL);
+    ck_assert_int_eq(check(&g, (struct greylist_keys){9, 109, 109, 209}, T0), GREYLIST_FULL);
     e.key = 9;
     ck_assert_int_eq(greylist_merge(&g, &e, T0), GREYLIST_NO_ROOM);
     for (uint64_t i = 1; i <= 2; i++)
-        ck_assert_int_eq(check(&g, (struct greylist_keys){i, 100 + i, 100 + i}, T0 + MINUTE),
-                         GREYLIST_PASSED);
-    ck_assert_int_eq(check(&g, (struct greylist_keys){3, 103, 103}, T0 + MINUTE),
+        ck_assert_int_eq(
+            check(&g, (struct greylist_keys){i, 100 + i, 100 + i, 200 + i}, T0 + MINUTE),
+            GREYLIST_PASSED);
+    ck_assert_int_eq(check(&g, (struct greylist_keys){3, 103, 103, 203}, T0 + MINUTE),
                      GREYLIST_FULL);
-    ck_assert_int_eq(check(&g, (struct greylist_keys){1, 101, 101}, T0 + MINUTE),
+    ck_assert_int_eq(check(&g, (struct greylist_keys){1, 101, 101, 201}, T0 + MINUTE),
                      GREYLIST_KNOWN);
     e = (struct greylist_entry){.key = 55, .last_ms = T0, .is_passed = true};
     ck_assert_int_eq(greylist_merge(&g, &e, T0 + MINUTE), GREYLIST_NO_ROOM);
     /* age makes room */
     ck_assert_int_eq(
-        greylist_check(&g, &(struct greylist_keys){3, 103, 103}, T0 + 3 * DAY, &wait_ms),
+        greylist_check(&g, &(struct greylist_keys){3, 103, 103, 203}, T0 + 3 * DAY, &wait_ms),
         GREYLIST_FIRST);
     ck_assert_uint_eq(greylist_sweep(&g, T0 + 3 * DAY, 10, (uint64_t[10]){0}), 7);
     ck_assert_uint_eq(greylist_count(&g), 3);
@@ -237,7 +239,7 @@ END_TEST
 START_TEST(a_clock_that_is_behind_makes_nothing_of_others_older)
 {
     struct greylist right[2], behind;
-    struct greylist_keys k = {1, 101, 101};
+    struct greylist_keys k = {1, 101, 101, 201};
     uint64_t lag = (uint64_t)_i * 50 * MINUTE + SECOND;
 
     greylist_init(&right[0], &defaults);
@@ -262,7 +264,7 @@ END_TEST
 START_TEST(a_clock_that_is_ahead_keeps_nothing_alive_and_lets_nobody_in)
 {
     struct greylist right, ahead;
-    struct greylist_keys k = {1, 101, 101}, passed = {2, 102, 102};
+    struct greylist_keys k = {1, 101, 101, 201}, passed = {2, 102, 102, 202};
     uint64_t gap = 3650 * DAY;
     struct greylist_entry e;
 
@@ -293,7 +295,7 @@ START_TEST(at_the_beginning_of_time_nothing_is_old)
     struct greylist_entry e = {.key = 7, .first_ms = 0, .last_ms = 0};
 
     greylist_init(&g, &defaults);
-    ck_assert_int_eq(check(&g, (struct greylist_keys){1, 101, 101}, 0), GREYLIST_FIRST);
+    ck_assert_int_eq(check(&g, (struct greylist_keys){1, 101, 101, 201}, 0), GREYLIST_FIRST);
     ck_assert_int_eq(greylist_merge(&g, &e, 5), GREYLIST_NEWS);
     ck_assert_int_eq(greylist_merge(&g, &e, 2 * DAY), GREYLIST_NO_NEWS);
     ck_assert_uint_eq(greylist_sweep(&g, 2 * DAY, 10, (uint64_t[10]){0}), 1);
@@ -347,7 +349,7 @@ static void turn(struct world *w)
 {
     int from = (int)prng_below(&w->rng, SITES), to = (int)prng_below(&w->rng, SITES);
     uint64_t key = 1 + prng_below(&w->rng, KEYS);
-    struct greylist_keys k = {key, 1000 + key / 2, 1000 + key / 2};
+    struct greylist_keys k = {key, 1000 + key / 2, 1000 + key / 2, 5000 + key};
     struct greylist_entry e;
     uint64_t dropped[8];
 
@@ -479,6 +481,58 @@ START_TEST(bytes_that_are_no_entry_are_refused)
 }
 END_TEST
 
+/* One network may fill a place for each sender up to a limit, then one for each domain. */
+START_TEST(a_network_that_tries_ever_new_senders_fills_the_list_no_more)
+{
+    struct greylist g;
+    struct greylist_keys k;
+    char sender[32];
+    uint64_t wait_ms;
+
+    greylist_init(&g, &(struct greylist_options){0});
+    for (unsigned i = 0; i < LIMIT_GREY_NETWORK_TRIES + 500; i++) {
+        snprintf(sender, sizeof sender, "%c%c%c%c@b.example", 'a' + i % 26, 'a' + i / 26 % 26,
+                 'a' + i / 676 % 26, 'z');
+        k = keys_of("192.0.2.1", "", sender, "c.example");
+        ck_assert_int_eq(greylist_check(&g, &k, T0, &wait_ms),
+                         i <= LIMIT_GREY_NETWORK_TRIES ? GREYLIST_FIRST : GREYLIST_EARLY);
+    }
+    ck_assert_uint_eq(greylist_count(&g), LIMIT_GREY_NETWORK_TRIES + 1);
+    /* others are tried by their sender as ever, and the crowd passes as one, after the delay */
+    k = keys_of("198.51.100.1", "", "a@b.example", "c.example");
+    ck_assert_int_eq(greylist_check(&g, &k, T0, &wait_ms), GREYLIST_FIRST);
+    k = keys_of("192.0.2.1", "", "quite-new@b.example", "d.example");
+    ck_assert_int_eq(greylist_check(&g, &k, T0, &wait_ms), GREYLIST_FIRST);
+    k = keys_of("192.0.2.9", "", "another@b.example", "d.example");
+    ck_assert_int_eq(greylist_check(&g, &k, T0 + MINUTE, &wait_ms), GREYLIST_PASSED);
+    /* an hour later it is a client as others */
+    greylist_fini(&g);
+    greylist_init(&g, &(struct greylist_options){0});
+    g.crowd[k.network % GREYLIST_CROWD] = LIMIT_GREY_NETWORK_TRIES;
+    g.crowd_window = T0 / LIMIT_GREY_CROWD_MS;
+    ck_assert_int_eq(greylist_check(&g, &k, T0 + LIMIT_GREY_CROWD_MS, &wait_ms),
+                     GREYLIST_FIRST);
+    ck_assert(greylist_get(&g, k.try, T0 + LIMIT_GREY_CROWD_MS, &(struct greylist_entry){0}));
+    greylist_fini(&g);
+}
+END_TEST
+
+START_TEST(nobody_becomes_known_where_nobody_has_to_wait)
+{
+    struct greylist g;
+    struct greylist_keys k = keys_of("192.0.2.1", "", "a@b.example", "c.example");
+    uint64_t wait_ms;
+
+    greylist_init(&g, &(struct greylist_options){0});
+    ck_assert_int_eq(greylist_watch(&g, &k, T0, &wait_ms), GREYLIST_FIRST);
+    ck_assert_int_eq(greylist_watch(&g, &k, T0 + MINUTE, &wait_ms), GREYLIST_PASSED);
+    ck_assert_int_eq(greylist_watch(&g, &k, T0 + MINUTE, &wait_ms), GREYLIST_PASSED);
+    k = keys_of("192.0.2.1", "", "a@b.example", "d.example");
+    ck_assert_int_eq(greylist_check(&g, &k, T0 + MINUTE, &wait_ms), GREYLIST_FIRST);
+    greylist_fini(&g);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("greylist");
@@ -501,6 +555,8 @@ int main(void)
     tcase_add_test(tc, changes_are_told_once_each_from_wherever_the_cursor_stands);
     tcase_add_test(tc, what_a_peer_says_is_handed_on_when_it_is_news);
     tcase_add_test(tc, bytes_that_are_no_entry_are_refused);
+    tcase_add_test(tc, a_network_that_tries_ever_new_senders_fills_the_list_no_more);
+    tcase_add_test(tc, nobody_becomes_known_where_nobody_has_to_wait);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
