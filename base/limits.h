@@ -194,6 +194,14 @@
 #define LIMIT_CALLOUT_REST_MAX_MS  3600000  /* ... to this */
 #define LIMIT_CALLOUT_TAKES_ALL_MS 86400000 /* one that takes whoever is named is not asked */
 
+#define LIMIT_CALLOUT_OUT        256  /* wishes of the edge thread that are not answered yet */
+#define LIMIT_CALLOUT_WAITS      256  /* RCPTs that wait for what a primary says */
+#define LIMIT_CALLOUT_WAITS_EACH 3    /* of one domain */
+#define LIMIT_CALLOUT_WAIT_MS    5000 /* that RCPT waits for it at most */
+#define LIMIT_CALLOUT_LATER_MS                                                                 \
+    60000                        /* nothing came: no RCPT of the domain waits, no wish goes */
+#define LIMIT_CALLOUT_RESTS 8192 /* domains of which such a thing is noted */
+
 /* --- Edge policy: a policy server --- */
 #define LIMIT_DELEGATE_REQUEST_BYTES 2560   /* one question */
 #define LIMIT_DELEGATE_ANSWER_BYTES  4096   /* one answer */

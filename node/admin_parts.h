@@ -28,6 +28,7 @@ struct admin_asked {
     struct control_answer *control; /* the same */
     struct copies_ask *copies;      /* the same */
     struct judge_ask *judge;        /* the same */
+    struct callout_ask *callout;    /* the same */
 };
 void admin_asked_free(struct admin_asked *s);
 
@@ -38,6 +39,8 @@ struct cluster_ask *admin_ask_new(enum cluster_ask_kind kind, struct str domain,
 enum admin_next admin_ask(struct admin_call *c, struct cluster_ask *a);
 /* Takes a. */
 enum admin_next admin_ask_judge(struct admin_call *c, struct judge_ask *a, uint64_t wait_ms);
+/* The same. */
+enum admin_next admin_ask_primary(struct admin_call *c, struct callout_ask *q);
 enum admin_next admin_propose(struct admin_call *c, const struct command *cmd);
 /* control_thread_solo(). */
 enum admin_next admin_solo(struct admin_call *c);

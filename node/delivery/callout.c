@@ -8,14 +8,16 @@
 #define BUSY_MS    1000 /* another session goes to the address: looked at again after */
 #define HIGH_REPLY 553
 
+#define OVER FSM_TO(CO_FREE)
+
 static const struct fsm_state states[] = {
     [CO_FREE] = {"FREE", FSM_TO(CO_WAITING)},
-    [CO_WAITING] = {"WAITING", FSM_TO(CO_ROUTING) | FSM_TO(CO_FREE)},
-    [CO_ROUTING] = {"ROUTING", FSM_TO(CO_OPENING) | FSM_TO(CO_WAITING)},
-    [CO_OPENING] = {"OPENING", FSM_TO(CO_NAMES) | FSM_TO(CO_WAITING)},
-    [CO_NAMES] = {"NAMES", FSM_TO(CO_SOMEBODY) | FSM_TO(CO_LEAVING)},
-    [CO_SOMEBODY] = {"SOMEBODY", FSM_TO(CO_LEAVING)},
-    [CO_LEAVING] = {"LEAVING", FSM_TO(CO_WAITING)},
+    [CO_WAITING] = {"WAITING", FSM_TO(CO_ROUTING) | OVER},
+    [CO_ROUTING] = {"ROUTING", FSM_TO(CO_OPENING) | FSM_TO(CO_WAITING) | OVER},
+    [CO_OPENING] = {"OPENING", FSM_TO(CO_NAMES) | FSM_TO(CO_WAITING) | OVER},
+    [CO_NAMES] = {"NAMES", FSM_TO(CO_SOMEBODY) | FSM_TO(CO_LEAVING) | OVER},
+    [CO_SOMEBODY] = {"SOMEBODY", FSM_TO(CO_LEAVING) | OVER},
+    [CO_LEAVING] = {"LEAVING", FSM_TO(CO_WAITING) | OVER},
 };
 
 const char *callout_verdict_text(enum callout_verdict v)
@@ -502,5 +504,15 @@ void callout_stop(struct callout *c)
         if (d->state == CO_WAITING || d->state == CO_ROUTING)
             answer_all(c, d, CALLOUT_NOT_ASKED);
         let_go(d);
+    }
+}
+
+void callout_abandon(struct callout *c)
+{
+    callout_stop(c);
+    for (uint32_t i = 0; i < LIMIT_CALLOUT_DOMAINS; i++) {
+        answer_all(c, &c->domains[i], CALLOUT_NOT_ASKED);
+        if (c->domains[i].state != CO_FREE)
+            move(&c->domains[i], CO_FREE);
     }
 }

@@ -177,3 +177,5 @@ bool callout_is_idle(const struct callout *c);
 
 /* From now on wishes are answered NOT_ASKED, and sessions are to be cut. */
 void callout_stop(struct callout *c);
+/* All is over, sessions included: what is left to pull is ANSWERs. */
+void callout_abandon(struct callout *c);

@@ -25,8 +25,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *const replies[] = {"250 ok",          "550 5.1.1 no", "550 no", "450 later",
-                                      "550 5.7.1 block", "421 bye",      "553 x",  "554 no"};
+static const struct {
+    uint16_t code;
+    const char *text;
+} replies[] = {{250, "250 ok"},    {550, "550 5.1.1 no"},    {550, "550 no"},
+               {450, "450 later"}, {550, "550 5.7.1 block"}, {421, "421 bye"},
+               {553, "553 x"},     {554, "554 no"}};
 
 struct fuzz_session {
     bool is_open, is_asked;
@@ -149,8 +153,9 @@ static void answer(struct fuzz *f, struct fuzz_session *s)
     uint8_t how = byte(f);
 
     for (uint32_t i = 0; i < s->names.count; i++) {
-        const char *text = replies[byte(f) % (sizeof replies / sizeof replies[0])];
-        struct reply reply = {.code = (uint16_t)atoi(text)};
+        size_t k = byte(f) % (sizeof replies / sizeof replies[0]);
+        const char *text = replies[k].text;
+        struct reply reply = {.code = replies[k].code};
 
         if (!enhanced_parse(str_from(str_of(text), 4), &reply.enhanced))
             reply.enhanced.klass = 0;
