@@ -175,6 +175,31 @@
 #define LIMIT_HARVEST_LOOK       16      /* entries that one looks at to find room */
 #define LIMIT_OFFENDERS          4096    /* of them, known before the banner */
 
+/* --- Edge policy: questions to the primary --- */
+#define LIMIT_CALLOUT_PER_MINUTE   10    /* questions an address of a primary sees, all sites */
+#define LIMIT_CALLOUT_MINUTE_MS    61000 /* a minute, and what clocks of machines differ in it */
+#define LIMIT_CALLOUT_NAMES        4     /* recipients asked for in one session */
+#define LIMIT_CALLOUT_WISHES       16    /* of a domain, waiting to be asked for */
+#define LIMIT_CALLOUT_DOMAINS      512   /* with such wishes, at a time */
+#define LIMIT_CALLOUT_ADDRS        2048  /* of primaries whose questions are counted */
+#define LIMIT_CALLOUT_CONNS        16    /* sessions that ask, at a time */
+#define LIMIT_CALLOUT_NOTES        2048  /* domains whose primary is known to take all */
+#define LIMIT_CALLOUT_CONNECT_MS   5000
+#define LIMIT_CALLOUT_GREET_MS     30000 /* banner to the reply to EHLO */
+#define LIMIT_CALLOUT_SESSION_MS   60000 /* a session, all in all; then it is cut */
+#define LIMIT_CALLOUT_WISH_MS      60000 /* a wish that had no turn goes back */
+#define LIMIT_CALLOUT_REST_MS      60000 /* a primary that failed is left alone; doubling ... */
+#define LIMIT_CALLOUT_REST_MAX_MS  3600000  /* ... to this */
+#define LIMIT_CALLOUT_TAKES_ALL_MS 86400000 /* one that takes whoever is named is not asked */
+
+#define LIMIT_CALLOUT_OUT        256  /* wishes of the edge thread that are not answered yet */
+#define LIMIT_CALLOUT_WAITS      256  /* RCPTs that wait for what a primary says */
+#define LIMIT_CALLOUT_WAITS_EACH 3    /* of one domain */
+#define LIMIT_CALLOUT_WAIT_MS    5000 /* that RCPT waits for it at most */
+#define LIMIT_CALLOUT_LATER_MS                                                                 \
+    60000                        /* nothing came: no RCPT of the domain waits, no wish goes */
+#define LIMIT_CALLOUT_RESTS 8192 /* domains of which such a thing is noted */
+
 /* --- Edge policy: a policy server --- */
 #define LIMIT_DELEGATE_REQUEST_BYTES 2560   /* one question */
 #define LIMIT_DELEGATE_ANSWER_BYTES  4096   /* one answer */

@@ -9,7 +9,7 @@
 
 #define GROUP "trispool"
 
-enum { MAIL_CONTROL, MAIL_CLUSTER, MAIL_COPIES, MAIL_JUDGE, MAIL_EDGE };
+enum { MAIL_CONTROL, MAIL_CLUSTER, MAIL_COPIES, MAIL_JUDGE, MAIL_EDGE, MAIL_CALLOUT };
 
 /* --- answers of other threads --- */
 
@@ -19,10 +19,12 @@ void admin_asked_free(struct admin_asked *s)
     free(s->copies);
     free(s->judge);
     free(s->edge);
+    free(s->callout);
     s->cluster = NULL;
     s->copies = NULL;
     s->judge = NULL;
     s->edge = NULL;
+    s->callout = NULL;
     if (s->control != NULL)
         control_answer_free(&s->control);
 }
@@ -45,6 +47,9 @@ static void answered(struct admin *a, struct mail *m)
     } else if (m->kind == MAIL_EDGE) {
         got.edge = (struct edge_rcpt *)m;
         number = (uint64_t)(uintptr_t)got.edge->ctx;
+    } else if (m->kind == MAIL_CALLOUT) {
+        got.callout = (struct callout_ask *)m;
+        number = (uint64_t)(uintptr_t)got.callout->ctx;
     } else {
         got.cluster = (struct cluster_ask *)m;
         number = (uint64_t)(uintptr_t)got.cluster->ctx;
@@ -135,6 +140,21 @@ enum admin_next admin_ask_edge(struct admin_call *c, struct edge_rcpt *q)
         return admin_fail_err(c, E_AGAIN, "recipients");
     }
     return admin_wait(c, LIMIT_ADMIN_ANSWER_MS);
+}
+
+enum admin_next admin_ask_primary(struct admin_call *c, struct callout_ask *q)
+{
+    struct admin *a = c->ctx;
+
+    q->answer_to = a->box;
+    q->answer_kind = MAIL_CALLOUT;
+    q->ctx = (void *)(uintptr_t)c->number;
+    if (cluster_callout(a->node->cluster, q) != OK) {
+        free(q);
+        return admin_fail_err(c, E_FULL, "primary");
+    }
+    return admin_wait(c,
+                      LIMIT_CALLOUT_WISH_MS + LIMIT_CALLOUT_SESSION_MS + LIMIT_ADMIN_ANSWER_MS);
 }
 
 enum admin_next admin_propose(struct admin_call *c, const struct command *cmd)

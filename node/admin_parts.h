@@ -30,6 +30,7 @@ struct admin_asked {
     struct copies_ask *copies;      /* the same */
     struct judge_ask *judge;        /* the same */
     struct edge_rcpt *edge;         /* the same */
+    struct callout_ask *callout;    /* the same */
 };
 void admin_asked_free(struct admin_asked *s);
 
@@ -42,6 +43,8 @@ enum admin_next admin_ask(struct admin_call *c, struct cluster_ask *a);
 enum admin_next admin_ask_judge(struct admin_call *c, struct judge_ask *a, uint64_t wait_ms);
 /* Takes a (NULL: the call fails). */
 enum admin_next admin_ask_edge(struct admin_call *c, struct edge_rcpt *a);
+/* The same. */
+enum admin_next admin_ask_primary(struct admin_call *c, struct callout_ask *q);
 enum admin_next admin_propose(struct admin_call *c, const struct command *cmd);
 /* control_thread_solo(). */
 enum admin_next admin_solo(struct admin_call *c);

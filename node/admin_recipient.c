@@ -1,4 +1,4 @@
-/* recipient list, show, change: the lists of recipients. */
+/* recipient list, show, change: the lists of recipients; ask: what the primary says. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,6 +170,63 @@ static enum admin_next show_step(struct admin_call *c, void *state)
     admin_set_text(row, "entry", address_of(&o, key, text));
     admin_emit(c, row);
     return admin_done(c, ADMIN_EXIT_OK, NULL);
+}
+
+/* --- ask --- */
+
+struct ask_state {
+    struct admin_asked asked; /* first */
+    struct owner owner;
+    bool was_asked;
+};
+
+static void ask_end(struct admin_call *c, void *state)
+{
+    struct ask_state *s = state;
+
+    (void)c;
+    admin_asked_free(&s->asked);
+}
+
+static enum admin_next asked(struct admin_call *c, const struct ask_state *s)
+{
+    const struct callout_wish *w = &s->asked.callout->wish;
+    json_t *row = json_object();
+    char text[ADDRESS_BYTES + 1];
+
+    admin_set_text(row, "recipient", address_of(&s->owner, w->local, text));
+    admin_set_z(row, "verdict", callout_verdict_text(w->verdict));
+    admin_set_holder(row, c->ctx, s->owner.name);
+    admin_emit(c, row);
+    return admin_done(c, w->verdict == CALLOUT_VALID ? ADMIN_EXIT_OK : ADMIN_EXIT_NEGATIVE,
+                      NULL);
+}
+
+static enum admin_next ask_step(struct admin_call *c, void *state)
+{
+    struct ask_state *s = state;
+    struct callout_ask *q;
+    struct str local;
+
+    if (s->was_asked)
+        return c->timed_out ? admin_timed_out(c) : asked(c, s);
+    if (!cut_domain(c, admin_text(c, "address"), &s->owner, &local) ||
+        !look_up(c, &s->owner, "address"))
+        return ADMIN_END;
+    q = calloc(1, sizeof *q);
+    if (q == NULL)
+        return admin_fail_err(c, E_FULL, "memory");
+    q->wish.generation = s->owner.generation;
+    q->wish.hurries = true;
+    (void)str_to_z(s->owner.name, q->wish.domain, sizeof q->wish.domain);
+    if (local.n == 0 || str_eq(local, ROSTER_CATCH_ALL) ||
+        !str_to_z(local, q->wish.local, sizeof q->wish.local)) {
+        free(q);
+        return admin_fail(c, ADMIN_EXIT_USAGE, "not a recipient", "address",
+                          "as john@example.com");
+    }
+    s->was_asked = true;
+    return admin_ask_primary(c, q);
 }
 
 /* --- add, remove --- */
@@ -348,6 +405,7 @@ static const struct admin_arg change_args[] = {
 static const struct admin_command rows[] = {
     {"recipient.list", list_args, 1, false, sizeof(struct list_state), list_step, NULL},
     {"recipient.show", show_args, 1, false, 0, show_step, NULL},
+    {"recipient.ask", show_args, 1, false, sizeof(struct ask_state), ask_step, ask_end},
     {"recipient.change", change_args, 5, true, sizeof(struct change_state), change_step,
      change_end},
 };

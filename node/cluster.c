@@ -200,7 +200,7 @@ void cluster_message_new(struct cluster *c, const struct envelope *e)
 
 static void conn_event(struct cluster *c, struct conn_report *r, enum sched_event_type type)
 {
-    if (cluster_reach_conn(c, r)) {
+    if (cluster_reach_conn(c, r) || cluster_callout_conn(c, r)) {
         free(r);
         return;
     }
@@ -280,9 +280,13 @@ static void dispatch(struct cluster *c, struct mail *m)
     case CLUSTER_MAIL_JUDGE:
         cluster_judge(c, (struct judge_ask *)m);
         break;
+    case CLUSTER_MAIL_CALLOUT:
+        cluster_callout_take(c, (struct callout_ask *)m);
+        break;
     case CLUSTER_MAIL_DRAIN:
         free(m);
         c->draining = true;
+        cluster_callout_drain(c);
         cluster_tell(c, &(struct sched_event){.type = SCHED_EV_DRAIN_STOP});
         break;
     case CLUSTER_MAIL_STOP:
@@ -415,6 +419,7 @@ enum err cluster_run(struct cluster *c)
         return e;
     c->judgings = (struct judging_place){.node = c->node, .base = c->base, .dns = c->dns};
     cluster_dnsbl_begin(c);
+    cluster_callout_begin(c);
     c->box_event = event_new(c->base, mailbox_fd(c->box), EV_READ | EV_PERSIST, on_mail, c);
     c->wake = event_new(c->base, -1, 0, on_wake, c);
     c->retry = event_new(c->base, -1, 0, on_retry, c);
@@ -475,6 +480,7 @@ void cluster_end(struct cluster *c)
     cluster_take_last(c);
     cluster_probe_ended(c);
     cluster_judge_ended(c);
+    cluster_callout_end(c);
     if (c->sched != NULL) {
         cluster_parked_free(c);
         cluster_routes_free(c);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/mailbox.h"
+#include "node/delivery/callout.h"
 #include "node/delivery/sched.h"
 #include "node/judging.h"
 #include "node/node.h"
@@ -24,6 +25,7 @@ enum cluster_mail {
     CLUSTER_MAIL_ANSWER,  /* struct control_answer: to a proposal of this thread  */
     CLUSTER_MAIL_ASK,     /* struct cluster_ask                                   */
     CLUSTER_MAIL_JUDGE,   /* struct judge_ask                                     */
+    CLUSTER_MAIL_CALLOUT, /* struct callout_ask                                   */
     CLUSTER_MAIL_REPLICA, /* struct replica_event                                 */
     CLUSTER_MAIL_CONSENT, /* struct dot_ask: answered, of an expiry or an order   */
     CLUSTER_MAIL_DRAIN,   /* struct mail: give no new jobs                        */
@@ -126,3 +128,17 @@ struct judge_ask {
 };
 
 void cluster_judge_ask(struct cluster *c, struct judge_ask *a);
+
+/* Heap object, as above: the primary of a domain is to be asked for a recipient. Comes back
+ * within LIMIT_CALLOUT_WISH_MS and LIMIT_CALLOUT_SESSION_MS; NOT_ASKED at once when this node
+ * does not hold the domain, or its primary is not to be asked now. */
+struct callout_ask {
+    struct mail mail;
+    struct mailbox *answer_to;
+    int answer_kind;
+    void *ctx;
+    struct callout_wish wish; /* domain, generation, local, hurries; the answer: verdict */
+};
+
+/* E_FULL: too much waits; the ask stays the caller's. */
+MUST_CHECK enum err cluster_callout(struct cluster *c, struct callout_ask *a);

@@ -536,6 +536,8 @@ void cluster_result(struct cluster *c, struct delivery_job *j)
 {
     enum err e;
 
+    if (cluster_callout_result(c, j))
+        return;
     if (c->ended) {
         cluster_job_free(&j);
         return;

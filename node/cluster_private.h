@@ -18,6 +18,7 @@
 #define CLUSTER_LOOK_GENERATION (UINT64_C(1) << 62)
 #define CLUSTER_GENERATION(g)   ((g) & ~(CLUSTER_DSN_GENERATION | CLUSTER_LOOK_GENERATION))
 
+struct cluster_callout;
 struct cluster_dnsbl;
 struct cluster_reach;
 struct order_run;
@@ -46,6 +47,7 @@ struct cluster {
     struct cluster_ask *probe; /* the one under way */
     uint32_t probe_token;
     struct cluster_dnsbl *dnsbl;
+    struct cluster_callout *callout;
     struct judging_place judgings;
     struct judge_ask *judge_asks; /* under way */
     uint32_t judge_ask_count;
@@ -89,6 +91,9 @@ void cluster_tell(struct cluster *c, const struct sched_event *ev);
 
 /* cluster_route.c */
 void cluster_resolve(struct cluster *c, const struct sched_action *a);
+/* For cluster_callout_routed(), which may be called before this returns. */
+void cluster_resolve_callout(struct cluster *c, struct str domain, uint64_t generation,
+                             uint32_t place);
 void cluster_routes_free(struct cluster *c);
 
 /* cluster_change.c: everything that changes a message */
@@ -195,6 +200,16 @@ void cluster_dnsbl_end(struct cluster *c);               /* the dns is closed */
 /* cluster_judge.c */
 void cluster_judge(struct cluster *c, struct judge_ask *a);
 void cluster_judge_ended(struct cluster *c);
+
+/* cluster_callout.c: questions to primaries */
+void cluster_callout_begin(struct cluster *c);
+void cluster_callout_take(struct cluster *c, struct callout_ask *a);
+void cluster_callout_routed(struct cluster *c, uint32_t place, const struct route *r);
+/* Of any connection, any job. True: it was one of these; the job is freed. */
+bool cluster_callout_conn(struct cluster *c, const struct conn_report *r);
+bool cluster_callout_result(struct cluster *c, struct delivery_job *j);
+void cluster_callout_drain(struct cluster *c);
+void cluster_callout_end(struct cluster *c);
 
 /* cluster_ask.c */
 void cluster_answer(struct cluster *c, struct cluster_ask *a);

@@ -17,6 +17,7 @@ struct route_job {
     char domain[LIMIT_SMTP_DOMAIN_BYTES + 1];
     uint64_t generation;
     uint32_t serial;
+    bool is_callout; /* not the scheduler's: serial is its place */
     bool is_static, allow_private;
     unsigned waiting; /* answers still due */
     uint32_t ttl_s;
@@ -103,6 +104,11 @@ static void answer(struct route_job *j, const struct route *route)
 
     LOG(EV_ROUTE, L_CSTR("domain", j->domain),
         L_CSTR("result", route_result_text(route->result)), L_U64("addresses", route->count));
+    if (j->is_callout) {
+        cluster_callout_routed(c, j->serial, route); /* which borrows from the job */
+        job_free(j);
+        return;
+    }
     cluster_tell(c, &(struct sched_event){.type = SCHED_EV_ROUTE_ANSWER,
                                           .domain = str_of(j->domain),
                                           .generation = j->generation,
@@ -271,21 +277,45 @@ static bool add_static(struct route_job *j)
     return is_static;
 }
 
-void cluster_resolve(struct cluster *c, const struct sched_action *a)
+static struct route_job *job_new(struct cluster *c, struct str domain, uint64_t generation)
 {
     struct route_job *j = calloc(1, sizeof *j);
 
     ASSERT(j != NULL);
     j->cluster = c;
-    j->generation = a->generation;
-    j->serial = a->serial;
+    j->generation = generation;
     j->ttl_s = UINT32_MAX;
-    ASSERT(str_to_z(a->domain, j->domain, sizeof j->domain));
+    ASSERT(str_to_z(domain, j->domain, sizeof j->domain));
     j->next = c->routes;
     c->routes = j;
+    return j;
+}
+
+static void begin(struct route_job *j)
+{
+    struct cluster *c = j->cluster;
+
     j->is_static = add_static(j);
     if (j->is_static)
         ask_hosts(j);
     else
         dns_query(c->dns, j->domain, DNS_MX, on_mx, j);
+}
+
+void cluster_resolve(struct cluster *c, const struct sched_action *a)
+{
+    struct route_job *j = job_new(c, a->domain, a->generation);
+
+    j->serial = a->serial;
+    begin(j);
+}
+
+void cluster_resolve_callout(struct cluster *c, struct str domain, uint64_t generation,
+                             uint32_t place)
+{
+    struct route_job *j = job_new(c, domain, generation);
+
+    j->is_callout = true;
+    j->serial = place;
+    begin(j);
 }

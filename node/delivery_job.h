@@ -53,6 +53,7 @@ struct delivery_job {
     uint32_t *rcpts;     /* indexes to try, in arena */
     uint32_t rcpt_count;
     bool dsn;
+    bool asks;           /* a question (smtpc.h): env has its recipients and no more */
     struct str dsn_text; /* of a DSN: the whole message, in arena */
     uint64_t size_bytes;
 

@@ -227,6 +227,7 @@ static void start_job(struct outbound *o)
                             .rcpts = j->rcpts,
                             .rcpt_count = j->rcpt_count,
                             .dsn = j->dsn,
+                            .asks = j->asks,
                             .eight_bit = !j->dsn && j->env.eight_bit,
                             .size_bytes = j->size_bytes};
 

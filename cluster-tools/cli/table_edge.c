@@ -57,6 +57,12 @@ static const struct cli_column match_columns[] = {
     {"entry", "entry", CLI_F_TEXT, NULL, 0},
 };
 
+static const struct cli_column asked_columns[] = {
+    {"recipient", "recipient", CLI_F_TEXT, NULL, 0},
+    {"the primary says", "verdict", CLI_F_TEXT, NULL, 0},
+    {"held by site", "holder", CLI_F_COUNT, NULL, 0},
+};
+
 static const struct cli_column changed_columns[] = {
     {"domain", "domain", CLI_F_TEXT, NULL, 0},
     {"added", "added", CLI_F_COUNT, NULL, 0},
@@ -133,6 +139,15 @@ static const struct cli_command commands[] = {
      "when none holds.",
      "trispool recipient show john+news@example.com", ONE_ADDRESS, NULL, 0, "recipient.show",
      NULL, false, CLI_RECORD, match_columns, COUNT(match_columns)},
+    {"recipient", "ask", "Ask the primary whether it has this recipient",
+     "MAIL FROM:<> and RCPT, nothing is sent. *valid*: it would take mail for it, and it "
+     "refuses a "
+     "recipient that nobody has; *invalid*: it refuses it; *takes-all*: it takes whoever is "
+     "named (known for a day); *unknown*: nothing came of it; *not-asked*: another site holds "
+     "the domain (ask there), mail is on its way to the primary, it does not answer, or it has "
+     "been asked ten times in this minute, over all sites. Exit status 1 unless *valid*.",
+     "trispool recipient ask john@example.com", ONE_ADDRESS, NULL, 0, "recipient.ask", NULL,
+     false, CLI_RECORD, asked_columns, COUNT(asked_columns)},
     {"recipient", "add", "Put recipients on the list of their domain",
      "*@example.com* is every recipient of example.com. The list counts once *domain set "
      "--recipients list* says so; then others are refused with 550 5.1.1, but for postmaster "

@@ -331,6 +331,9 @@ struct sched_way {
  * False: the end. */
 bool sched_stuck_next(const struct sched *s, uint32_t *at, struct sched_way *out);
 
+/* Known to be DOWN, in whatever TLS mode. */
+bool sched_addr_is_down(const struct sched *s, struct route_ip ip, uint16_t port);
+
 /* DOMAIN_SET was seen for exactly this generation, and not DOMAIN_GONE since. */
 bool sched_domain_is_set(const struct sched *s, struct str domain, uint64_t generation);
 

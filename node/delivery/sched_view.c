@@ -139,6 +139,20 @@ bool sched_stuck_next(const struct sched *s, uint32_t *at, struct sched_way *out
     return false;
 }
 
+bool sched_addr_is_down(const struct sched *s, struct route_ip ip, uint16_t port)
+{
+    for (uint32_t t = 1; t <= s->dests.made; t++) {
+        const struct sched_dest *d;
+
+        if (!pool_is_taken(&s->dests, t))
+            continue;
+        d = sched_dest(s, t);
+        if (d->state == SCHED_DEST_DOWN && d->key.port == port && route_ip_eq(d->key.ip, ip))
+            return true;
+    }
+    return false;
+}
+
 bool sched_domain_is_set(const struct sched *s, struct str domain, uint64_t generation)
 {
     uint32_t dom = sched_dom_find(s, domain, generation);

@@ -80,8 +80,8 @@ static void put_mail(struct smtpc *s, struct smtpc_out *out)
     int n;
 
     /* RFC 5321 4.5.5: a notification has the null sender, so that nobody answers it */
-    put_path(out, STR("MAIL FROM:"), s->job.dsn ? STR_NONE : s->job.env->sender);
-    if (s->ehlo.has_size) {
+    put_path(out, STR("MAIL FROM:"), s->job.dsn || s->job.asks ? STR_NONE : s->job.env->sender);
+    if (s->ehlo.has_size && !s->job.asks) {
         n = snprintf(size, sizeof size, " SIZE=%" PRIu64, s->job.size_bytes);
         ASSERT(n > 0 && (size_t)n < sizeof size);
         put(out, (struct str){size, (size_t)n});
@@ -94,6 +94,7 @@ static void put_mail(struct smtpc *s, struct smtpc_out *out)
 
 static void put_data(struct smtpc *s, struct smtpc_out *out, uint64_t now_ms)
 {
+    ASSERT(!s->job.asks);
     put(out, STR("DATA\r\n"));
     s->data_sent = s->data_due = true;
     if (s->rcpts_answered == s->rcpts_sent)
@@ -128,7 +129,7 @@ static void send_commands(struct smtpc *s, struct smtpc_out *out, uint64_t now_m
             return;
     }
     /* RFC 2920 3.1: DATA may end a group, though it is not yet known who was accepted */
-    if (s->rcpts_sent == s->rcpt_count)
+    if (s->rcpts_sent == s->rcpt_count && !s->job.asks)
         put_data(s, out, now_ms);
 }
 
@@ -230,7 +231,7 @@ static void fill_result(struct smtpc *s, struct smtpc_out *out, enum smtpc_why w
         struct smtpc_rcpt *rcpt = &s->rcpts[i];
 
         ASSERT(rcpt->decided);
-        ASSERT(rcpt->verdict != VERDICT_OK || (rcpt->accepted && r->dot_sent));
+        ASSERT(rcpt->verdict != VERDICT_OK || (rcpt->accepted && r->dot_sent == !s->job.asks));
         rcpt->tried = s->mail_ok && i < s->rcpts_sent;
         r->brake |= rcpt->verdict == VERDICT_RETRY_BRAKE;
         r->alarm |= rcpt->verdict == VERDICT_ODD_5XX;
@@ -393,6 +394,7 @@ static void take_job(struct smtpc *s, const struct smtpc_job *job)
 {
     ASSERT(s->state == SC_READY);
     ASSERT(job->dsn || (job->rcpt_count > 0 && job->rcpt_count <= LIMIT_SMTP_RCPTS));
+    ASSERT(!job->asks || !job->dsn);
     s->job = *job;
     s->rcpt_count = job->dsn ? 1 : job->rcpt_count;
     for (uint32_t i = 0; i < s->rcpt_count; i++) {
@@ -492,9 +494,10 @@ static void on_setup_reply(struct smtpc *s, const struct reply *r, struct smtpc_
 static void proceed(struct smtpc *s, struct smtpc_out *out, uint64_t now_ms)
 {
     bool mail_failed = s->mail_sent && !s->mail_ok;
-    bool nobody = s->rcpts_sent == s->rcpt_count && s->rcpts_accepted == 0;
+    bool all_sent = s->rcpts_sent == s->rcpt_count;
+    bool is_over = all_sent && (s->rcpts_accepted == 0 || s->job.asks);
 
-    if (mail_failed || nobody || s->refused || s->data_sent)
+    if (mail_failed || is_over || s->refused || s->data_sent)
         go_final(s, out, now_ms);
     else
         ask_input(s, out, NEXT_COMMANDS);
@@ -512,7 +515,8 @@ static void on_rcpt_reply(struct smtpc *s, const struct reply *r, enum verdict v
     if (v == VERDICT_OK) {
         rcpt->accepted = true;
         s->rcpts_accepted++;
-    } else {
+    }
+    if (v != VERDICT_OK || s->job.asks) {
         decide(s, rcpt, v, r->code, keep_text(s, reply_text(r)));
     }
 }
@@ -674,7 +678,7 @@ static void on_input_empty(struct smtpc *s, struct smtpc_out *out, uint64_t now_
         send_commands(s, out, now_ms);
         break;
     case NEXT_DOT:
-        ASSERT(s->consent && s->rcpts_accepted > 0); /* INV-4: no yes, no dot */
+        ASSERT(s->consent && s->rcpts_accepted > 0 && !s->job.asks); /* INV-4: no yes, no dot */
         put(out, STR(".\r\n"));
         s->result.dot_sent = true;
         move(s, SC_DOT, now_ms + LIMIT_REMOTE_DOT_MS);

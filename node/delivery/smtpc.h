@@ -46,6 +46,9 @@
  *     refused: RFC 2920 3.1 wants an empty message sent then; instead the connection is closed,
  *     with the replies so far counted, as nothing can be mistaken for mail that way.
  *   - EHLO refused with 500 or 502: HELO (RFC 5321 3.2), unless TLS is required.
+ *   - a job that asks (job.asks) stops behind RCPT: its result says for each recipient whether
+ * the primary would take it; no DATA, no body, no consent. The transaction that is left open
+ * ends with the RSET of the next job, or with QUIT (RFC 5321 4.1.1.10).
  *   - A reused connection that ends before the first reply of a job, or turns out not to be
  *     empty before its first command, does not count against the message: result->begun is
  * false.
@@ -104,6 +107,7 @@ struct smtpc_job {
                                    used for a DSN                                           */
     uint32_t rcpt_count;        /* 1 .. LIMIT_SMTP_RCPTS; not used for a DSN                */
     bool dsn;                   /* the notification: MAIL FROM:<>, RCPT TO:<env->sender>    */
+    bool asks;                  /* a question: MAIL FROM:<>, RCPT, and no more; not of a DSN */
     bool eight_bit;             /* the bytes that are sent need 8BITMIME                    */
     uint64_t size_bytes;        /* what is sent, trace header included, unstuffed, no dot   */
     enum smtpc_consent consent; /* GIVEN: the DOT mark is already durable                   */
@@ -167,7 +171,8 @@ enum smtpc_why {
 /* The outcome for one recipient. */
 struct smtpc_rcpt {
     uint32_t index;       /* into env->rcpts; 0 for a DSN */
-    enum verdict verdict; /* OK, RETRY, RETRY_BRAKE, PERMANENT, ODD_5XX, UNKNOWN or ODDITY */
+    enum verdict verdict; /* OK, RETRY, RETRY_BRAKE, PERMANENT, ODD_5XX, UNKNOWN or ODDITY;
+                             OK of a question: the primary would take it */
     uint16_t code;        /* of the reply that decided, 0: none */
     bool tried;           /* RCPT was sent and MAIL accepted */
     bool accepted;        /* RCPT got its 2xx */

@@ -5,6 +5,7 @@
  *   - every job ends in exactly one result, with a verdict for each of its recipients;
  *   - OK only after a dot, a dot only after 354, consent and an empty input; one dot a job;
  *   - commands are whole lines without anything of the envelope that could break them;
+ *   - a question sends no DATA, and nobody is OK by it but who was asked for;
  *   - after an oddity nobody is OK and nobody PERMANENT;
  *   - a deadline stands as long as the session is open, and the clock always ends it.
  */
@@ -51,7 +52,8 @@ struct fuzz {
     struct reply reply;
     char in[8192];
     size_t in_n, in_at;
-    bool closed, ready, in_job, consent, body, body_done, tls, seen_354, asked, asked_empty;
+    bool closed, ready, in_job, asks, consent, body, body_done, tls, seen_354, asked,
+        asked_empty;
     unsigned dots, jobs, results;
     uint32_t job_rcpts;
     uint64_t now_ms;
@@ -67,14 +69,14 @@ static void check_result(struct fuzz *f)
     bool odd = r->why == SMTPC_WHY_ODDITY;
 
     HOLD(f->in_job && r->count == f->job_rcpts && r->env == &env);
-    HOLD(r->dot_sent == (f->dots == 1));
+    HOLD(r->dot_sent == (f->dots == 1) && !(f->asks && r->dot_sent));
     HOLD(!r->unknown || r->dot_sent);
     HOLD(r->begun || !r->dot_sent);
     for (uint32_t i = 0; i < r->count; i++) {
         enum verdict v = r->rcpts[i].verdict;
 
         HOLD(v <= VERDICT_ODDITY && r->rcpts[i].reply.n <= LIMIT_REPLY_KEPT_BYTES);
-        HOLD(v != VERDICT_OK || (f->dots == 1 && r->rcpts[i].tried && !odd));
+        HOLD(v != VERDICT_OK || ((f->asks || f->dots == 1) && r->rcpts[i].tried && !odd));
         HOLD(v != VERDICT_UNKNOWN || r->unknown);
         HOLD((v == VERDICT_ODDITY) == odd);
         HOLD(v != VERDICT_PERMANENT || r->rcpts[i].code >= 500);
@@ -97,6 +99,7 @@ static void check_sent(const struct fuzz *f)
         sent = str_from(sent, end + 1);
         HOLD(str_find(line, '\r') == line.n - 1 && memchr(line.p, 0, line.n) == NULL);
         HOLD(line.n == 2 || line.n >= 5); /* the dot, or a verb */
+        HOLD(!f->asks || (line.n > 2 && !str_starts_nocase(line, STR("DATA"))));
     }
 }
 
@@ -179,11 +182,13 @@ static void give_job(struct fuzz *f, uint8_t how)
                             .size_bytes = how,
                             .consent = how & 64 ? SMTPC_CONSENT_GIVEN : SMTPC_CONSENT_ASKED};
 
+    job.asks = !job.dsn && (how & 8) != 0;
     if (how == 2)
         job.consent = SMTPC_CONSENT_REFUSED;
     /* some envelopes are damaged */
     env.sender = how == 0 ? STR("a\r\nDATA") : how & 128 ? STR("s@x") : STR("");
     f->in_job = true;
+    f->asks = job.asks;
     f->body_done = false;
     f->consent = job.consent == SMTPC_CONSENT_GIVEN;
     f->dots = 0;

@@ -1,0 +1,231 @@
+"""S16, B9: the primary is asked for recipients: with MAIL and RCPT and no more, ten times a minute at
+most over all sites, believed only when it refuses somebody."""
+import json
+import socketserver
+import subprocess
+import threading
+import time
+
+import pytest
+
+import fleet
+import house
+
+
+class Primary:
+    """Answers RCPT by a function of the local part; None: not at all. Writes down what it was told."""
+
+    def __init__(self, address, says):
+        self.says = says
+        self.connections = 0
+        self.commands = []  # (time, line)
+        self.open = True
+        outer = self
+
+        class Session(socketserver.StreamRequestHandler):
+            def handle(self):
+                outer.connections += 1
+                self.wfile.write(b"220 primary\r\n")
+                for line in self.rfile:
+                    line = line.decode().rstrip("\r\n")
+                    outer.commands.append((time.monotonic(), line))
+                    verb = line[:4].upper()
+                    if verb == "EHLO":
+                        self.wfile.write(b"250-primary\r\n250-SIZE 1000000\r\n250 PIPELINING\r\n")
+                    elif verb == "RCPT":
+                        answer = outer.says(line.split("<")[1].split("@")[0])
+                        while answer is None and outer.open:
+                            time.sleep(0.05)
+                        if answer is None:
+                            return
+                        self.wfile.write(answer.encode() + b"\r\n")
+                    else:
+                        self.wfile.write(b"221 bye\r\n" if verb == "QUIT" else b"250 ok\r\n")
+                    if verb == "QUIT":
+                        return
+
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+
+        self.server = Server((address, 0), Session)
+        self.route = "%s:%d" % self.server.server_address
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.open = False
+        self.server.shutdown()
+        self.server.server_close()
+
+    def asked(self):
+        return [line for _, line in self.commands if line.startswith("RCPT")]
+
+    def most_in_a_minute(self):
+        times = [t for t, line in self.commands if line.startswith("RCPT")]
+        return max((sum(1 for u in times if t - 60 < u <= t) for t in times), default=0)
+
+
+def knows(*locals_):
+    return lambda local: "250 2.1.5 ok" if local in locals_ else "550 5.1.1 no such user"
+
+
+def begin(node, address):
+    return subprocess.Popen([house.CLI, "--socket", str(node.socket), "recipient", "ask", address, "-o", "jsonl"],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end(asking):
+    out, error = asking.communicate(timeout=180)
+    rows = [json.loads(l) for l in out.splitlines()]
+    assert rows, error
+    assert asking.returncode == (0 if rows[0]["verdict"] == "valid" else 1)
+    return rows[0]["verdict"]
+
+
+def ask(node, address):
+    return end(begin(node, address))
+
+
+def asked_at_last(node, address):
+    """Nothing is asked in the first minute of a node."""
+    def verdict():
+        said = ask(node, address)
+        return said if said != "not-asked" else None
+    return house.until(verdict, 90)
+
+
+@pytest.fixture(scope="module")
+def lone(tmp_path_factory):
+    """A node whose first minute is over."""
+    first = Primary("127.0.9.1", knows("ann"))
+    with house.Node(tmp_path_factory.mktemp("node")) as n:
+        n.add_domain("first.test", first.route)
+        assert asked_at_last(n, "ann@first.test") == "valid"
+        yield n
+    first.close()
+
+
+@pytest.fixture
+def primary():
+    made = []
+
+    def make(address, says):
+        made.append(Primary(address, says))
+        return made[-1]
+    yield make
+    for p in made:
+        p.close()
+
+
+def test_a_question_is_mail_and_rcpt_and_no_more(lone, primary):
+    p = primary("127.0.9.2", knows("ann", "Bob"))
+    lone.add_domain("dialogue.test", p.route)
+    assert ask(lone, "ann@dialogue.test") == "valid"
+    assert ask(lone, "eve@dialogue.test") == "invalid"
+    assert ask(lone, "Bob@dialogue.test") == "valid"  # the case as it was said
+    said = [line for _, line in p.commands]
+    somebody = [l for l in said if "no-such-recipient-" in l]
+    assert len(set(somebody)) == 2 == len(somebody)  # not for the one that was refused
+    assert {l.split(" ")[0] for l in said} == {"EHLO", "MAIL", "RCPT", "RSET", "QUIT"}
+    assert {l for l in said if l.startswith("MAIL")} == {"MAIL FROM:<>"}
+    assert p.connections == 3 == sum(l == "QUIT" for l in said)
+    lines = lone.events("callout")
+    assert sum("domain=dialogue.test" in l and "verdict=valid" in l for l in lines) == 2
+
+
+def test_a_primary_that_takes_all_is_found_out_and_left_alone(lone, primary):
+    p = primary("127.0.9.3", lambda local: "250 whoever")
+    lone.add_domain("all.test", p.route)
+    assert ask(lone, "ann@all.test") == "takes-all"
+    assert len(p.asked()) == 2
+    assert ask(lone, "bob@all.test") == "takes-all"
+    assert len(p.asked()) == 2 and p.connections == 1
+
+
+@pytest.mark.parametrize("number, reply", [(4, "450 4.2.0 greylisted"), (5, "550 5.7.1 blocked"), (6, "354 what")])
+def test_what_says_nothing_about_the_recipient_is_not_learned(lone, primary, number, reply):
+    p = primary("127.0.9.%d" % number, lambda local: reply)
+    name = "odd%d.test" % number
+    lone.add_domain(name, p.route)
+    assert ask(lone, "ann@" + name) == "unknown"
+    assert len(p.asked()) == 1
+    if not reply.startswith("550"):  # it does not answer as it should: left alone for a minute
+        assert ask(lone, "bob@" + name) == "not-asked"
+        assert p.connections == 1
+
+
+def test_a_primary_that_is_away_is_not_asked(lone, primary):
+    lone.add_domain("away.test", "127.0.9.7:%d" % house.free_port())
+    assert ask(lone, "ann@away.test") == "not-asked"
+    assert lone.events("callout_failed")
+    p = primary("127.0.9.8", knows("ann"))
+    lone.add_domain("paused.test", p.route)
+    for paused, says in (("yes", "not-asked"), ("no", "valid")):
+        subprocess.run([house.CLI, "--socket", str(lone.socket), "domain", "set", "paused.test", "--paused", paused],
+                       check=True)
+        assert ask(lone, "ann@paused.test") == says
+    assert p.connections == 1
+
+
+def test_ten_questions_a_minute_whoever_asks_and_a_tarpit_holds_up_nobody(lone, primary):
+    tar = primary("127.0.9.9", lambda local: None)
+    lone.add_domain("tar.test", tar.route)
+    p = primary("127.0.9.10", knows("ann"))
+    for name in ("one.test", "two.test"):  # domains share a primary
+        lone.add_domain(name, p.route)
+    slow = begin(lone, "ann@tar.test")
+    serial = 0
+    flood = []
+    # until the minute is over and some more were asked
+    while not (len(p.asked()) > 12 and slow.poll() is not None):
+        flood = [a for a in flood if a.poll() is None]
+        while len(flood) < 16:
+            serial += 1
+            flood.append(begin(lone, "%s@%s" % ("ann" if serial % 5 == 0 else "u%d" % serial,
+                                                ("one.test", "two.test")[serial % 2])))
+        time.sleep(0.1)
+    assert p.most_in_a_minute() == 10
+    assert {l.split("@")[1] for l in p.asked()} == {"one.test>", "two.test>"}
+    assert end(slow) == "unknown"
+    assert len(tar.asked()) == 1 and tar.connections == 1
+    assert ask(lone, "bob@tar.test") == "not-asked"
+    for a in flood:
+        a.kill()
+        a.communicate()
+
+
+def test_three_sites_together_ask_ten_times_a_minute_at_most(tmp_path, primary):
+    p = primary("127.0.9.20", knows("ann"))
+    f = fleet.on_loopback(tmp_path)
+    try:
+        f.form()
+        homes = {}
+        for i in range(40):
+            name = "d%d.test" % i
+            f.add_domain(name, p.route)
+            holder = house.until(lambda: f.holder(name))
+            homes.setdefault(holder.site, name)
+            if len(homes) == 3:
+                break
+        assert len(homes) == 3
+        for site, name in homes.items():
+            assert asked_at_last(f[site], "ann@" + name) == "valid"
+            assert ask(f[site % 3 + 1], "ann@" + name) == "not-asked"  # another site holds it
+        flood = []
+        before = len(p.asked())
+        serial = 0
+        while len(p.asked()) < before + 12:
+            flood = [a for a in flood if a.poll() is None]
+            while len(flood) < 12:
+                serial += 1
+                site = serial % 3 + 1
+                flood.append(begin(f[site], "u%d@%s" % (serial, homes[site])))
+            time.sleep(0.1)
+        assert 6 < p.most_in_a_minute() <= 10
+        assert not [l for _, l in p.commands if l.startswith("DATA")]
+        for a in flood:
+            a.kill()
+            a.communicate()
+    finally:
+        f.kill()
+    assert not f.broken()
