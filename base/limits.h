@@ -111,6 +111,7 @@
 #define LIMIT_SPF_VOID_TERMS        2    /* of them, those for which nothing was there */
 #define LIMIT_SPF_NAMES             10   /* of an mx (more: permerror), of a ptr */
 #define LIMIT_SPF_RECORD_BYTES      4096 /* one SPF record */
+#define LIMIT_SPF_WIDE_BITS         8    /* a pass by a prefix shorter is no identity */
 #define LIMIT_SPF_EXPANSION_BYTES   4096 /* a term after macro expansion */
 #define LIMIT_SPF_EXPLANATION_BYTES 400  /* a longer one is not used; fits into a reply line */
 #define LIMIT_SPF_MEMORY_BYTES      (64 * KiB) /* records and names of one check */

@@ -206,13 +206,7 @@ static const char *recipient_word(const struct recipient_facts *f)
 /* MAIL FROM, not HELO. */
 static bool is_authenticated(const struct test_state *s)
 {
-    const struct judge_ask *q = s->asked.judge;
-    bool passes = false;
-
-    for (size_t i = 0; i < JUDGE_CHECKS; i++)
-        if (q->lines[i].kind == DOMAIN_CHECK_SPF)
-            passes = strcmp(q->lines[i].word, spf_result_text(SPF_PASS)) == 0;
-    return passes && strcmp(s->from, "<>") != 0;
+    return s->asked.judge->is_identity && strcmp(s->from, "<>") != 0;
 }
 
 /* The refusal, or "". *is_last: it waits for SPF, and so for the checks. */

@@ -120,6 +120,7 @@ struct judge_ask {
     char reply[JUDGE_REPLY_BYTES]; /* the refusal; empty: none */
     uint64_t ms;
     bool is_late;
+    bool is_identity; /* SPF was looked up, and says who sends */
 
     /* private to the cluster thread */
     struct cluster *cluster;

@@ -30,6 +30,7 @@ static void on_verdict(void *ctx, const struct judging_verdict *v)
     a->reply[reply.n] = 0;
     a->ms = v->ms;
     a->is_late = v->is_late;
+    a->is_identity = j->has_spf && spf_is_identity(&j->spf.verdict);
     for (size_t i = 0; i < JUDGE_CHECKS; i++) {
         struct judge_line *l = &a->lines[i];
         struct str more = judge_detail(j, judge_kind(i), l->detail);

@@ -29,6 +29,8 @@ enum sender_auth inbound_sender_auth(const struct spf_verdict *v)
 {
     if (v->identity != SPF_MAILFROM)
         return SENDER_UNASKED;
+    if (v->result == SPF_PASS && !spf_is_identity(v))
+        return SENDER_NEUTRAL; /* a pass of everybody says of nobody who it is */
     return (enum sender_auth)((int)v->result + 1);
 }
 

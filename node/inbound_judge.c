@@ -81,10 +81,10 @@ static void record(struct inbound *in, const struct judge *j)
             .n;
     if (j->has_spf) {
         in->tx.sender_auth = inbound_sender_auth(&j->spf.verdict);
-        in->tx.is_authenticated = j->spf.verdict.result == SPF_PASS &&
+        in->tx.is_authenticated = spf_is_identity(&j->spf.verdict) &&
                                   j->spf.verdict.identity != SPF_HELO && in->tx.sender.n > 0;
         n += received_spf_format(&j->spf_check, &j->spf.verdict, fields + n).n;
-        if (j->spf.verdict.result == SPF_PASS &&
+        if (spf_is_identity(&j->spf.verdict) &&
             !str_to_z(j->spf.verdict.domain, in->tx.spf_domain, sizeof in->tx.spf_domain))
             in->tx.spf_domain[0] = 0;
     }

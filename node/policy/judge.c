@@ -345,12 +345,15 @@ static struct str spf_detail(const struct judge *j, char *buf)
 {
     const struct spf_verdict *v = &j->spf.verdict;
 
+    const char *more = v->problem != SPF_FINE ? spf_problem_text(v->problem)
+                       : v->matches_all ? "a pass of nearly everybody, which is no identity"
+                                        : "";
+
     return say(buf, "%s=" STR_FMT "%s" STR_FMT "%s%s",
                v->identity == SPF_HELO ? "helo" : "mailfrom", STR_ARG(short_domain(v->domain)),
                v->mechanism.n > 0 ? ", " : "",
                STR_ARG(str_head(v->mechanism, v->mechanism.n < 200 ? v->mechanism.n : 200)),
-               v->problem != SPF_FINE ? ", " : "",
-               v->problem != SPF_FINE ? spf_problem_text(v->problem) : "");
+               more[0] != 0 ? ", " : "", more);
 }
 
 struct str judge_detail(const struct judge *j, enum domain_check_kind kind,

@@ -10,7 +10,7 @@ void listing_init(struct listing *l, const struct listing_facts *f)
 
         t->list = &f->lists[i];
         t->result = (struct dnsbl_result){.status = DNSBL_NOT_LISTED};
-        t->is_asked = false;
+        t->is_asked = t->is_cut = false;
         t->is_off = (f->on >> i & 1) == 0 || !dnsbl_name(t->list, &f->client, t->buf, &t->name);
         t->is_open = !t->is_off;
     }
@@ -39,6 +39,7 @@ void listing_answer(struct listing *l, uint32_t tag, const struct dns_answer *a)
         return;
     t = &l->items[tag];
     t->is_open = false;
+    t->is_cut = a->cut;
     t->result = dnsbl_judge(t->list, a);
 }
 
@@ -69,9 +70,32 @@ int64_t listing_weight(const struct listing *l)
     return sum;
 }
 
+static bool has_said_all(const struct listing_item *t)
+{
+    return !t->is_off && !t->is_cut && t->result.status != DNSBL_UNKNOWN &&
+           t->result.status != DNSBL_UNAVAILABLE;
+}
+
+/* The most that the list could still take from the sum: zero or less. */
+static int64_t unsaid(const struct listing_item *t)
+{
+    int32_t least = 0, said = t->result.weight < 0 ? t->result.weight : 0;
+
+    if (has_said_all(t))
+        return 0;
+    for (size_t i = 0; i < t->list->range_count; i++)
+        if (t->list->ranges[i].weight < least)
+            least = t->list->ranges[i].weight;
+    return (int64_t)least - said;
+}
+
 bool listing_is_listed(const struct listing *l)
 {
-    return listing_weight(l) >= l->threshold;
+    int64_t sum = listing_weight(l);
+
+    for (size_t i = 0; i < l->count; i++)
+        sum += unsaid(&l->items[i]);
+    return sum >= l->threshold;
 }
 
 bool listing_is_unknown(const struct listing *l)

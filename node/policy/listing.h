@@ -4,7 +4,9 @@
  * threshold the client is listed.
  *
  * Used as rdns.h says: init, questions, answers, until done; give_up when time is up. What a
- * list did not say adds nothing. A list that is off is not asked.
+ * list did not say adds nothing. A list that is off is not asked. What an allow list could have
+ * said and did not (silent, unavailable, off, its answer cut) is taken as said when it is asked
+ * whether the client is listed: trouble of DNS lists nobody who would not be listed without it.
  *
  * Pure. Threads: one owner. Not to be copied while it is in use: the questions borrow from it.
  * Memory: 3 KiB. Limits: LIMIT_DNSBL_LISTS.
@@ -24,7 +26,7 @@ struct listing_facts {
 struct listing_item {
     const struct dnsbl_list *list;
     struct dnsbl_result result; /* once done; NOT_LISTED of a list that was not asked */
-    bool is_off;
+    bool is_off, is_cut;        /* cut: there were more answers than were looked at */
 
     /* private */
     bool is_asked, is_open;
@@ -49,7 +51,7 @@ void listing_give_up(struct listing *l);
 bool listing_is_done(const struct listing *l);
 
 /* Once done. */
-int64_t listing_weight(const struct listing *l);
+int64_t listing_weight(const struct listing *l); /* of what was said */
 bool listing_is_listed(const struct listing *l);
 /* Some list was asked and did not say. */
 bool listing_is_unknown(const struct listing *l);

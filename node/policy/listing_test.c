@@ -23,18 +23,19 @@ static void begin(uint32_t on, int32_t threshold)
     listing_init(&l, &f);
 }
 
-/* "-": no such name; "?": nothing is said; else an address. */
+/* "-": no such name; "?": nothing is said; else an address, with "+" before it of an answer
+ * that was cut. */
 static const struct dns_answer *said(const char *what)
 {
     static struct dns_answer a;
 
-    a = (struct dns_answer){.status = DNS_OK, .count = 1};
+    a = (struct dns_answer){.status = DNS_OK, .count = 1, .cut = what[0] == '+'};
     if (what[0] == '-')
         a = (struct dns_answer){.status = DNS_NXDOMAIN};
     else if (what[0] == '?')
         a = (struct dns_answer){.status = DNS_SERVFAIL};
     else
-        ck_assert_int_eq(inet_pton(AF_INET, what, &a.records[0].addr), 1);
+        ck_assert_int_eq(inet_pton(AF_INET, what + a.cut, &a.records[0].addr), 1);
     return &a;
 }
 
@@ -57,6 +58,15 @@ static const struct {
     {{"127.255.255.254", "-", "-"}, 1, 0, false, true, NULL},
     {{NULL, "127.0.0.2", "-"}, 1, 2, true, false, "light.example"},
     {{NULL, NULL, NULL}, 1, 0, false, false, NULL},
+    /* what the allow list could have said is taken as said */
+    {{"127.0.0.2", "-", "?"}, 1, 5, true, true, "heavy.example"},
+    {{"127.0.0.2", "-", "?"}, 2, 5, false, true, "heavy.example"},
+    {{"127.0.0.2", "-", "127.255.255.254"}, 2, 5, false, true, "heavy.example"},
+    {{"127.0.0.2", "-", NULL}, 2, 5, false, false, "heavy.example"},
+    {{"127.0.0.2", "-", "+127.0.1.1"}, 2, 5, false, false, "heavy.example"},
+    {{"127.0.0.2", "-", "+127.0.0.1"}, 1, 1, true, false, "heavy.example"},
+    {{"127.0.0.2", "-", "127.0.1.1"}, 2, 5, true, false, "heavy.example"},
+    {{"+127.0.0.2", "?", "-"}, 5, 5, true, true, "heavy.example"},
 };
 
 START_TEST(S31_what_the_lists_say_is_added_up)
@@ -104,6 +114,7 @@ START_TEST(what_is_not_heard_in_time_adds_nothing)
     listing_answer(&l, 0, said("127.0.0.2"));
     ck_assert(listing_is_done(&l) && listing_is_unknown(&l));
     ck_assert_int_eq((int)listing_weight(&l), 2);
+    ck_assert(!listing_is_listed(&l)); /* the allow list may have had to say -4 */
 }
 END_TEST
 

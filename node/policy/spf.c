@@ -96,7 +96,7 @@ static bool has_failed(struct spf *s, const struct dns_answer *a)
 
 /* The record on top has its result. To the include that waits for it pass is a match, and all
  * else that gets here is none (5.2). */
-static void close_record(struct spf *s, enum spf_result r, struct str mechanism)
+static void close_record(struct spf *s, enum spf_result r, struct str mechanism, bool is_wide)
 {
     s->term_open = false;
     while (s->top->parent != NULL) {
@@ -112,12 +112,35 @@ static void close_record(struct spf *s, enum spf_result r, struct str mechanism)
     }
     s->verdict.result = r;
     s->verdict.mechanism = mechanism;
+    s->verdict.matches_all = r == SPF_PASS && is_wide;
     move(s, r == SPF_FAIL && s->top->exp.n > 0 ? EXPLAIN : DONE);
+}
+
+/* The term matches clients that nobody has thought of. */
+static bool is_wide(const struct spf *s)
+{
+    switch (s->term.kind) {
+    case SPF_ALL:
+        return true;
+    case SPF_IP4:
+    case SPF_IP6:
+    case SPF_A:
+    case SPF_MX:
+        return (s->is_ipv4 ? s->term.bits4 : s->term.bits6) < LIMIT_SPF_WIDE_BITS;
+    case SPF_INCLUDE: /* its own record's term is asked, not it */
+    case SPF_PTR:
+    case SPF_EXISTS:
+    case SPF_REDIRECT:
+    case SPF_EXP:
+    case SPF_UNKNOWN_MODIFIER:
+        break;
+    }
+    return false;
 }
 
 static void matched(struct spf *s)
 {
-    close_record(s, s->term.on_match, s->term.text);
+    close_record(s, s->term.on_match, s->term.text, is_wide(s));
 }
 
 static void not_matched(struct spf *s)
@@ -352,7 +375,7 @@ static void next_term(struct spf *s)
     }
     s->term = (struct spf_term){.kind = SPF_REDIRECT, .spec = f->redirect};
     if (f->redirect.n == 0)
-        close_record(s, SPF_NEUTRAL, STR_NONE);
+        close_record(s, SPF_NEUTRAL, STR_NONE, false);
 }
 
 /* --- explanation (6.2): whatever is wrong with it, there is none --- */
@@ -619,6 +642,11 @@ bool spf_next(struct spf *s, const struct dns_answer *answer)
             next_term(s);
     }
     return s->state != DONE;
+}
+
+bool spf_is_identity(const struct spf_verdict *v)
+{
+    return v->result == SPF_PASS && !v->matches_all;
 }
 
 void spf_stop(struct spf *s)

@@ -31,6 +31,11 @@
  *   - exp= is looked up on fail only, and only of the record that failed (not of an include);
  *     an explanation is used when it is printable ASCII and not too long.
  *
+ * A pass that says nothing: "+all", and an ip4, ip6, a or mx of a prefix shorter than
+ * LIMIT_SPF_WIDE_BITS, match clients that the domain's owner has never heard of; in an include
+ * or a redirect, too. The result is pass as the RFC has it, and matches_all is set: who takes a
+ * pass for an identity asks spf_is_identity().
+ *
  * Memory: 12 KiB, and at most LIMIT_SPF_MEMORY_BYTES of the arena; no room there: temperror.
  * At most 123 questions (RECORD, 10 MX of 10 hosts, TEXT, PTR and 10 names). Threads: one
  * owner. Limits: LIMIT_SPF_*.
@@ -95,6 +100,7 @@ struct spf_verdict {
     struct str mechanism;       /* that matched, as it stands in the record: "-all"; printable
                                    ASCII; empty: none did */
     struct str explanation; /* of the domain's owner, with fail; printable ASCII, or empty */
+    bool matches_all;       /* pass by a mechanism that nearly every client matches */
     unsigned terms;         /* with look-ups */
     unsigned void_terms;    /* of them without an answer */
     unsigned questions;     /* asked in all */
@@ -177,6 +183,9 @@ MUST_CHECK bool spf_next(struct spf *s, const struct dns_answer *answer);
 
 /* Ends the check: temperror, or fail without its explanation. */
 void spf_stop(struct spf *s);
+
+/* The verdict, once over, is a pass of few enough clients to say who sends. */
+bool spf_is_identity(const struct spf_verdict *v);
 
 const char *spf_result_text(enum spf_result r);   /* "pass", ...; the words of RFC 8601 too */
 const char *spf_problem_text(enum spf_problem p); /* static, printable, without quotes */

@@ -86,6 +86,7 @@ static void check_verdict(const struct spf_verdict *v)
     ASSERT(v->explanation.n == 0 || v->result == SPF_FAIL);
     ASSERT(v->explanation.n <= LIMIT_SPF_EXPLANATION_BYTES);
     ASSERT(v->result != SPF_PASS || v->mechanism.n > 0);
+    ASSERT(!v->matches_all || (v->result == SPF_PASS && !spf_is_identity(v)));
     check_text(v->mechanism);
     check_text(v->explanation);
 }

@@ -593,6 +593,65 @@ START_TEST(prefixes_are_compared_bit_by_bit)
 }
 END_TEST
 
+static const struct {
+    const char *rows[3], *client;
+    bool is_identity;
+} passes[] = {
+    {{"d.example TXT v=spf1 ip4:192.0.2.0/24 +all"}, "192.0.2.1", true},
+    {{"d.example TXT v=spf1 ip4:192.0.0.0/8 -all"}, "192.0.2.1", true},
+    {{"d.example TXT v=spf1 ip6:2000::/8 -all"}, "2001:db8::1", true},
+    {{"d.example TXT v=spf1 +all"}, "192.0.2.1", false},
+    {{"d.example TXT v=spf1 ip4:198.51.100.1 all"}, "2001:db8::1", false},
+    {{"d.example TXT v=spf1 ip4:0.0.0.0/1 ip4:128.0.0.0/1 -all"}, "192.0.2.1", false},
+    {{"d.example TXT v=spf1 ip4:192.0.0.0/7 -all"}, "192.0.2.1", false},
+    {{"d.example TXT v=spf1 ip6:2000::/3 -all"}, "2001:db8::1", false},
+    {{"d.example TXT v=spf1 a:x.example/0 -all", "x.example A 192.0.2.1"},
+     "198.51.100.1",
+     false},
+    {{"d.example TXT v=spf1 a:x.example -all", "x.example A 192.0.2.1"}, "192.0.2.1", true},
+    {{"d.example TXT v=spf1 mx//0 -all", "d.example MX 10 x.example",
+      "x.example AAAA 2001:db8::1"},
+     "2001:db9::1",
+     false},
+    {{"d.example TXT v=spf1 include:x.example -all", "x.example TXT v=spf1 +all"},
+     "192.0.2.1",
+     false},
+    {{"d.example TXT v=spf1 include:x.example -all", "x.example TXT v=spf1 ip4:192.0.2.1 -all"},
+     "192.0.2.1",
+     true},
+    {{"d.example TXT v=spf1 redirect=x.example", "x.example TXT v=spf1 +all"},
+     "192.0.2.1",
+     false},
+    {{"d.example TXT v=spf1 include:x.example -all", "x.example TXT v=spf1 redirect=y.example",
+      "y.example TXT v=spf1 ip4:0.0.0.0/0"},
+     "192.0.2.1",
+     false},
+};
+
+START_TEST(a_pass_of_everybody_is_no_identity)
+{
+    for (int i = 0; i < 3 && passes[_i].rows[i] != NULL; i++)
+        zone(passes[_i].rows[i]);
+    check.client = client_of(passes[_i].client);
+    expect(SPF_PASS, SPF_FINE);
+    ck_assert(spf_is_identity(verdict) == passes[_i].is_identity);
+    ck_assert(verdict->matches_all != passes[_i].is_identity);
+}
+END_TEST
+
+START_TEST(only_a_pass_is_an_identity)
+{
+    zone("d.example TXT v=spf1 -include:x.example +all");
+    zone("x.example TXT v=spf1 +all");
+    expect(SPF_FAIL, SPF_FINE);
+    ck_assert(!spf_is_identity(verdict) && !verdict->matches_all);
+    zone("e.example TXT v=spf1 ?all");
+    check.sender = STR("a@e.example");
+    expect(SPF_NEUTRAL, SPF_FINE);
+    ck_assert(!spf_is_identity(verdict) && !verdict->matches_all);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("spf");
@@ -629,6 +688,9 @@ int main(void)
     tcase_add_test(tc, explanations_that_could_harm_are_not_used);
     tcase_add_test(tc, an_include_that_passes_is_named_as_the_domain_wrote_it);
     tcase_add_test(tc, prefixes_are_compared_bit_by_bit);
+    tcase_add_loop_test(tc, a_pass_of_everybody_is_no_identity, 0,
+                        (int)(sizeof passes / sizeof passes[0]));
+    tcase_add_test(tc, only_a_pass_is_an_identity);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
