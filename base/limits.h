@@ -171,6 +171,8 @@
 #define LIMIT_HARVEST_DOMAIN     1000    /* in a domain: nobody is asked for strangers there */
 #define LIMIT_HARVEST_LOOK       16      /* entries that one looks at to find room */
 #define LIMIT_OFFENDERS          4096    /* of them, known before the banner */
+#define LIMIT_AWAY_MS            60000   /* a word that a primary is away counts so long ... */
+#define LIMIT_AWAY_AGAIN_MS      15000   /* ... and is repeated so often */
 #define LIMIT_DNSBL_ANSWERS      16      /* ranges of answers that one list knows */
 #define LIMIT_DNSBL_KEY_BYTES    63      /* one label */
 #define LIMIT_DNSBL_TEST_MS      300000  /* between two tests of a list */

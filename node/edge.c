@@ -195,6 +195,10 @@ static void dispatch(struct edge *e, struct mail *m, uint64_t now_ms)
         edge_sets_note(e, (struct edge_note *)m);
         free(m);
         break;
+    case MAIL_AWAY:
+        edge_sets_away(e, (struct edge_seen *)m);
+        free(m);
+        break;
     case MAIL_FACTS:
     case MAIL_LINK:
         take_facts(e, (struct edge_facts *)m, now_ms);
@@ -292,6 +296,7 @@ static void take_last(struct edge *e)
             edge_sets_rcpt(e, (struct edge_rcpt *)m);
             break;
         case MAIL_NOTE:
+        case MAIL_AWAY:
         case MAIL_FACTS:
         case MAIL_LINK:
         case MAIL_WRITTEN:
@@ -381,6 +386,19 @@ void edge_learn(struct edge *e, const struct edge_lesson *l)
 void edge_good(struct edge *e, const struct ip_addr *client)
 {
     post_note(e, &(struct edge_note){.client = *client});
+}
+
+void edge_away(struct edge *e, const uint64_t *generations, size_t count)
+{
+    struct edge_seen *s = malloc(sizeof *s + count * sizeof *generations);
+
+    if (s == NULL)
+        return; /* said again */
+    *s = (struct edge_seen){.mail.kind = MAIL_AWAY, .count = count};
+    if (count > 0)
+        memcpy(s->generations, generations, count * sizeof *generations);
+    if (mailbox_post(e->box, &s->mail) != OK)
+        free(s);
 }
 
 bool edge_is_offender(const struct edge *e, const struct ip_addr *client)

@@ -7,6 +7,7 @@
 #include "node/edge.h"
 #include "node/edge_store.h"
 #include "node/node.h"
+#include "node/policy/away.h"
 #include "node/policy/harvest.h"
 #include "node/policy/offenders.h"
 #include "replication/gossip.h"
@@ -18,6 +19,7 @@ enum edge_mail {
     MAIL_ASK,
     MAIL_RCPT,
     MAIL_NOTE,
+    MAIL_AWAY,
     MAIL_FACTS,
     MAIL_LINK,
     MAIL_NOTICE,
@@ -35,6 +37,12 @@ struct edge_note {
     uint8_t local_bytes;
     char local[LIMIT_SMTP_LOCAL_PART_BYTES];
     struct ip_addr client;
+};
+
+struct edge_seen {
+    struct mail mail; /* first */
+    size_t count;
+    uint64_t generations[];
 };
 
 struct edge {
@@ -66,6 +74,7 @@ struct edge {
 
     struct harvest harvest;
     struct offenders offenders; /* read by all */
+    struct away away;
 };
 
 /* --- edge_sets.c --- */
@@ -83,4 +92,5 @@ void edge_sets_secret(struct edge *e, const uint64_t secret[2]);
 
 void edge_sets_grey(struct edge *e, struct edge_ask *a);  /* answers it */
 void edge_sets_rcpt(struct edge *e, struct edge_rcpt *a); /* the same */
+void edge_sets_away(struct edge *e, const struct edge_seen *s);
 void edge_sets_note(struct edge *e, const struct edge_note *n);

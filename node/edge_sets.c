@@ -1,5 +1,6 @@
-/* The sets of the edge thread: the greylist, what is known of recipients, and who names too
- * many that are not there. Each as gossip and store see it, and what is asked of it. */
+/* The sets of the edge thread: the greylist, what is known of recipients, who names too many
+ * that are not there, and whose primary is away. Each as gossip and store see it, and what is
+ * asked of it. */
 #include "node/edge_private.h"
 
 #include <string.h>
@@ -8,7 +9,7 @@
 #include "base/stats.h"
 
 /* Numbers of the sets between sites; part of the protocol (docs/wire.md). */
-enum { SET_GREYLIST, SET_RECIPIENTS, SET_HARVEST, SETS };
+enum { SET_GREYLIST, SET_RECIPIENTS, SET_HARVEST, SET_AWAY, SETS };
 
 static uint64_t cluster_ms(const struct edge *e)
 {
@@ -91,9 +92,34 @@ static bool harvest_take(void *ctx, struct str bytes)
     return true;
 }
 
+static size_t away_next(void *ctx, struct gossip_cursor *at, char *buf)
+{
+    struct edge *e = ctx;
+    struct away_cursor c = {at->serial, at->hint};
+    struct away_entry entry;
+
+    if (!away_changes(&e->away, &c, &entry))
+        return 0;
+    *at = (struct gossip_cursor){c.serial, c.hint};
+    away_pack(&entry, (uint8_t *)buf);
+    return AWAY_ENTRY_BYTES;
+}
+
+static bool away_take(void *ctx, struct str bytes)
+{
+    struct edge *e = ctx;
+    struct away_entry entry;
+
+    if (away_unpack(bytes, &entry) != OK)
+        return false;
+    (void)!away_merge(&e->away, &entry, cluster_ms(e)); /* no room: it counts as up */
+    return true;
+}
+
 static_assert(GREYLIST_ENTRY_BYTES <= LIMIT_GOSSIP_ENTRY_BYTES &&
                   RCPTSET_ENTRY_BYTES <= LIMIT_GOSSIP_ENTRY_BYTES &&
-                  HARVEST_ENTRY_BYTES <= LIMIT_GOSSIP_ENTRY_BYTES && SETS <= LIMIT_GOSSIP_SETS,
+                  HARVEST_ENTRY_BYTES <= LIMIT_GOSSIP_ENTRY_BYTES &&
+                  AWAY_ENTRY_BYTES <= LIMIT_GOSSIP_ENTRY_BYTES && SETS <= LIMIT_GOSSIP_SETS,
               "gossip has room for them");
 
 void edge_sets_init(struct edge *e, struct gossip_options *o)
@@ -101,10 +127,12 @@ void edge_sets_init(struct edge *e, struct gossip_options *o)
     greylist_init(&e->greylist, &(struct greylist_options){0});
     rcptset_init(&e->recipients, &(struct rcptset_options){.seed = o->nonce});
     harvest_init(&e->harvest, 0);
+    away_init(&e->away, 0, o->nonce);
     o->set_count = SETS;
     o->sets[SET_GREYLIST] = (struct gossip_set){e, grey_next, grey_merge};
     o->sets[SET_RECIPIENTS] = (struct gossip_set){e, rcpt_next, rcpt_merge};
     o->sets[SET_HARVEST] = (struct gossip_set){e, harvest_next, harvest_take};
+    o->sets[SET_AWAY] = (struct gossip_set){e, away_next, away_take};
 }
 
 void edge_sets_fini(struct edge *e)
@@ -112,11 +140,12 @@ void edge_sets_fini(struct edge *e)
     greylist_fini(&e->greylist);
     rcptset_fini(&e->recipients);
     harvest_fini(&e->harvest);
+    away_fini(&e->away);
 }
 
 uint64_t edge_sets_serial(const struct edge *e)
 {
-    return e->greylist.serial + e->recipients.serial + e->harvest.serial;
+    return e->greylist.serial + e->recipients.serial + e->harvest.serial + e->away.serial;
 }
 
 /* Serial numbers go on: peers have acknowledged some. */
@@ -265,6 +294,7 @@ void edge_sets_sweep(struct edge *e)
             rcptset_sweep(&e->recipients, now_ms, EDGE_RCPT_LOOK, e->rcpt_dropped);
     (void)harvest_sweep(&e->harvest, now_ms, EDGE_GREY_LOOK);
     offenders_sweep(&e->offenders, &e->harvest, now_ms);
+    away_sweep(&e->away, now_ms);
 }
 
 void edge_sets_gauges(const struct edge *e)
@@ -277,6 +307,7 @@ void edge_sets_gauges(const struct edge *e)
     stat_set(STAT_RECIPIENTS_ENTRIES, rcptset_count(&e->recipients));
     stat_set(STAT_RECIPIENTS_UNSTORED, e->recipients.serial - e->rcpt_stored.serial + flying);
     stat_set(STAT_HARVEST_ENTRIES, harvest_count(&e->harvest));
+    stat_set(STAT_AWAY_ENTRIES, away_count(&e->away));
 }
 
 /* --- the greylist is asked --- */
@@ -374,6 +405,7 @@ static void look_up(struct edge *e, struct edge_rcpt *a, const struct rcptset_na
 {
     struct rcptset_entry found;
 
+    a->facts.is_up = !away_has(&e->away, a->generation, cluster_ms(e));
     a->learned = rcptset_known(&e->recipients, a->generation);
     a->facts.any_is_known = a->learned > 0;
     a->facts.known = n->local.n > 0 ? rcptset_find(&e->recipients, n, cluster_ms(e), &found)
@@ -396,6 +428,11 @@ void edge_sets_rcpt(struct edge *e, struct edge_rcpt *a)
 }
 
 /* --- what others have seen --- */
+
+void edge_sets_away(struct edge *e, const struct edge_seen *s)
+{
+    away_told(&e->away, e->node->site, s->generations, s->count, cluster_ms(e));
+}
 
 static void learn(struct edge *e, const struct edge_note *n)
 {
