@@ -175,6 +175,8 @@
 #define LIMIT_HARVEST_DOMAIN     1000    /* in a domain: nobody is asked for strangers there */
 #define LIMIT_HARVEST_LOOK       16      /* entries that one looks at to find room */
 #define LIMIT_OFFENDERS          4096    /* of them, known before the banner */
+#define LIMIT_AWAY_MS            60000   /* a word that a primary is away counts so long ... */
+#define LIMIT_AWAY_AGAIN_MS      15000   /* ... and is repeated so often */
 
 /* --- Edge policy: questions to the primary --- */
 #define LIMIT_CALLOUT_PER_MINUTE   10    /* questions an address of a primary sees, all sites */

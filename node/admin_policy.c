@@ -213,18 +213,21 @@ static bool is_authenticated(const struct test_state *s)
 static const char *add_recipient(json_t *lines, const struct test_state *s, bool *is_last)
 {
     static const char *const clients[] = {[HARVEST_OK] = "",
-                                          [HARVEST_SUSPICIOUS] = "the client is suspicious",
-                                          [HARVEST_OFFENDER] = "the client is an offender"};
+                                          [HARVEST_SUSPICIOUS] = ", the client is suspicious",
+                                          [HARVEST_OFFENDER] = ", the client is an offender"};
+    char detail[64];
     struct recipient_facts f = s->facts;
     enum recipient_verdict alone = recipient_judge(&f), v;
     bool is_offender = s->state == HARVEST_OFFENDER && f.mode != RECIPIENT_ANY;
 
     f.is_authenticated = is_authenticated(s);
     v = recipient_judge(&f);
+    snprintf(detail, sizeof detail, "the primary is %s%s", f.is_up ? "up" : "away",
+             clients[s->state]);
     *is_last =
         alone == RECIPIENT_UNSURE && f.unknown == RECIPIENT_AUTHENTICATED && !f.is_suspicious;
     add_line(lines, "recipient", domain_recipients_text((enum domain_recipients)s->facts.mode),
-             recipient_word(&f), is_offender || v != RECIPIENT_TAKE, str_of(clients[s->state]));
+             recipient_word(&f), is_offender || v != RECIPIENT_TAKE, str_of(detail));
     return is_offender ? harvest_reply() : recipient_reply(v);
 }
 

@@ -427,6 +427,7 @@ enum err cluster_run(struct cluster *c)
     event_add(c->box_event, NULL);
     cluster_hold_begin(c);
     cluster_reach_begin(c);
+    cluster_away_begin(c);
     beat(c);
     cluster_domains_changed(c);
     e = cluster_scan(c);
@@ -494,6 +495,7 @@ void cluster_end(struct cluster *c)
         dns_close(&c->dns);
     judging_free_all(&c->judgings);
     cluster_dnsbl_end(c);
+    cluster_away_end(c);
     if (c->reader != NULL)
         spool_reader_close(&c->reader);
 }

@@ -49,6 +49,9 @@ struct cluster {
     struct cluster_dnsbl *dnsbl;
     struct cluster_callout *callout;
     struct judging_place judgings;
+    struct event *away; /* once a second */
+    uint64_t *away_now; /* generations: room for LIMIT_DOMAINS */
+    bool some_away;
     struct judge_ask *judge_asks; /* under way */
     uint32_t judge_ask_count;
     uint64_t domains_seen;    /* control index up to which domains are known here */
@@ -191,6 +194,10 @@ void cluster_operate_beat(struct cluster *c);
 void cluster_operate_written(struct cluster *c, uint64_t operation);
 void cluster_operate_look(struct cluster *c); /* the holder of something is another one */
 void cluster_operate_end(struct cluster *c);
+
+/* cluster_away.c: whose primary is away, for the door */
+void cluster_away_begin(struct cluster *c);
+void cluster_away_end(struct cluster *c);
 
 /* cluster_dnsbl.c: the watch over the lists in DNS */
 void cluster_dnsbl_begin(struct cluster *c);

@@ -135,6 +135,8 @@ static void look(struct edge *e)
     take_settings(e);
 
     edge_sets_sweep(e);
+    if (!e->is_stopping)
+        edge_primary_look(e);
     stat_set(STAT_GOSSIP_BAD_TOTAL, e->gossip.bad);
     if (!e->has_secret)
         look_for_secret(e);
@@ -158,13 +160,15 @@ static void beat(struct edge *e, uint64_t now_ms)
         write_changes(e);
     if (is_due(&e->looked_ms, LOOK_MS, now_ms))
         look(e);
+    edge_primary_tick(e);
     edge_sets_gauges(e);
 }
 
 /* Idle, it wakes once a second. */
 static int rest_ms(const struct edge *e)
 {
-    bool has_news = e->told != edge_sets_serial(e) || !gossip_is_quiet(&e->gossip);
+    bool has_news = e->told != edge_sets_serial(e) || !gossip_is_quiet(&e->gossip) ||
+                    e->callout.wait_count > 0;
 
     return has_news ? TURN_MS : LOOK_MS;
 }
@@ -195,6 +199,10 @@ static void dispatch(struct edge *e, struct mail *m, uint64_t now_ms)
         edge_sets_note(e, (struct edge_note *)m);
         free(m);
         break;
+    case MAIL_AWAY:
+        edge_sets_away(e, (struct edge_seen *)m);
+        free(m);
+        break;
     case MAIL_FACTS:
     case MAIL_LINK:
         take_facts(e, (struct edge_facts *)m, now_ms);
@@ -210,6 +218,9 @@ static void dispatch(struct edge *e, struct mail *m, uint64_t now_ms)
         break;
     case MAIL_WRITTEN:
         edge_store_done(e->store, m);
+        break;
+    case MAIL_CALLOUT:
+        edge_primary_answer(e, (struct callout_ask *)m);
         break;
     case MAIL_STOP:
         e->is_stopping = true;
@@ -296,9 +307,11 @@ static void take_last(struct edge *e)
             edge_sets_rcpt(e, (struct edge_rcpt *)m);
             break;
         case MAIL_NOTE:
+        case MAIL_AWAY:
         case MAIL_FACTS:
         case MAIL_LINK:
         case MAIL_WRITTEN:
+        case MAIL_CALLOUT:
             free(m);
             break;
         case MAIL_ANSWER:
@@ -321,6 +334,7 @@ void edge_stop(struct edge *e)
         write_changes(e); /* the last second, if the disk is not behind */
     }
     e->has_ended = true;
+    edge_callout_end(&e->callout);
     edge_store_close(&e->store);
     take_last(e);
 }
@@ -385,6 +399,19 @@ void edge_learn(struct edge *e, const struct edge_lesson *l)
 void edge_good(struct edge *e, const struct ip_addr *client)
 {
     post_note(e, &(struct edge_note){.client = *client});
+}
+
+void edge_away(struct edge *e, const uint64_t *generations, size_t count)
+{
+    struct edge_seen *s = malloc(sizeof *s + count * sizeof *generations);
+
+    if (s == NULL)
+        return; /* said again */
+    *s = (struct edge_seen){.mail.kind = MAIL_AWAY, .count = count};
+    if (count > 0)
+        memcpy(s->generations, generations, count * sizeof *generations);
+    if (mailbox_post(e->box, &s->mail) != OK)
+        free(s);
 }
 
 bool edge_is_offender(const struct edge *e, const struct ip_addr *client)

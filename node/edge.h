@@ -6,6 +6,7 @@
  *
  *   smtp thread --edge_ask, edge_rcpt--> here: looks it up, notes it --> back to who asked
  *   cluster thread --edge_learn--> here: what a primary said of a recipient
+ *   cluster thread --edge_away--> here: whose primary cannot be reached
  *   any --edge_is_offender--> a table of offenders, which is read without asking
  *   replica thread --edge_heard, edge_link--> here --replica_thread_facts--> the peers
  *   here --batches, one at a time--> the store's own thread: a slow disk delays no RCPT
@@ -88,8 +89,8 @@ struct edge_rcpt {
     uint8_t local_bytes;
     char local[LIMIT_SMTP_LOCAL_PART_BYTES];
 
-    /* In: mode, unknown, is_reserved, is_listed, is_up. The answer adds known, any_is_known
-     * and is_suspicious. RECIPIENT_ASK of them: the wish to know is noted */
+    /* In: mode, unknown, is_reserved, is_listed. The answer adds known, any_is_known, is_up and
+     * is_suspicious. RECIPIENT_ASK of them: the wish to know is noted */
     struct recipient_facts facts;
     bool is_blind;    /* the answer: the thread has ended, nothing was looked up */
     uint32_t learned; /* recipients of the domain that are known to be there */
@@ -107,6 +108,9 @@ struct edge_lesson {
     bool is_valid;
 };
 void edge_learn(struct edge *e, const struct edge_lesson *l);
+/* All domains whose mail this node delivers and whose primary is away now (node/policy/away.h);
+ * said once a second. Borrows. */
+void edge_away(struct edge *e, const uint64_t *generations, size_t count);
 /* A client's mail for a recipient that is there was taken. */
 void edge_good(struct edge *e, const struct ip_addr *client);
 /* Found out to be one, by all sites; reads a table, asks nobody. */

@@ -1,12 +1,15 @@
 /* Between the files of the edge thread (edge*.c) only: edge.c (the thread, its mail, the
- * secret), edge_sets.c (the sets: as gossip and store see them, and what is asked of them). */
+ * secret), edge_sets.c (the sets: as gossip and store see them, and what is asked of them),
+ * edge_primary.c (whom primaries are asked for, as edge_callout says). */
 #pragma once
 
 #include <pthread.h>
 
 #include "node/edge.h"
+#include "node/edge_callout.h"
 #include "node/edge_store.h"
 #include "node/node.h"
+#include "node/policy/away.h"
 #include "node/policy/harvest.h"
 #include "node/policy/offenders.h"
 #include "replication/gossip.h"
@@ -18,11 +21,13 @@ enum edge_mail {
     MAIL_ASK,
     MAIL_RCPT,
     MAIL_NOTE,
+    MAIL_AWAY,
     MAIL_FACTS,
     MAIL_LINK,
     MAIL_NOTICE,
     MAIL_ANSWER,
     MAIL_WRITTEN,
+    MAIL_CALLOUT,
     MAIL_STOP
 };
 
@@ -35,6 +40,12 @@ struct edge_note {
     uint8_t local_bytes;
     char local[LIMIT_SMTP_LOCAL_PART_BYTES];
     struct ip_addr client;
+};
+
+struct edge_seen {
+    struct mail mail; /* first */
+    size_t count;
+    uint64_t generations[];
 };
 
 struct edge {
@@ -63,10 +74,26 @@ struct edge {
     struct rcptset_cursor rcpt_stored;
     struct rcptset_entry rcpt_dropped[EDGE_RCPT_LOOK];
     size_t rcpt_dropped_count;
+    struct edge_callout callout;
+    char callout_at[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* the domain looked at last */
 
     struct harvest harvest;
     struct offenders offenders; /* read by all */
+    struct away away;
 };
+
+struct callout_ask;
+
+/* --- edge_primary.c --- */
+
+void edge_primary_init(struct edge *e);
+/* True: the ask waits for what the primary says, and is answered then. */
+MUST_CHECK bool edge_primary_wait(struct edge *e, struct edge_rcpt *a);
+void edge_primary_look(struct edge *e); /* once a second */
+void edge_primary_tick(struct edge *e); /* every turn */
+/* Something is known anew of a recipient of the domain. */
+void edge_primary_news(struct edge *e, uint64_t generation);
+void edge_primary_answer(struct edge *e, struct callout_ask *a); /* takes it */
 
 /* --- edge_sets.c --- */
 
@@ -83,4 +110,5 @@ void edge_sets_secret(struct edge *e, const uint64_t secret[2]);
 
 void edge_sets_grey(struct edge *e, struct edge_ask *a);  /* answers it */
 void edge_sets_rcpt(struct edge *e, struct edge_rcpt *a); /* the same */
+void edge_sets_away(struct edge *e, const struct edge_seen *s);
 void edge_sets_note(struct edge *e, const struct edge_note *n);

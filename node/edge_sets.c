@@ -1,5 +1,6 @@
-/* The sets of the edge thread: the greylist, what is known of recipients, and who names too
- * many that are not there. Each as gossip and store see it, and what is asked of it. */
+/* The sets of the edge thread: the greylist, what is known of recipients, who names too many
+ * that are not there, and whose primary is away. Each as gossip and store see it, and what is
+ * asked of it. */
 #include "node/edge_private.h"
 
 #include <string.h>
@@ -8,7 +9,7 @@
 #include "base/stats.h"
 
 /* Numbers of the sets between sites; part of the protocol (docs/wire.md). */
-enum { SET_GREYLIST, SET_RECIPIENTS, SET_HARVEST, SETS };
+enum { SET_GREYLIST, SET_RECIPIENTS, SET_HARVEST, SET_AWAY, SETS };
 
 static uint64_t cluster_ms(const struct edge *e)
 {
@@ -61,8 +62,16 @@ static bool rcpt_merge(void *ctx, struct str bytes)
 
     if (rcptset_unpack(&bytes, &entry) != OK || bytes.n > 0)
         return false;
-    if (rcptset_merge(&e->recipients, &entry, cluster_ms(e)) == RCPTSET_NO_ROOM)
+    switch (rcptset_merge(&e->recipients, &entry, cluster_ms(e))) {
+    case RCPTSET_NEWS:
+        edge_primary_news(e, entry.generation);
+        break;
+    case RCPTSET_NO_NEWS:
+        break;
+    case RCPTSET_NO_ROOM:
         stat_add(STAT_RECIPIENTS_SHED_TOTAL, 1);
+        break;
+    }
     return true;
 }
 
@@ -91,9 +100,34 @@ static bool harvest_take(void *ctx, struct str bytes)
     return true;
 }
 
+static size_t away_next(void *ctx, struct gossip_cursor *at, char *buf)
+{
+    struct edge *e = ctx;
+    struct away_cursor c = {at->serial, at->hint};
+    struct away_entry entry;
+
+    if (!away_changes(&e->away, &c, &entry))
+        return 0;
+    *at = (struct gossip_cursor){c.serial, c.hint};
+    away_pack(&entry, (uint8_t *)buf);
+    return AWAY_ENTRY_BYTES;
+}
+
+static bool away_take(void *ctx, struct str bytes)
+{
+    struct edge *e = ctx;
+    struct away_entry entry;
+
+    if (away_unpack(bytes, &entry) != OK)
+        return false;
+    (void)!away_merge(&e->away, &entry, cluster_ms(e)); /* no room: it counts as up */
+    return true;
+}
+
 static_assert(GREYLIST_ENTRY_BYTES <= LIMIT_GOSSIP_ENTRY_BYTES &&
                   RCPTSET_ENTRY_BYTES <= LIMIT_GOSSIP_ENTRY_BYTES &&
-                  HARVEST_ENTRY_BYTES <= LIMIT_GOSSIP_ENTRY_BYTES && SETS <= LIMIT_GOSSIP_SETS,
+                  HARVEST_ENTRY_BYTES <= LIMIT_GOSSIP_ENTRY_BYTES &&
+                  AWAY_ENTRY_BYTES <= LIMIT_GOSSIP_ENTRY_BYTES && SETS <= LIMIT_GOSSIP_SETS,
               "gossip has room for them");
 
 void edge_sets_init(struct edge *e, struct gossip_options *o)
@@ -101,10 +135,12 @@ void edge_sets_init(struct edge *e, struct gossip_options *o)
     greylist_init(&e->greylist, &(struct greylist_options){0});
     rcptset_init(&e->recipients, &(struct rcptset_options){.seed = o->nonce});
     harvest_init(&e->harvest, 0);
+    away_init(&e->away, 0, o->nonce);
     o->set_count = SETS;
     o->sets[SET_GREYLIST] = (struct gossip_set){e, grey_next, grey_merge};
     o->sets[SET_RECIPIENTS] = (struct gossip_set){e, rcpt_next, rcpt_merge};
     o->sets[SET_HARVEST] = (struct gossip_set){e, harvest_next, harvest_take};
+    o->sets[SET_AWAY] = (struct gossip_set){e, away_next, away_take};
 }
 
 void edge_sets_fini(struct edge *e)
@@ -112,11 +148,12 @@ void edge_sets_fini(struct edge *e)
     greylist_fini(&e->greylist);
     rcptset_fini(&e->recipients);
     harvest_fini(&e->harvest);
+    away_fini(&e->away);
 }
 
 uint64_t edge_sets_serial(const struct edge *e)
 {
-    return e->greylist.serial + e->recipients.serial + e->harvest.serial;
+    return e->greylist.serial + e->recipients.serial + e->harvest.serial + e->away.serial;
 }
 
 /* Serial numbers go on: peers have acknowledged some. */
@@ -265,6 +302,7 @@ void edge_sets_sweep(struct edge *e)
             rcptset_sweep(&e->recipients, now_ms, EDGE_RCPT_LOOK, e->rcpt_dropped);
     (void)harvest_sweep(&e->harvest, now_ms, EDGE_GREY_LOOK);
     offenders_sweep(&e->offenders, &e->harvest, now_ms);
+    away_sweep(&e->away, now_ms);
 }
 
 void edge_sets_gauges(const struct edge *e)
@@ -277,6 +315,7 @@ void edge_sets_gauges(const struct edge *e)
     stat_set(STAT_RECIPIENTS_ENTRIES, rcptset_count(&e->recipients));
     stat_set(STAT_RECIPIENTS_UNSTORED, e->recipients.serial - e->rcpt_stored.serial + flying);
     stat_set(STAT_HARVEST_ENTRIES, harvest_count(&e->harvest));
+    stat_set(STAT_AWAY_ENTRIES, away_count(&e->away));
 }
 
 /* --- the greylist is asked --- */
@@ -362,19 +401,23 @@ static void judge_client(struct edge *e, struct edge_rcpt *a)
     a->facts.is_suspicious = a->state != HARVEST_OK;
 }
 
-/* Should the primary be asked, it is from here on that somebody wishes to know. */
-static void wish(struct edge *e, const struct edge_rcpt *a, const struct rcptset_name *n)
+/* True: it waits for what the primary says. Else somebody may still wish to know, later. */
+static bool wait_or_wish(struct edge *e, struct edge_rcpt *a, const struct rcptset_name *n)
 {
     if (a->is_look || recipient_judge(&a->facts) != RECIPIENT_ASK)
-        return;
+        return false;
+    if (edge_primary_wait(e, a))
+        return true;
     if (rcptset_want(&e->recipients, n, cluster_ms(e)) == RCPTSET_NO_ROOM)
         stat_add(STAT_RECIPIENTS_SHED_TOTAL, 1);
+    return false;
 }
 
 static void look_up(struct edge *e, struct edge_rcpt *a, const struct rcptset_name *n)
 {
     struct rcptset_entry found;
 
+    a->facts.is_up = !away_has(&e->away, a->generation, cluster_ms(e));
     a->learned = rcptset_known(&e->recipients, a->generation);
     a->facts.any_is_known = a->learned > 0;
     a->facts.known = n->local.n > 0 ? rcptset_find(&e->recipients, n, cluster_ms(e), &found)
@@ -390,13 +433,19 @@ void edge_sets_rcpt(struct edge *e, struct edge_rcpt *a)
     if (!a->is_blind) {
         look_up(e, a, &n);
         judge_client(e, a);
-        wish(e, a, &n);
+        if (wait_or_wish(e, a, &n))
+            return;
     }
     a->mail.kind = a->answer_kind;
     mailbox_answer(a->answer_to, &a->mail);
 }
 
 /* --- what others have seen --- */
+
+void edge_sets_away(struct edge *e, const struct edge_seen *s)
+{
+    away_told(&e->away, e->node->site, s->generations, s->count, cluster_ms(e));
+}
 
 static void learn(struct edge *e, const struct edge_note *n)
 {
@@ -405,6 +454,7 @@ static void learn(struct edge *e, const struct edge_note *n)
     switch (rcptset_learn(&e->recipients, &name, n->status, RCPTSET_DELIVERY, cluster_ms(e))) {
     case RCPTSET_NEWS:
         stat_add(STAT_RECIPIENTS_LEARNED_TOTAL, 1);
+        edge_primary_news(e, n->generation);
         break;
     case RCPTSET_NO_NEWS:
         break;

@@ -67,8 +67,7 @@ const char *inbound_recipient(struct inbound *in, const struct path *rcpt)
 
     *f = (struct recipient_facts){.mode = (enum recipient_mode)in->tx.recipients,
                                   .unknown = (enum recipient_unknown)in->tx.unknown,
-                                  .is_reserved = recipient_is_reserved(rcpt->local),
-                                  .is_up = true};
+                                  .is_reserved = recipient_is_reserved(rcpt->local)};
     in->tx.needs_spf = false;
     if (f->mode == RECIPIENT_ANY)
         return "";

@@ -20,12 +20,12 @@ SUSPECT = 10
 
 
 class Primary:
-    """A mail server that has the recipients it is told of; refuses() says how it refuses others."""
+    """A mail server that has the recipients it is told of; `refusal` is what it says to others."""
 
     def __init__(self, *users, port=None):
         self.users, self.port, self.asked, self.taken = set(users), port or house.free_port(), [], []
         self.refusal = "550 5.1.1 <%s> no such user"
-        self.s = None
+        self.s, self.peers = None, set()
 
     def start(self):
         self.s = socket.create_server(("127.0.0.1", self.port))
@@ -38,10 +38,11 @@ class Primary:
                 peer, _ = s.accept()
             except OSError:
                 return
+            self.peers.add(peer)
             threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
 
     def serve(self, peer):
-        with peer, peer.makefile("rwb") as f, contextlib.suppress(OSError):
+        with peer, contextlib.suppress(OSError), peer.makefile("rwb") as f:
             f.write(b"220 primary.test\r\n")
             f.flush()
             for line in f:
@@ -70,10 +71,15 @@ class Primary:
         return word != "QUIT"
 
     def stop(self):
+        """The port refuses, and whoever is here is cut off."""
         if self.s is not None:
             self.s.shutdown(socket.SHUT_RDWR)
             self.s.close()
         self.s = None
+        for peer in self.peers:
+            with contextlib.suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)
+        self.peers.clear()
 
 
 def cli(node, *words):
@@ -194,6 +200,14 @@ def test_one_transaction_may_name_known_and_unknown_ones(taught):
     assert [c.code("RCPT TO:<%s@customer.test>" % r) for r in ("mary", "x", "mary", "y")] == [250, 450, 250, 450]
 
 
+def test_spf_is_asked_for_besides_what_the_checks_wanted_to_know(taught):
+    taught.ask("domain.set", name="customer.test", checks="rdns=mark")
+    c = house.Client(taught.port, source="127.0.0.9").hello()
+    assert c.code("MAIL FROM:<a@good.org>") == 250
+    assert [c.code("RCPT TO:<%s@customer.test>" % r) for r in ("mary", "x", "mary", "y", "z")] == [250] * 5
+    assert len(taught.events("checked")) == 2
+
+
 def test_whom_the_primary_refused_is_refused_and_stays_so_without_it(taught, primary):
     send(taught, "gone")
     house.until(lambda: code(taught, "gone") == 550)
@@ -255,10 +269,32 @@ def test_a_domain_that_does_not_learn_learns_nothing(door):
     assert learned(door) == 0
 
 
-def verdict(node, to, source="127.0.0.8", sender="a@bad.org"):
+def judged(node, to, source="127.0.0.8", sender="a@bad.org"):
     _, (row,) = cli(node, "policy", "test", "--ip", source, "--helo", "h.example", "--from", sender, "--rcpt",
                     to + "@customer.test")
-    return next(l["result"] for l in row["checks"] if l["check"] == "recipient"), row["reply"][:9]
+    return next(l for l in row["checks"] if l["check"] == "recipient"), row["reply"][:9]
+
+
+def verdict(*where):
+    line, reply = judged(*where)
+    return line["result"], reply
+
+
+def is_away(node):
+    return "primary is away" in judged(node, "x")[0]["detail"]
+
+
+def test_that_the_primary_is_away_is_known_and_nobody_is_wished_for_then(taught, primary):
+    known = metric(taught, "trispool_recipients_entries")
+    assert not is_away(taught) and code(taught, "wish") == 450
+    house.until(lambda: metric(taught, "trispool_recipients_entries") == known + 1)
+    primary.stop()
+    send(taught, "mary")
+    house.until(lambda: is_away(taught))
+    assert code(taught, "other") == 450
+    assert metric(taught, "trispool_recipients_entries") == known + 1
+    primary.start()
+    house.until(lambda: not is_away(taught))
 
 
 def test_policy_test_tells_the_recipients_verdict(taught):
@@ -394,6 +430,18 @@ def test_what_one_site_learns_all_know(three, primary):
     house.until(lambda: learned(three[3]) == 2, 60)
     house.until(lambda: three[3].status()["takes_mail"], 60)
     assert code(three[3], "john") == 250
+
+
+def test_all_sites_know_that_a_primary_is_away_also_when_its_holder_is_gone(three, primary):
+    primary.stop()
+    send(three[1], "mary")
+    house.until(lambda: all(is_away(m) for m in three.members))
+    holder = three.holder("customer.test")
+    holder.kill()
+    house.until(lambda: three.holder("customer.test") not in (None, holder), 60)
+    assert all(is_away(m) for m in three.live())
+    primary.start()
+    house.until(lambda: not any(is_away(m) for m in three.live()), 60)
 
 
 def test_s16_scaled_down_offenders_are_cut_off_at_all_sites_and_wanted_mail_comes_in(three, primary):
