@@ -180,6 +180,7 @@
 #define LIMIT_DELEGATE_WAITING       1024   /* questions that wait for one of them */
 #define LIMIT_DELEGATE_IDLE_MS       60000  /* a connection without a question is closed */
 #define LIMIT_DELEGATE_REST_MS       5000   /* after a failure it is not asked */
+#define LIMIT_DELEGATE_TIMEOUTS      4      /* in a row: that is a failure */
 #define LIMIT_DELEGATE_MAX_MS        100000 /* longest smtp.policy_timeout */
 
 /* --- Control --- */
