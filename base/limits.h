@@ -77,7 +77,7 @@
 #define LIMIT_DNS_MS                  8000    /* one look-up, all its retries */
 #define LIMIT_JUDGE_MS                20000 /* all look-ups for an answer to RCPT (RFC 7208 4.6.4) */
 #define LIMIT_SENDER_WAIT_MS          2000 /* at the end of a body, for SPF that nothing else needs */
-#define LIMIT_SENDER_SILENT_MS        10000 /* after that was in vain it is not asked for */
+#define LIMIT_SENDER_SILENT_MS        10000 /* after that was in vain nobody waits */
 #define LIMIT_JUDGINGS                3 /* domains of one transaction that are looked up for */
 #define LIMIT_DNS_QUERIES             4096      /* under way in a thread */
 #define LIMIT_DNS_CACHE_ENTRIES       4096      /* answers kept by an SMTP thread */
@@ -210,6 +210,7 @@
 #define LIMIT_DELEGATE_WAITING       1024   /* questions that wait for one of them */
 #define LIMIT_DELEGATE_IDLE_MS       60000  /* a connection without a question is closed */
 #define LIMIT_DELEGATE_REST_MS       5000   /* after a failure it is not asked */
+#define LIMIT_DELEGATE_TIMEOUTS      4      /* in a row: that is a failure */
 #define LIMIT_DELEGATE_MAX_MS        100000 /* longest smtp.policy_timeout */
 
 /* --- Control --- */

@@ -2,7 +2,8 @@
  * later (node/delivery/dsn_policy), where the judge does not look at it anyway. RCPT does not
  * wait for it. It is asked while the client goes on; only when it is not known at the end of
  * the body is it waited for, a short time, and not again for a while when that was in vain: no
- * trouble of DNS slows mail down. */
+ * trouble of DNS slows mail down. Asked it is always: a sender whose name servers are silent
+ * takes from the others the wait, and not the answers that come before their dots. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -148,10 +149,6 @@ void inbound_auth_begin(struct inbound *in)
     if (!in->tx.wants_auth || in->tx.sender.n == 0 || in->authing != NULL ||
         in->tx.sender_auth != SENDER_UNASKED)
         return;
-    if (clock_boot_ms() < in->thread->auth_silent_ms) {
-        in->tx.sender_auth = SENDER_TEMPERROR;
-        return;
-    }
     g = authing_new(in);
     if (g == NULL)
         return;
@@ -175,6 +172,11 @@ bool inbound_auth_wait(struct inbound *in)
 
     if (in->authing == NULL)
         return false;
+    if (clock_boot_ms() < in->thread->auth_silent_ms) { /* whoever it was that was silent */
+        in->tx.sender_auth = SENDER_TEMPERROR;
+        inbound_auth_end(in);
+        return false;
+    }
     in->tx.is_awaiting_auth = true;
     event_add(in->authing->deadline, &tv);
     return true;

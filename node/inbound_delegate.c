@@ -3,9 +3,10 @@
  * it, a question at a time on each, and lets the rest wait.
  *
  * No answer is no reason to refuse: when none comes in time, when none can be understood, when
- * too many wait, the recipient is taken, and after a failure nobody is asked for
- * LIMIT_DELEGATE_REST_MS. A server may close a connection that it has not heard on for a while:
- * what was just asked on such a one is asked once more on another. */
+ * too many wait, the recipient is taken. One that does not come in time is that question's
+ * alone, and closes its connection; after a failure, or LIMIT_DELEGATE_TIMEOUTS of those in a
+ * row, nobody is asked for LIMIT_DELEGATE_REST_MS. A server may close a connection that it has
+ * not heard on for a while: what was just asked on such a one is asked once more on another. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -45,7 +46,8 @@ struct delegates {
     struct server_conn *conns;
     struct asking_server *first, **last; /* that wait for a connection */
     unsigned conn_count, waiting;
-    uint64_t instance, rest_until_ms;
+    uint64_t instance;
+    struct delegate_rest rest;
     struct config_address server; /* .text: below */
     char server_text[LIMIT_ADDRESS_BYTES];
 };
@@ -160,7 +162,7 @@ static void rest(struct delegates *d, const char *why)
 {
     struct asking_server *q;
 
-    d->rest_until_ms = clock_boot_ms() + LIMIT_DELEGATE_REST_MS;
+    delegate_failed(&d->rest, clock_boot_ms());
     if (!d->thread->draining)
         LOG(EV_POLICY_FAILED, L_CSTR("server", d->server_text), L_CSTR("why", why),
             L_U64("waiting", d->waiting));
@@ -212,6 +214,7 @@ static void answered(struct server_conn *c, struct delegate_answer *a)
     enum delegate_act said = a->act;
     uint64_t now_ms = clock_boot_ms();
 
+    delegate_answered(&d->rest);
     c->asking = NULL;
     c->was_used = true;
     q->conn = NULL;
@@ -350,6 +353,21 @@ static void serve(struct delegates *d)
 
 /* --- for the session --- */
 
+/* q has waited for long enough; the others go on, unless it is a failure of the server. */
+static void passes_alone(struct asking_server *q, bool is_failure, const char *why)
+{
+    struct delegates *d = q->of;
+
+    if (is_failure || d->thread->draining) {
+        rest(d, why);
+    } else {
+        LOG(EV_POLICY_FAILED, L_CSTR("server", d->server_text), L_CSTR("why", why),
+            L_U64("waiting", d->waiting));
+        serve(d);
+    }
+    tell_nothing(q);
+}
+
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
     struct asking_server *q = arg;
@@ -358,13 +376,20 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    if (c != NULL && !c->is_up) {
+        fail(c, "it cannot be reached in time");
+        return;
+    }
     if (c != NULL) {
-        fail(c, c->is_up ? "no answer in time" : "it cannot be reached in time");
+        c->asking = NULL;
+        server_conn_free(c); /* its answer may come yet, and must be nobody else's */
+        passes_alone(q, delegate_timed_out(&d->rest, clock_boot_ms()), "no answer in time");
         return;
     }
     remove_waiting(q);
-    rest(d, d->conn_count == 0 ? "it cannot be reached" : "too many questions for the time");
-    tell_nothing(q);
+    passes_alone(q, d->conn_count == 0,
+                 d->conn_count == 0 ? "it cannot be reached"
+                                    : "too many questions for the time");
 }
 
 void inbound_delegate_end(struct inbound *in)
@@ -415,7 +440,7 @@ static void follow(struct delegates *d, const struct config_address *server)
     d->server = *server;
     d->server.text = d->server_text;
     snprintf(d->server_text, sizeof d->server_text, "%s", server->text);
-    d->rest_until_ms = 0;
+    d->rest = (struct delegate_rest){0};
     for (struct server_conn *c = d->conns; c != NULL; c = next) {
         next = c->next;
         c->is_old = true;
@@ -467,7 +492,7 @@ bool inbound_delegate_begin(struct inbound *in)
     d = delegates_of(in->thread);
     if (d != NULL)
         follow(d, &c->smtp.policy_address);
-    if (d == NULL || clock_boot_ms() < d->rest_until_ms ||
+    if (d == NULL || delegate_is_resting(&d->rest, clock_boot_ms()) ||
         d->waiting >= LIMIT_DELEGATE_WAITING || (q = asking_new(d, in)) == NULL) {
         stat_add(STAT_POLICY_FAILED_TOTAL, 1);
         return false;

@@ -42,11 +42,17 @@ static const char *shed(const struct inbound *in, const char *limit, const char 
     return reply;
 }
 
-static const char *enter_client(struct inbound *in)
+static struct crowd_terms client_terms(const struct inbound *in)
 {
     const struct node_config *c = inbound_settings(in)->config;
-    struct crowd_terms terms = {of(c->smtp.max_sessions_per_client),
+
+    return (struct crowd_terms){of(c->smtp.max_sessions_per_client),
                                 of(c->smtp.max_rate_per_client)};
+}
+
+static const char *enter_client(struct inbound *in)
+{
+    struct crowd_terms terms = client_terms(in);
     struct ip_addr who = crowd_client(&in->ip);
 
     switch (crowd_enter(in->thread->node->clients, &who, &terms, clock_boot_ms(),
@@ -61,6 +67,13 @@ static const char *enter_client(struct inbound *in)
         break;
     }
     return "";
+}
+
+static void undo_client(struct inbound *in)
+{
+    struct crowd_terms terms = client_terms(in);
+
+    crowd_undo(in->thread->node->clients, &terms, &in->in_clients);
 }
 
 static const char *enter_network(struct inbound *in)
@@ -118,8 +131,11 @@ static const char *enter(struct inbound *in, bool *later)
 
     if (refusal[0] == 0)
         refusal = enter_client(in);
-    if (refusal[0] == 0)
+    if (refusal[0] == 0) {
         refusal = enter_network(in);
+        if (refusal[0] != 0) /* what its neighbours do costs a client nothing */
+            undo_client(in);
+    }
     if (refusal[0] != 0) {
         stat_add(STAT_SESSIONS_SHED_TOTAL, 1);
         return refusal;

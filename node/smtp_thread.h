@@ -36,7 +36,7 @@ struct smtp_thread {
     struct delegates *delegates;   /* connections to the policy server */
     struct judging_place judgings; /* what is looked up for sessions */
     struct authing *authing;       /* the same, of senders */
-    uint64_t auth_silent_ms;       /* boot: until then senders are not looked up */
+    uint64_t auth_silent_ms;       /* boot: until then nobody waits for SPF */
     struct home_look *homes;       /* the same, of hosts of the house */
     struct inbound *inbound;       /* all sessions */
     struct outbound *outbound;     /* all connections */

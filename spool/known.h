@@ -27,7 +27,8 @@ enum known_table { KNOWN_GREYLIST, KNOWN_RECIPIENTS, KNOWN_TABLES };
 
 struct known;
 
-/* Makes what is missing; what cannot be read goes to DIR.bad, which replaces an older one. */
+/* Makes what is missing; what cannot be read (DIR/data.mdb) goes to
+ * DIR/data.mdb.bad, which replaces an older one. */
 MUST_CHECK enum err known_open(struct known **out, const char *dir);
 void known_close(struct known **k); /* NULL: fine */
 

@@ -10,10 +10,13 @@
  *   no   LIMIT_DSN_PER_DOMAIN in LIMIT_DSN_RATE_MS about mail of this domain
  *   yes  else; and it counts
  *
+ * The time of a counter begins with the first that it counts, and all may come at once: across
+ * the border between two of them it can be twice the limit within LIMIT_DSN_RATE_MS.
+ *
  * Who is not told is kept as DSN_WITHHELD with the reason, for the owner of the domain.
  *
- * The counters are of a fixed number. Two that share a place share its limit: a limit is never
- * looser than it says, and an attacker who does not know the seed cannot choose whom to share
+ * The counters are of a fixed number. Two that share a place share its limit: sharing never
+ * loosens one, and an attacker who does not know the seed cannot choose whom to share
  * with. They are this node's: who holds a domain sends its notifications. A change of the
  * holder or a restart begins anew.
  *

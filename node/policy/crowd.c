@@ -56,6 +56,12 @@ static uint64_t pour(struct crowd_cell *cell, uint64_t cost_us, uint64_t now_us)
     return then;
 }
 
+static void take_rate(struct crowd *c, const struct crowd_place *p, uint32_t per_minute)
+{
+    for (int i = 0; i < CROWD_ROWS; i++)
+        atomic_fetch_sub(&c->cells[i][p->cells[i]].full_us, MINUTE_US / per_minute);
+}
+
 static bool add_rate(struct crowd *c, const struct crowd_place *p, uint32_t per_minute,
                      uint64_t now_ms)
 {
@@ -69,8 +75,7 @@ static bool add_rate(struct crowd *c, const struct crowd_place *p, uint32_t per_
     }
     if (least <= now_us + MINUTE_US)
         return true;
-    for (int i = 0; i < CROWD_ROWS; i++)
-        atomic_fetch_sub(&c->cells[i][p->cells[i]].full_us, cost_us);
+    take_rate(c, p, per_minute);
     return false;
 }
 
@@ -99,6 +104,13 @@ void crowd_leave(struct crowd *c, struct crowd_place *place)
     if (place->is_inside)
         take_inside(c, place);
     *place = (struct crowd_place){0};
+}
+
+void crowd_undo(struct crowd *c, const struct crowd_terms *terms, struct crowd_place *place)
+{
+    if (place->is_inside && terms->per_minute > 0)
+        take_rate(c, place, terms->per_minute);
+    crowd_leave(c, place);
 }
 
 struct ip_addr crowd_client(const struct ip_addr *ip)

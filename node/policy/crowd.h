@@ -60,6 +60,8 @@ enum crowd_verdict crowd_enter(struct crowd *c, const struct ip_addr *who,
                                const struct crowd_terms *terms, uint64_t now_ms,
                                struct crowd_place *place);
 void crowd_leave(struct crowd *c, struct crowd_place *place); /* of nowhere: fine */
+/* It was not to be: it leaves, and its rate is given back. Terms: those it came in by. */
+void crowd_undo(struct crowd *c, const struct crowd_terms *terms, struct crowd_place *place);
 
 /* Who a client is: an IPv4 address, or a /64 of IPv6, which is one host's or one household's.
  */

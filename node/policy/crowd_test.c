@@ -105,6 +105,25 @@ START_TEST(one_that_is_too_fast_is_not_counted_as_inside)
 }
 END_TEST
 
+START_TEST(one_that_was_not_to_be_gives_its_rate_back)
+{
+    struct crowd_terms terms = {.inside = 1, .per_minute = 2};
+    struct crowd_place p;
+    struct ip_addr who = ip("192.0.2.1");
+
+    for (int i = 0; i < 10; i++) {
+        ck_assert_int_eq(crowd_enter(&crowd, &who, &terms, NOW, &p), CROWD_IN);
+        crowd_undo(&crowd, &terms, &p);
+        crowd_undo(&crowd, &terms, &p); /* of nowhere */
+    }
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(crowd_enter(&crowd, &who, &terms, NOW, &p), CROWD_IN);
+        crowd_leave(&crowd, &p);
+    }
+    ck_assert_int_eq(crowd_enter(&crowd, &who, &terms, NOW, &p), CROWD_TOO_FAST);
+}
+END_TEST
+
 START_TEST(no_rate_is_no_limit)
 {
     struct ip_addr who = ip("192.0.2.1");
@@ -227,6 +246,7 @@ int main(void)
     tcase_add_test(t, a_limit_that_is_lowered_counts_for_the_next);
     tcase_add_test(t, a_minutes_sessions_may_come_at_once_and_then_one_at_a_time);
     tcase_add_test(t, one_that_is_too_fast_is_not_counted_as_inside);
+    tcase_add_test(t, one_that_was_not_to_be_gives_its_rate_back);
     tcase_add_test(t, no_rate_is_no_limit);
     tcase_add_test(t, strangers_at_their_limit_shut_nobody_else_out);
     tcase_add_test(t, who_shares_a_cell_depends_on_the_secret);

@@ -229,3 +229,29 @@ void delegate_soften(struct delegate_answer *a, uint8_t mode)
         a->reply[0] = 0;
     }
 }
+
+/* --- whether it is asked at all --- */
+
+bool delegate_is_resting(const struct delegate_rest *r, uint64_t now_ms)
+{
+    return now_ms < r->until_ms;
+}
+
+void delegate_failed(struct delegate_rest *r, uint64_t now_ms)
+{
+    r->until_ms = now_ms + LIMIT_DELEGATE_REST_MS;
+    r->timeouts = 0;
+}
+
+bool delegate_timed_out(struct delegate_rest *r, uint64_t now_ms)
+{
+    if (++r->timeouts < LIMIT_DELEGATE_TIMEOUTS)
+        return false;
+    delegate_failed(r, now_ms);
+    return true;
+}
+
+void delegate_answered(struct delegate_rest *r)
+{
+    r->timeouts = 0;
+}

@@ -3,7 +3,7 @@
  * made common (SMTPD_POLICY_README, access(5)): lines of name=value, an empty line; the answer
  * is action=..., an empty line.
  *
- * It is asked for each recipient, last of all checks. What it may answer:
+ * It is asked for each recipient, after all checks but the greylist. What it may answer:
  *
  *   DUNNO, OK, PERMIT, digits alone               the mail may come
  *   REJECT, 5NN                                   refused for good
@@ -15,7 +15,8 @@
  * Behind the word stands a text for the client, which may begin with an enhanced status code.
  * 421 and 521 end the session, as they do with Postfix.
  *
- * Pure. Threads: any. Limits: LIMIT_DELEGATE_REQUEST_BYTES, LIMIT_DELEGATE_ANSWER_BYTES.
+ * Pure. Threads: any. Limits: LIMIT_DELEGATE_REQUEST_BYTES, LIMIT_DELEGATE_ANSWER_BYTES,
+ * LIMIT_DELEGATE_REST_MS, LIMIT_DELEGATE_TIMEOUTS.
  */
 #pragma once
 
@@ -23,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "proto/domain.h"
@@ -70,3 +72,20 @@ enum delegate_read delegate_read(struct str in, size_t *used, struct delegate_an
 
 /* What the domain's switch makes of a refusal: DEFER turns it into a 4xx, MARK into none. */
 void delegate_soften(struct delegate_answer *a, uint8_t mode);
+
+/* --- whether it is asked at all --- */
+
+/* After a failure it is not asked for LIMIT_DELEGATE_REST_MS. One question without an answer is
+ * none: a client may know what it is slow about, and must not switch it off for the others.
+ * LIMIT_DELEGATE_TIMEOUTS in a row are. All zero: it is asked. now_ms: never set back. */
+struct delegate_rest {
+    uint64_t until_ms;
+    uint32_t timeouts; /* since the last answer */
+};
+
+bool delegate_is_resting(const struct delegate_rest *r, uint64_t now_ms);
+/* It cannot be reached, or does not speak the protocol. */
+void delegate_failed(struct delegate_rest *r, uint64_t now_ms);
+/* True: it rests now. */
+MUST_CHECK bool delegate_timed_out(struct delegate_rest *r, uint64_t now_ms);
+void delegate_answered(struct delegate_rest *r);

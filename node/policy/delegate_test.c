@@ -228,6 +228,37 @@ START_TEST(a_domain_may_take_a_refusal_less_seriously)
 }
 END_TEST
 
+#define NOW UINT64_C(1000)
+
+START_TEST(one_question_without_an_answer_is_no_failure_some_in_a_row_are)
+{
+    struct delegate_rest r = {0};
+
+    for (int round = 0; round < 3; round++) {
+        for (int i = 1; i < LIMIT_DELEGATE_TIMEOUTS; i++)
+            ck_assert(!delegate_timed_out(&r, NOW) && !delegate_is_resting(&r, NOW));
+        delegate_answered(&r);
+    }
+    for (int i = 1; i < LIMIT_DELEGATE_TIMEOUTS; i++)
+        ck_assert(!delegate_timed_out(&r, NOW));
+    ck_assert(delegate_timed_out(&r, NOW));
+    ck_assert(delegate_is_resting(&r, NOW + LIMIT_DELEGATE_REST_MS - 1));
+    ck_assert(!delegate_is_resting(&r, NOW + LIMIT_DELEGATE_REST_MS));
+    ck_assert(!delegate_timed_out(&r, NOW + LIMIT_DELEGATE_REST_MS)); /* from the beginning */
+}
+END_TEST
+
+START_TEST(a_server_that_is_not_there_rests_at_once)
+{
+    struct delegate_rest r = {0};
+
+    ck_assert(!delegate_is_resting(&r, 0));
+    delegate_failed(&r, NOW);
+    ck_assert(delegate_is_resting(&r, NOW));
+    ck_assert(!delegate_is_resting(&r, NOW + LIMIT_DELEGATE_REST_MS));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("delegate");
@@ -244,6 +275,8 @@ int main(void)
     tcase_add_test(tc, a_nul_cuts_no_answer_short);
     tcase_add_test(tc, an_answer_has_a_limit);
     tcase_add_loop_test(tc, a_domain_may_take_a_refusal_less_seriously, 0, COUNT(softened));
+    tcase_add_test(tc, one_question_without_an_answer_is_no_failure_some_in_a_row_are);
+    tcase_add_test(tc, a_server_that_is_not_there_rests_at_once);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);

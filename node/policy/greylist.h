@@ -22,9 +22,9 @@
  *
  * Ageing. Dead is a first try with last_ms + LIMIT_GREY_WINDOW_MS at or before now, a client
  * with last_ms + LIMIT_GREY_KNOWN_MS. By this rule alone, at every site; a dead entry is as
- * none, at a check, at a merge and in greylist_next(); greylist_sweep() frees its memory. As
- * the rule looks at last_ms, which only grows, an entry that is alive somewhere is alive after
- * any merge.
+ * none, at a check and at a merge; greylist_sweep() frees its memory. greylist_changes() hands
+ * it to peers and to the disk all the same, where the same rule holds. As the rule looks at
+ * last_ms, which only grows, an entry that is alive somewhere is alive after any merge.
  *
  * Clocks. now_ms is cluster time (replication/clusterclock.h), which all sites share but for
  * some seconds. A merge puts last_ms at now at most, and refuses what is dead by now, so that

@@ -11,7 +11,8 @@ def name(text):
 class Dns(threading.Thread):
     """UDP on loopback. records: {(name, type): [rdata, ...]}; a missing name is NXDOMAIN, a missing
     type NODATA. mode: answer, silent, servfail, held (until released). quiet: names that are never
-    answered. names: all that were asked for. soa_s: seconds that a denial counts; 0: it is not told."""
+    answered. answered: how many were at once. names: all that were asked for. soa_s: seconds that a denial
+    counts; 0: it is not told."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -19,7 +20,7 @@ class Dns(threading.Thread):
         self.s.bind(("127.0.0.1", 0))
         self.port = self.s.getsockname()[1]
         self.records, self.mode, self.asked, self.kept = {}, "answer", 0, []
-        self.quiet, self.names, self.soa_s = set(), [], 0
+        self.quiet, self.names, self.soa_s, self.answered = set(), [], 0, 0
         self.start()
 
     def run(self):
@@ -35,6 +36,7 @@ class Dns(threading.Thread):
                 self.kept.append((q, peer))
             elif self.mode != "silent" and name not in self.quiet:
                 self.s.sendto(reply, peer)
+                self.answered += 1
 
     def release(self):
         self.mode = "answer"

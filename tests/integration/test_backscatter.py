@@ -129,9 +129,24 @@ def test_silence_of_dns_neither_stops_mail_nor_tells_anybody(world):
     world.dns.mode = "silent"
     for i in range(5):
         world.send("a@good%d.org" % i)
-    assert 1 <= len(set(world.dns.names)) <= 2  # the first of each thread; then it is let be
+    assert len(set(world.dns.names)) == 5  # all are asked about; the first of each thread is waited for
     world.end()
     assert world.told() == [] and len(world.undelivered()) == 5
+
+
+def test_a_sender_whose_name_servers_are_silent_silences_nobody_else(world):
+    world.dns.quiet = {"silent%d.org" % i for i in range(4)}
+    for name in sorted(world.dns.quiet):  # at each thread
+        world.send("a@" + name)
+    c = house.Client(world.node.port, source="127.0.0.9").hello()
+    for line, code in (("MAIL FROM:<a@good.org>", 250), ("RCPT TO:<b@dead.test>", 250)):
+        assert c.code(line) == code
+    house.until(lambda: world.dns.answered == 1)  # it lies in the node's socket; then comes the dot
+    assert c.code("DATA") == 354
+    c.raw(BODY + b".\r\n")
+    assert c.reply()[0] == 250
+    world.end()
+    assert world.told() == ["a@good.org"] and len(world.undelivered()) == 4
 
 
 def test_an_answer_that_comes_late_is_waited_for(world):

@@ -194,6 +194,17 @@ def test_no_answer_and_nonsense_refuse_nobody(tmp_path, using, answer):
     assert len(n.events("policy_failed")) <= 2
 
 
+def test_one_question_without_an_answer_switches_it_off_for_nobody_else(tmp_path, using):
+    server = PolicyServer(tmp_path, {"slow": None, "evil": b"action=REJECT\n\n"})
+    n = using(server.address, more="policy_timeout: 300ms", threads=1)
+    for _ in range(2):
+        assert [rcpt(n, "slow")[0] for _ in range(3)] == [250] * 3
+        assert rcpt(n, "evil")[0] == 554
+    assert [rcpt(n, "slow")[0] for _ in range(4)] == [250] * 4
+    assert rcpt(n, "evil")[0] == 250  # four in a row: it rests
+    assert metric(n, "failed") == 11 and len(n.events("policy_failed")) == 10
+
+
 def test_a_server_that_is_not_there_refuses_nobody_and_is_found_again(tmp_path, using):
     n = using("unix:%s/nobody" % tmp_path, threads=1)
     assert [rcpt(n, "b")[0] for _ in range(3)] == [250] * 3
