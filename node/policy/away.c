@@ -126,7 +126,8 @@ static void see(struct away *a, const struct away_entry *seen)
         handle = add(a, seen);
     } else {
         e = &item_at(a, handle)->e;
-        if (!e->is_away || is_past(e->ms, LIMIT_AWAY_AGAIN_MS, seen->ms))
+        if (!e->is_away || e->site != seen->site ||
+            is_past(e->ms, LIMIT_AWAY_AGAIN_MS, seen->ms))
             change(a, handle, seen);
     }
     if (handle != 0)

@@ -4,9 +4,10 @@
  *
  * An entry is of a domain (its generation): whether its primary is away, who said so and when.
  * The later word counts; at one moment "away", and then that of the higher site. Who says
- * "away" repeats it every LIMIT_AWAY_AGAIN_MS while it is so, takes it back when it is not, and
- * is forgotten LIMIT_AWAY_MS after its last word: a site that is gone keeps nobody away. Of
- * whom nobody speaks, the primary is up: nobody has tried.
+ * "away" says it at once, also when it was another's word, and repeats it every
+ * LIMIT_AWAY_AGAIN_MS while it is so; takes it back when it is not; and is forgotten
+ * LIMIT_AWAY_MS after its last word: a site that is gone keeps nobody away. Of whom nobody
+ * speaks, the primary is up: nobody has tried.
  *
  * Times are cluster time; one that is ahead of now is taken as now at a merge.
  *
