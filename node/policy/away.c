@@ -155,6 +155,14 @@ void away_told(struct away *a, uint16_t site, const uint64_t *generations, size_
     }
 }
 
+void away_answered(struct away *a, uint16_t site, uint64_t generation, uint64_t now_ms)
+{
+    uint32_t handle = find(a, generation);
+
+    if (handle != 0 && item_at(a, handle)->e.is_away)
+        change(a, handle, &(struct away_entry){generation, now_ms, site, false});
+}
+
 void away_sweep(struct away *a, uint64_t now_ms)
 {
     for (uint32_t handle = 1; handle <= a->pool.made; handle++)

@@ -44,6 +44,8 @@ bool away_has(const struct away *a, uint64_t generation, uint64_t now_ms);
 /* All that this site sees away now; of what it had said of others it takes back. */
 void away_told(struct away *a, uint16_t site, const uint64_t *generations, size_t count,
                uint64_t now_ms);
+/* It has just answered this site: whoever said that it is away, it is not. */
+void away_answered(struct away *a, uint16_t site, uint64_t generation, uint64_t now_ms);
 /* Frees what nobody repeats. */
 void away_sweep(struct away *a, uint64_t now_ms);
 uint32_t away_count(const struct away *a); /* what was taken back and not swept included */
