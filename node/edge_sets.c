@@ -470,6 +470,7 @@ void edge_sets_note(struct edge *e, const struct edge_note *n)
 
     if (n->generation > 0) {
         learn(e, n);
+        away_answered(&e->away, e->node->site, n->generation, cluster_ms(e));
     } else if (e->has_secret) {
         k = harvest_keys(e->secret, &n->client, STR_NONE);
         harvest_good(&e->harvest, e->node->site, &k, cluster_ms(e));

@@ -371,7 +371,7 @@ static const struct command bad[] = {
     {COMMAND_DRAIN, .drain = {.on = true}},
     {COMMAND_ACCESS, .access = {.uid = 1}},
     {COMMAND_ACCESS, .access = {.entries = S(BLOCKED BLOCKED)}},
-    {COMMAND_ROSTER, .roster = {S("a.example")}},
+    {COMMAND_ROSTER, .roster = {.domain = S("a.example")}},
     {COMMAND_ROSTER, .roster = {S("example"), .entries = S(LISTED)}},
     {COMMAND_ROSTER, .roster = {S("a.example"), .entries = S(LISTED LISTED)}},
 };

@@ -126,7 +126,8 @@ static void see(struct away *a, const struct away_entry *seen)
         handle = add(a, seen);
     } else {
         e = &item_at(a, handle)->e;
-        if (!e->is_away || is_past(e->ms, LIMIT_AWAY_AGAIN_MS, seen->ms))
+        if (!e->is_away || e->site != seen->site ||
+            is_past(e->ms, LIMIT_AWAY_AGAIN_MS, seen->ms))
             change(a, handle, seen);
     }
     if (handle != 0)
@@ -152,6 +153,14 @@ void away_told(struct away *a, uint16_t site, const uint64_t *generations, size_
         e.ms = now_ms;
         change(a, handle, &e);
     }
+}
+
+void away_answered(struct away *a, uint16_t site, uint64_t generation, uint64_t now_ms)
+{
+    uint32_t handle = find(a, generation);
+
+    if (handle != 0 && item_at(a, handle)->e.is_away)
+        change(a, handle, &(struct away_entry){generation, now_ms, site, false});
 }
 
 void away_sweep(struct away *a, uint64_t now_ms)

@@ -4,9 +4,10 @@
  *
  * An entry is of a domain (its generation): whether its primary is away, who said so and when.
  * The later word counts; at one moment "away", and then that of the higher site. Who says
- * "away" repeats it every LIMIT_AWAY_AGAIN_MS while it is so, takes it back when it is not, and
- * is forgotten LIMIT_AWAY_MS after its last word: a site that is gone keeps nobody away. Of
- * whom nobody speaks, the primary is up: nobody has tried.
+ * "away" says it at once, also when it was another's word, and repeats it every
+ * LIMIT_AWAY_AGAIN_MS while it is so; takes it back when it is not; and is forgotten
+ * LIMIT_AWAY_MS after its last word: a site that is gone keeps nobody away. Of whom nobody
+ * speaks, the primary is up: nobody has tried.
  *
  * Times are cluster time; one that is ahead of now is taken as now at a merge.
  *
@@ -43,6 +44,8 @@ bool away_has(const struct away *a, uint64_t generation, uint64_t now_ms);
 /* All that this site sees away now; of what it had said of others it takes back. */
 void away_told(struct away *a, uint16_t site, const uint64_t *generations, size_t count,
                uint64_t now_ms);
+/* It has just answered this site: whoever said that it is away, it is not. */
+void away_answered(struct away *a, uint16_t site, uint64_t generation, uint64_t now_ms);
 /* Frees what nobody repeats. */
 void away_sweep(struct away *a, uint64_t now_ms);
 uint32_t away_count(const struct away *a); /* what was taken back and not swept included */

@@ -38,6 +38,8 @@ static void step(struct away *a, const uint8_t op[3], uint64_t *now_ms)
         away_sweep(a, *now_ms);
     else
         away_told(a, site, seen, op[0] % 4 - 1U, *now_ms);
+    if (op[0] % 16 == 1)
+        away_answered(a, site, seen[1], *now_ms);
     if (op[0] % 4 > 1 && away_count(a) < a->entries)
         ASSERT(away_has(a, seen[0], *now_ms));
 }

@@ -87,9 +87,28 @@ START_TEST(who_did_not_say_it_does_not_take_it_back)
     tell_all(&a, &b, T0);
     away_told(&b, 2, NULL, 0, T0 + 10);
     ck_assert(away_has(&b, 7, T0 + 10));
-    away_told(&b, 2, &seen, 1, T0 + LIMIT_AWAY_AGAIN_MS); /* it has come here */
-    away_told(&b, 2, NULL, 0, T0 + LIMIT_AWAY_AGAIN_MS + 10);
-    ck_assert(!away_has(&b, 7, T0 + LIMIT_AWAY_AGAIN_MS + 10));
+    away_told(&b, 2, &seen, 1, T0 + 20); /* its mail has come here */
+    away_told(&b, 2, NULL, 0, T0 + 30);
+    ck_assert(!away_has(&b, 7, T0 + 30));
+}
+END_TEST
+
+START_TEST(a_primary_that_answers_is_not_away_whoever_says_so)
+{
+    uint64_t seen = 7, serial;
+
+    away_told(&a, 1, &seen, 1, T0);
+    tell_all(&a, &b, T0);
+    away_answered(&b, 2, 7, T0 + 10);
+    ck_assert(!away_has(&b, 7, T0 + 10));
+    tell_all(&b, &a, T0 + 10);
+    ck_assert(!away_has(&a, 7, T0 + 10));
+    serial = b.serial;
+    away_answered(&b, 2, 7, T0 + 20); /* no news, and no entry of one that never was away */
+    away_answered(&b, 2, 8, T0 + 20);
+    ck_assert(b.serial == serial && away_count(&b) == 1);
+    away_told(&a, 1, &seen, 1, T0 + 20);
+    ck_assert(away_has(&a, 7, T0 + 20));
 }
 END_TEST
 
@@ -178,6 +197,7 @@ int main(void)
     tcase_add_test(tc, what_is_not_repeated_is_forgotten_and_what_is_stays);
     tcase_add_test(tc, a_word_is_told_again_rarely);
     tcase_add_test(tc, who_did_not_say_it_does_not_take_it_back);
+    tcase_add_test(tc, a_primary_that_answers_is_not_away_whoever_says_so);
     tcase_add_test(tc, a_clock_that_is_ahead_keeps_nobody_away_for_longer);
     tcase_add_loop_test(tc, words_in_any_order_end_equal, 0, 50);
     tcase_add_test(tc, at_the_ceiling_one_more_counts_as_up);

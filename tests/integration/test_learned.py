@@ -3,12 +3,11 @@ does not know while its primary is up, and away; and clients that try names out,
 import contextlib
 import json
 import random
-import socket
 import subprocess
-import threading
 
 import house
 import pytest
+from knowing import Primary
 from nameserver import Dns, txt
 
 import fleet
@@ -17,69 +16,6 @@ TXT = 16
 BODY = b"From: a@good.org\r\nSubject: x\r\n\r\nhello\r\n"
 OFFENDER = 50  # LIMIT_HARVEST_OFFENDER
 SUSPECT = 10
-
-
-class Primary:
-    """A mail server that has the recipients it is told of; `refusal` is what it says to others."""
-
-    def __init__(self, *users, port=None):
-        self.users, self.port, self.asked, self.taken = set(users), port or house.free_port(), [], []
-        self.refusal = "550 5.1.1 <%s> no such user"
-        self.s, self.peers = None, set()
-
-    def start(self):
-        self.s = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self.listen, args=(self.s,), daemon=True).start()
-        return self
-
-    def listen(self, s):
-        while True:
-            try:
-                peer, _ = s.accept()
-            except OSError:
-                return
-            self.peers.add(peer)
-            threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
-
-    def serve(self, peer):
-        with peer, contextlib.suppress(OSError), peer.makefile("rwb") as f:
-            f.write(b"220 primary.test\r\n")
-            f.flush()
-            for line in f:
-                if not self.answer(f, line.decode().strip()):
-                    return
-                f.flush()
-
-    def answer(self, f, line):
-        word = line.upper().split(":")[0].split(" ")[0]
-        say = "250 2.0.0 ok"
-        if word == "RCPT":
-            rcpt = line.split("<")[1].split(">")[0]
-            self.asked.append(rcpt)
-            if rcpt.split("@")[0] not in self.users:
-                say = self.refusal % rcpt if "%s" in self.refusal else self.refusal
-        elif word == "DATA":
-            f.write(b"354 go on\r\n")
-            f.flush()
-            body = b""
-            while not body.endswith(b"\r\n.\r\n"):
-                body += f.readline()
-            self.taken.append(body)
-        elif word == "QUIT":
-            say = "221 2.0.0 bye"
-        f.write(say.encode() + b"\r\n")
-        return word != "QUIT"
-
-    def stop(self):
-        """The port refuses, and whoever is here is cut off."""
-        if self.s is not None:
-            self.s.shutdown(socket.SHUT_RDWR)
-            self.s.close()
-        self.s = None
-        for peer in self.peers:
-            with contextlib.suppress(OSError):
-                peer.shutdown(socket.SHUT_RDWR)
-        self.peers.clear()
 
 
 def cli(node, *words):
