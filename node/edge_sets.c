@@ -136,6 +136,7 @@ void edge_sets_init(struct edge *e, struct gossip_options *o)
     rcptset_init(&e->recipients, &(struct rcptset_options){.seed = o->nonce});
     harvest_init(&e->harvest, 0);
     away_init(&e->away, 0, o->nonce);
+    edge_primary_init(e);
     o->set_count = SETS;
     o->sets[SET_GREYLIST] = (struct gossip_set){e, grey_next, grey_merge};
     o->sets[SET_RECIPIENTS] = (struct gossip_set){e, rcpt_next, rcpt_merge};
