@@ -7,7 +7,6 @@
 #define SLOT_REF_BYTES 9 /* of a slot in a release: number, epoch */
 
 static_assert(sizeof(struct mid) == 16, "ids travel as they stand in memory");
-
 /* A name of a plan or a setting. */
 static const char *label_check(struct str s, size_t limit)
 {
