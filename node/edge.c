@@ -401,6 +401,14 @@ void edge_good(struct edge *e, const struct ip_addr *client)
     post_note(e, &(struct edge_note){.client = *client});
 }
 
+void edge_bad(struct edge *e, const struct ip_addr *client, struct str domain)
+{
+    struct edge_note n = {.client = *client};
+
+    if (str_to_z(domain, n.domain, sizeof n.domain))
+        post_note(e, &n);
+}
+
 void edge_away(struct edge *e, const uint64_t *generations, size_t count)
 {
     struct edge_seen *s = malloc(sizeof *s + count * sizeof *generations);

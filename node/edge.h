@@ -81,8 +81,9 @@ struct edge_rcpt {
     void *ctx;
 
     struct ip_addr client;
-    bool is_spared; /* on an allow list: no tries of it are counted */
-    bool is_look;   /* an operator's question: nothing is noted */
+    bool is_spared;  /* on an allow list: no tries of it are counted */
+    bool is_look;    /* an operator's question: nothing is noted */
+    bool awaits_spf; /* SPF may still take it: whether it was a try is told by edge_bad() */
     uint64_t generation;
     char domain[LIMIT_SMTP_DOMAIN_BYTES + 1];
     char separator; /* of the domain */
@@ -113,6 +114,8 @@ void edge_learn(struct edge *e, const struct edge_lesson *l);
 void edge_away(struct edge *e, const uint64_t *generations, size_t count);
 /* A client's mail for a recipient that is there was taken. */
 void edge_good(struct edge *e, const struct ip_addr *client);
+/* It named one in this domain of whom nothing is known, and SPF did not help. */
+void edge_bad(struct edge *e, const struct ip_addr *client, struct str domain);
 /* Found out to be one, by all sites; reads a table, asks nobody. */
 bool edge_is_offender(const struct edge *e, const struct ip_addr *client);
 

@@ -40,6 +40,7 @@ struct edge_note {
     uint8_t local_bytes;
     char local[LIMIT_SMTP_LOCAL_PART_BYTES];
     struct ip_addr client;
+    char domain[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* of a try that was bad; empty: it was good */
 };
 
 struct edge_seen {

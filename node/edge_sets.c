@@ -397,7 +397,8 @@ static void judge_client(struct edge *e, struct edge_rcpt *a)
         return;
     k = harvest_keys(e->secret, &a->client, str_of(a->domain));
     a->state = harvest_state(&e->harvest, &k, cluster_ms(e));
-    if (!a->is_look && is_bad(&a->facts))
+    if (!a->is_look && is_bad(&a->facts) &&
+        (!a->awaits_spf || a->facts.known == RCPTSET_INVALID))
         take_bad(e, a, &k);
     a->facts.is_suspicious = a->state != HARVEST_OK;
 }
@@ -465,6 +466,16 @@ static void learn(struct edge *e, const struct edge_note *n)
     }
 }
 
+static void note_bad(struct edge *e, const struct edge_note *n)
+{
+    struct edge_rcpt a = {.client = n->client};
+    struct harvest_keys k = harvest_keys(e->secret, &n->client, str_of(n->domain));
+
+    memcpy(a.domain, n->domain, sizeof a.domain);
+    a.state = harvest_state(&e->harvest, &k, cluster_ms(e));
+    take_bad(e, &a, &k);
+}
+
 void edge_sets_note(struct edge *e, const struct edge_note *n)
 {
     struct harvest_keys k;
@@ -472,7 +483,11 @@ void edge_sets_note(struct edge *e, const struct edge_note *n)
     if (n->generation > 0) {
         learn(e, n);
         away_answered(&e->away, e->node->site, n->generation, cluster_ms(e));
-    } else if (e->has_secret) {
+    } else if (!e->has_secret) {
+        return;
+    } else if (n->domain[0] != 0) {
+        note_bad(e, n);
+    } else {
         k = harvest_keys(e->secret, &n->client, STR_NONE);
         harvest_good(&e->harvest, e->node->site, &k, cluster_ms(e));
     }

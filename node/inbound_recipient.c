@@ -100,6 +100,8 @@ static struct edge_rcpt *ask_of(struct inbound *in)
     memcpy(a->local, local.p, local.n);
     a->local_bytes = (uint8_t)local.n;
     a->facts = in->tx.facts;
+    a->awaits_spf = in->tx.sender.n > 0 && a->facts.mode == RECIPIENT_LEARN &&
+                    a->facts.unknown == RECIPIENT_AUTHENTICATED;
     return a;
 }
 
@@ -159,6 +161,16 @@ static enum recipient_verdict verdict_now(struct inbound *in)
     return recipient_judge(&in->tx.facts);
 }
 
+/* What the edge did not count, as SPF might still have taken it. */
+static void count_bad(struct inbound *in, enum recipient_verdict v)
+{
+    const struct recipient_facts *f = &in->tx.facts;
+
+    if (v != RECIPIENT_TAKE && f->any_is_known && f->known != RCPTSET_INVALID &&
+        !in->tx.is_allowed)
+        edge_bad(in->thread->node->edge, &in->ip, str_of(in->tx.domain));
+}
+
 static const char *take_answer(struct inbound *in, const struct edge_rcpt *a)
 {
     enum recipient_verdict v;
@@ -173,6 +185,8 @@ static const char *take_answer(struct inbound *in, const struct edge_rcpt *a)
         in->tx.needs_spf = true;
         return "";
     }
+    if (a->awaits_spf)
+        count_bad(in, v);
     return say(in, v);
 }
 
@@ -196,10 +210,14 @@ void inbound_recipient_known(struct edge_rcpt *a)
 /* Behind the judge. */
 const char *inbound_recipient_unsure(struct inbound *in)
 {
+    enum recipient_verdict v;
+
     if (!in->tx.needs_spf)
         return "";
     in->tx.facts.is_authenticated = in->tx.is_authenticated;
-    return say(in, recipient_judge(&in->tx.facts));
+    v = recipient_judge(&in->tx.facts);
+    count_bad(in, v);
+    return say(in, v);
 }
 
 bool inbound_recipient_is_there(const struct inbound *in)

@@ -191,6 +191,13 @@ class Runner:
     def do_wait_accepted(self, count, seconds=60):
         until(lambda: len(self.books()[0]) >= count, seconds, 0.05, "%d accepted" % count)
 
+    def do_wait_down(self, domain, seconds=60):
+        """Until all our nodes know at their doors that the primary of a domain that learns is away."""
+        def is_known(m):
+            row, = m.ask("policy.test", False, ip="192.0.2.1", helo="h.example", rcpt="nobody@" + domain, **{"from": ""})
+            return any("primary is away" in (c.get("detail") or "") for c in row["checks"])
+        until(lambda: all(is_known(m) for m in self.members()), seconds, 0.1, "all know that it is away")
+
     def do_wait_delivered(self, seconds=60, count=None):
         """All that was accepted so far, or so many, are with the primary; goes on in any case."""
         def all_there():
