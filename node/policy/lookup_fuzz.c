@@ -210,11 +210,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 4)
         return 0;
-    if (data[0] % 4 == 0)
-        run_rdns((struct input){data + 1, size - 1});
-    else if (data[0] % 4 == 3)
+    if (data[0] >= 240)
         run_homehost((struct input){data + 1, size - 1});
-    else if (data[0] % 4 == 1)
+    else if (data[0] % 3 == 0)
+        run_rdns((struct input){data + 1, size - 1});
+    else if (data[0] % 3 == 1)
         run_sender((struct input){data + 1, size - 1});
     else
         run_dnsbl((struct input){data + 1, size - 1});

@@ -322,6 +322,9 @@ static enum rcptset_merged learn(struct rcptset *s, uint64_t generation, struct 
             !is_past(have->valid.ms, LIMIT_RCPTSET_TOUCH_MS, now_ms))
             return RCPTSET_NO_NEWS;
     }
+    /* Not below the wish of a site whose clock is ahead: it is fulfilled. */
+    if (handle != 0)
+        now_ms = max_of(now_ms, rcptset_at(s, handle)->e.wanted_ms);
     *(status == RCPTSET_VALID ? &e.valid : &e.invalid) = (struct rcptset_fact){now_ms, source};
     return rcptset_merge(s, &e, now_ms);
 }

@@ -417,6 +417,16 @@ START_TEST(bytes_that_nobody_packs_are_refused)
 }
 END_TEST
 
+/* The site that wished has a clock that is ahead of the one that learns. */
+START_TEST(a_wish_from_ahead_is_fulfilled_by_what_is_learned_now)
+{
+    ck_assert_int_eq(want("john", T0 + 5000), RCPTSET_NEWS);
+    ck_assert_int_eq(learn("john", RCPTSET_VALID, T0), RCPTSET_NEWS);
+    ck_assert_uint_eq(rcptset_known(&s, 7), 1);
+    ck_assert(!due_is("john", T0 + 6000));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("rcptset");
@@ -437,6 +447,7 @@ int main(void)
     tcase_add_test(tc, a_clock_that_is_ahead_keeps_nothing_longer);
     tcase_add_loop_test(tc, sites_end_equal_whatever_way_the_changes_went, 0, 40);
     tcase_add_test(tc, bytes_that_nobody_packs_are_refused);
+    tcase_add_test(tc, a_wish_from_ahead_is_fulfilled_by_what_is_learned_now);
     suite_add_tcase(suite, tc);
     sr = srunner_create(suite);
     srunner_run_all(sr, CK_NORMAL);
