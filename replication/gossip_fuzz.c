@@ -39,7 +39,7 @@ static bool merge(void *ctx, struct str entry)
 static void on_send(void *ctx, uint16_t site, struct str facts)
 {
     (void)ctx;
-    ASSERT(site == 2 || site == 3);
+    ASSERT(site >= 2 && site <= 4);
     ASSERT(facts.n > 0 && facts.n <= LIMIT_GOSSIP_FRAME_BYTES);
 }
 
@@ -50,7 +50,7 @@ static void hear(const uint8_t *p, size_t n, uint64_t now)
     ASSERT(copy != NULL);
     if (n > 0)
         memcpy(copy, p, n);
-    gossip_heard(&g, n % 2 == 0 ? 2 : 3, (struct str){copy, n}, now);
+    gossip_heard(&g, (uint16_t)(2 + n % 3 % 2 + n / 200 * 2), (struct str){copy, n}, now);
     free(copy);
 }
 
@@ -76,6 +76,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             now += 700;
             changes[0] += 50;
             gossip_link(&g, 3, now % 2 == 0, now);
+            gossip_link(&g, 4, now % 3 == 0, now); /* takes its place while it is down */
+            gossip_link(&g, 5, false, now);
+            (void)gossip_is_quiet(&g);
         }
         hear(data, n, now);
         gossip_tick(&g, now);
