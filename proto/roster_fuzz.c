@@ -2,6 +2,8 @@
  * it is written again; any local part: what is looked for could be an entry.
  *
  * Covers: proto/roster.c
+ *
+ * Branches: 78
  */
 #include <stdlib.h>
 

@@ -3,6 +3,8 @@
  * tells each entry once.
  *
  * Covers: node/policy/away.c
+ *
+ * Branches: 78
  */
 #include <stdlib.h>
 #include <string.h>

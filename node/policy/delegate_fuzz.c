@@ -1,5 +1,8 @@
 /* Any bytes from a policy server, whole and byte by byte: the same answer; a refusal is a line
- * that may be said to a client. Any bytes in the facts: a question of as many lines as ever. */
+ * that may be said to a client. Any bytes in the facts: a question of as many lines as ever.
+ *
+ * Branches: 70
+ */
 #include <stdlib.h>
 
 #include "node/policy/delegate.h"

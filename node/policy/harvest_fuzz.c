@@ -3,6 +3,8 @@
  * entry once.
  *
  * Covers: node/policy/harvest.c
+ *
+ * Branches: 70
  */
 #include <stdlib.h>
 

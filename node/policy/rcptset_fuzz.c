@@ -3,6 +3,8 @@
  * tells each entry once.
  *
  * Covers: node/policy/rcptset.c node/policy/rcptset_order.c
+ *
+ * Branches: 78
  */
 #include <stdlib.h>
 
