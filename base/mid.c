@@ -1,21 +1,8 @@
 #include "base/mid.h"
 
+#include "base/bigendian.h"
+
 static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-
-static uint64_t get_be(const uint8_t *p, int bytes)
-{
-    uint64_t v = 0;
-
-    for (int i = 0; i < bytes; i++)
-        v = v << 8 | p[i];
-    return v;
-}
-
-static void put_be(uint8_t *p, int bytes, uint64_t v)
-{
-    for (int i = bytes - 1; i >= 0; i--, v >>= 8)
-        p[i] = (uint8_t)v;
-}
 
 struct mid mid_make(uint16_t site, uint64_t epoch, uint64_t counter)
 {

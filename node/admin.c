@@ -9,7 +9,15 @@
 
 #define GROUP "trispool"
 
-enum { MAIL_CONTROL, MAIL_CLUSTER, MAIL_COPIES, MAIL_JUDGE, MAIL_EDGE, MAIL_CALLOUT };
+enum {
+    MAIL_CONTROL,
+    MAIL_CLUSTER,
+    MAIL_COPIES,
+    MAIL_JUDGE,
+    MAIL_EDGE,
+    MAIL_GREYLIST,
+    MAIL_CALLOUT
+};
 
 /* --- answers of other threads --- */
 
@@ -19,11 +27,13 @@ void admin_asked_free(struct admin_asked *s)
     free(s->copies);
     free(s->judge);
     free(s->edge);
+    free(s->greylist);
     free(s->callout);
     s->cluster = NULL;
     s->copies = NULL;
     s->judge = NULL;
     s->edge = NULL;
+    s->greylist = NULL;
     s->callout = NULL;
     if (s->control != NULL)
         control_answer_free(&s->control);
@@ -47,6 +57,9 @@ static void answered(struct admin *a, struct mail *m)
     } else if (m->kind == MAIL_EDGE) {
         got.edge = (struct edge_rcpt *)m;
         number = (uint64_t)(uintptr_t)got.edge->ctx;
+    } else if (m->kind == MAIL_GREYLIST) {
+        got.greylist = (struct edge_ask *)m;
+        number = (uint64_t)(uintptr_t)got.greylist->ctx;
     } else if (m->kind == MAIL_CALLOUT) {
         got.callout = (struct callout_ask *)m;
         number = (uint64_t)(uintptr_t)got.callout->ctx;
@@ -130,14 +143,26 @@ enum admin_next admin_ask_edge(struct admin_call *c, struct edge_rcpt *q)
 {
     struct admin *a = c->ctx;
 
-    if (q == NULL)
-        return admin_fail_err(c, E_FULL, "memory");
     q->answer_to = a->box;
     q->answer_kind = MAIL_EDGE;
     q->ctx = (void *)(uintptr_t)c->number;
     if (edge_recipient(a->node->edge, q) != OK) {
         free(q);
         return admin_fail_err(c, E_AGAIN, "recipients");
+    }
+    return admin_wait(c, LIMIT_ADMIN_ANSWER_MS);
+}
+
+enum admin_next admin_ask_greylist(struct admin_call *c, struct edge_ask *q)
+{
+    struct admin *a = c->ctx;
+
+    q->answer_to = a->box;
+    q->answer_kind = MAIL_GREYLIST;
+    q->ctx = (void *)(uintptr_t)c->number;
+    if (edge_greylist(a->node->edge, q) != OK) {
+        free(q);
+        return admin_fail_err(c, E_AGAIN, "greylist");
     }
     return admin_wait(c, LIMIT_ADMIN_ANSWER_MS);
 }

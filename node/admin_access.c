@@ -265,8 +265,8 @@ static const struct admin_arg change_args[] = {
 
 static const struct admin_command rows[] = {
     {"access.list", NULL, 0, false, sizeof(struct list_state), list_step, NULL},
-    {"access.show", show_args, 1, false, 0, show_step, NULL},
-    {"access.change", change_args, 5, true, sizeof(struct change_state), change_step,
+    {"access.show", ADMIN_ARGS(show_args), false, 0, show_step, NULL},
+    {"access.change", ADMIN_ARGS(change_args), true, sizeof(struct change_state), change_step,
      change_end},
 };
 

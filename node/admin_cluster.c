@@ -301,7 +301,8 @@ static const struct admin_arg leases_args[] = {
 static const struct admin_command rows[] = {
     {"cluster.members", NULL, 0, false, 0, members_step, NULL},
     {"cluster.leader", NULL, 0, false, 0, leader_step, NULL},
-    {"cluster.leases", leases_args, 1, false, sizeof(struct leases_state), leases_step, NULL},
+    {"cluster.leases", ADMIN_ARGS(leases_args), false, sizeof(struct leases_state), leases_step,
+     NULL},
 };
 
 struct admin_table admin_cluster_table(void)

@@ -266,9 +266,10 @@ static const struct admin_arg solo_args[] = {{"yes", ADMIN_ARG_BOOL, 0, false}};
 
 static const struct admin_command rows[] = {
     {"cluster.rotate-key", NULL, 0, true, sizeof(struct rotate_state), rotate_step, asked_end},
-    {"cluster.revoke-key", revoke_args, 1, true, sizeof(struct revoke_state), revoke_step,
+    {"cluster.revoke-key", ADMIN_ARGS(revoke_args), true, sizeof(struct revoke_state),
+     revoke_step, asked_end},
+    {"cluster.solo", ADMIN_ARGS(solo_args), true, sizeof(struct solo_state), solo_step,
      asked_end},
-    {"cluster.solo", solo_args, 1, true, sizeof(struct solo_state), solo_step, asked_end},
 };
 
 struct admin_table admin_cluster_key_table(void)

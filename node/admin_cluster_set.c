@@ -443,12 +443,14 @@ static const struct admin_arg move_args[] = {
 static const struct admin_arg drain_args[] = {SITE_ARG(false)};
 
 static const struct admin_command rows[] = {
-    {"cluster.add", add_args, 4, true, sizeof(struct add_state), add_step, asked_end},
-    {"cluster.remove", remove_args, 2, true, sizeof(struct remove_state), remove_step,
+    {"cluster.add", ADMIN_ARGS(add_args), true, sizeof(struct add_state), add_step, asked_end},
+    {"cluster.remove", ADMIN_ARGS(remove_args), true, sizeof(struct remove_state), remove_step,
      asked_end},
-    {"cluster.move-lease", move_args, 2, true, sizeof(struct move_state), move_step, asked_end},
-    {"cluster.drain", drain_args, 1, true, sizeof(struct add_state), drain_on_step, asked_end},
-    {"cluster.undrain", drain_args, 1, true, sizeof(struct add_state), drain_off_step,
+    {"cluster.move-lease", ADMIN_ARGS(move_args), true, sizeof(struct move_state), move_step,
+     asked_end},
+    {"cluster.drain", ADMIN_ARGS(drain_args), true, sizeof(struct add_state), drain_on_step,
+     asked_end},
+    {"cluster.undrain", ADMIN_ARGS(drain_args), true, sizeof(struct add_state), drain_off_step,
      asked_end},
 };
 

@@ -145,11 +145,12 @@ static enum admin_next ask_learned(struct admin_call *c, struct ask_state *s)
     e = domain_get(c, s->name, &arena, &d);
     if (e == OK)
         q->generation = d.generation;
+    s->has_learned = e == OK && d.recipients != RECIPIENTS_LEARN; /* there is nothing */
     arena_reset(&arena);
-    if (e == OK)
+    if (e == OK && !s->has_learned)
         return admin_ask_edge(c, q);
     free(q);
-    return unknown(c, e);
+    return e == OK ? ask_domain(c, s, CLUSTER_ASK_DOMAIN) : unknown(c, e);
 }
 
 static enum admin_next show_step(struct admin_call *c, void *state)
@@ -230,8 +231,9 @@ static const struct admin_arg name_args[] = {
 
 static const struct admin_command rows[] = {
     {"domain.list", NULL, 0, false, sizeof(struct list_state), list_step, NULL},
-    {"domain.show", name_args, 1, false, sizeof(struct ask_state), show_step, ask_end},
-    {"domain.probe", name_args, 1, false, sizeof(struct ask_state), probe_step, ask_end},
+    {"domain.show", ADMIN_ARGS(name_args), false, sizeof(struct ask_state), show_step, ask_end},
+    {"domain.probe", ADMIN_ARGS(name_args), false, sizeof(struct ask_state), probe_step,
+     ask_end},
 };
 
 struct admin_table admin_domain_table(void)

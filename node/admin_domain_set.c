@@ -350,20 +350,18 @@ static enum admin_next remove_step(struct admin_call *c, void *state)
         {"recipients", ADMIN_ARG_TEXT, 16, false}, {"separator", ADMIN_ARG_TEXT, 16, false},   \
         {"unknown", ADMIN_ARG_TEXT, 16, false}, DRY_RUN_ARG
 
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
 static const struct admin_arg add_args[] = {
     NAME_ARG, RECORD_ARGS, {"reopen", ADMIN_ARG_BOOL, 0, false}};
 static const struct admin_arg set_args[] = {NAME_ARG, RECORD_ARGS};
 static const struct admin_arg remove_args[] = {NAME_ARG, DRY_RUN_ARG};
 
 static const struct admin_command rows[] = {
-    {"domain.add", add_args, COUNT(add_args), true, sizeof(struct change_state), add_step,
+    {"domain.add", ADMIN_ARGS(add_args), true, sizeof(struct change_state), add_step,
      change_end},
-    {"domain.set", set_args, COUNT(set_args), true, sizeof(struct change_state), set_step,
+    {"domain.set", ADMIN_ARGS(set_args), true, sizeof(struct change_state), set_step,
      change_end},
-    {"domain.remove", remove_args, COUNT(remove_args), true, sizeof(struct change_state),
-     remove_step, change_end},
+    {"domain.remove", ADMIN_ARGS(remove_args), true, sizeof(struct change_state), remove_step,
+     change_end},
 };
 
 struct admin_table admin_domain_set_table(void)

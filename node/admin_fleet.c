@@ -233,7 +233,8 @@ static const struct admin_arg verify_args[] = {
 };
 
 static const struct admin_command rows[] = {
-    {"cluster.verify", verify_args, 1, false, sizeof(struct verify_state), verify_step, NULL},
+    {"cluster.verify", ADMIN_ARGS(verify_args), false, sizeof(struct verify_state), verify_step,
+     NULL},
 };
 
 struct admin_table admin_fleet_table(void)

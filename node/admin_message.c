@@ -113,7 +113,7 @@ static const struct admin_arg cat_args[] = {
 };
 
 static const struct admin_command rows[] = {
-    {"message.cat", cat_args, 2, true, sizeof(struct cat_state), cat_step, cat_end},
+    {"message.cat", ADMIN_ARGS(cat_args), true, sizeof(struct cat_state), cat_step, cat_end},
 };
 
 struct admin_table admin_message_table(void)

@@ -294,8 +294,8 @@ static const struct admin_arg operate_args[] = {
 };
 
 static const struct admin_command rows[] = {
-    {"queue.operate", operate_args, 7, true, sizeof(struct operate_state), operate_step,
-     operate_end},
+    {"queue.operate", ADMIN_ARGS(operate_args), true, sizeof(struct operate_state),
+     operate_step, operate_end},
 };
 
 struct admin_table admin_operate_table(void)

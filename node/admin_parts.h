@@ -30,6 +30,7 @@ struct admin_asked {
     struct copies_ask *copies;      /* the same */
     struct judge_ask *judge;        /* the same */
     struct edge_rcpt *edge;         /* the same */
+    struct edge_ask *greylist;      /* the same */
     struct callout_ask *callout;    /* the same */
 };
 void admin_asked_free(struct admin_asked *s);
@@ -39,11 +40,10 @@ struct cluster_ask *admin_ask_new(enum cluster_ask_kind kind, struct str domain,
                                   uint64_t generation);
 /* To be returned from a step. Takes a (NULL: the call fails). */
 enum admin_next admin_ask(struct admin_call *c, struct cluster_ask *a);
-/* Takes a. */
-enum admin_next admin_ask_judge(struct admin_call *c, struct judge_ask *a, uint64_t wait_ms);
-/* Takes a (NULL: the call fails). */
-enum admin_next admin_ask_edge(struct admin_call *c, struct edge_rcpt *a);
-/* The same. */
+/* These take q. */
+enum admin_next admin_ask_judge(struct admin_call *c, struct judge_ask *q, uint64_t wait_ms);
+enum admin_next admin_ask_edge(struct admin_call *c, struct edge_rcpt *q);
+enum admin_next admin_ask_greylist(struct admin_call *c, struct edge_ask *q);
 enum admin_next admin_ask_primary(struct admin_call *c, struct callout_ask *q);
 enum admin_next admin_propose(struct admin_call *c, const struct command *cmd);
 /* control_thread_solo(). */
@@ -164,4 +164,6 @@ struct admin_table admin_cluster_set_table(void);
 struct admin_table admin_cluster_key_table(void);
 struct admin_table admin_fleet_table(void);
 
+/* Two members of struct admin_command. */
+#define ADMIN_ARGS(args)  (args), sizeof(args) / sizeof *(args)
 #define ADMIN_TABLE(rows) ((struct admin_table){(rows), sizeof(rows) / sizeof *(rows), NULL})

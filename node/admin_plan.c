@@ -131,8 +131,8 @@ static const struct admin_arg set_args[] = {
 
 static const struct admin_command rows[] = {
     {"plan.list", NULL, 0, false, sizeof(struct list_state), list_step, NULL},
-    {"plan.show", set_args, 1, false, 0, show_step, NULL},
-    {"plan.set", set_args, 4, true, sizeof(struct set_state), set_step, set_end},
+    {"plan.show", ADMIN_ARGS(set_args), false, 0, show_step, NULL},
+    {"plan.set", ADMIN_ARGS(set_args), true, sizeof(struct set_state), set_step, set_end},
 };
 
 struct admin_table admin_plan_table(void)

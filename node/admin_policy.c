@@ -14,7 +14,7 @@
 
 struct test_state {
     struct admin_asked asked; /* first */
-    bool was_asked;
+    struct judge_ask *judge;  /* answered; NULL: not yet */
     struct ip_addr client;
     char from[LIMIT_SMTP_PATH_BYTES + 3], rcpt[LIMIT_SMTP_PATH_BYTES + 3]; /* with <> */
     char name[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* of the recipient's domain */
@@ -29,8 +29,11 @@ struct test_state {
 
 static void test_end(struct admin_call *c, void *state)
 {
+    struct test_state *s = state;
+
     (void)c;
-    admin_asked_free(state);
+    free(s->judge);
+    admin_asked_free(&s->asked);
 }
 
 /* --- what was asked --- */
@@ -137,7 +140,6 @@ static enum admin_next ask(struct admin_call *c, struct test_state *s)
     for (size_t i = 0; i < JUDGE_CHECKS; i++)
         if (q->checks[judge_kind(i)] == CHECK_OFF)
             q->checks[judge_kind(i)] = CHECK_MARK;
-    s->was_asked = true;
     return admin_ask_judge(c, q, WAIT_MS);
 }
 
@@ -158,6 +160,24 @@ static enum admin_next ask_recipient(struct admin_call *c, const struct test_sta
     q->local_bytes = (uint8_t)s->local.n;
     q->facts = s->facts;
     return admin_ask_edge(c, q);
+}
+
+/* Whatever the domain wants, as above. */
+static enum admin_next ask_greylist(struct admin_call *c, const struct test_state *s)
+{
+    struct edge_ask *q = calloc(1, sizeof *q);
+    size_t n = strlen(s->from) - 2; /* without <> */
+
+    if (q == NULL)
+        return admin_fail_err(c, E_FULL, "memory");
+    q->is_look = true;
+    q->client = s->client;
+    memcpy(q->spf_domain, s->judge->spf_domain, sizeof q->spf_domain);
+    memcpy(q->domain, s->name, sizeof q->domain);
+    ASSERT(n <= sizeof q->sender);
+    memcpy(q->sender, s->from + 1, n);
+    q->sender_bytes = (uint16_t)n;
+    return admin_ask_greylist(c, q);
 }
 
 /* --- the answer --- */
@@ -206,7 +226,7 @@ static const char *recipient_word(const struct recipient_facts *f)
 /* MAIL FROM, not HELO. */
 static bool is_authenticated(const struct test_state *s)
 {
-    return s->asked.judge->is_identity && strcmp(s->from, "<>") != 0;
+    return s->judge->is_identity && strcmp(s->from, "<>") != 0;
 }
 
 /* The refusal, or "". *is_last: it waits for SPF, and so for the checks. */
@@ -259,7 +279,7 @@ static const char *add_headers(struct admin_call *c, json_t *lines, const struct
 
 static const char *add_checks(json_t *lines, const struct test_state *s)
 {
-    const struct judge_ask *q = s->asked.judge;
+    const struct judge_ask *q = s->judge;
 
     for (size_t i = 0; i < JUDGE_CHECKS; i++) {
         const struct judge_line *l = &q->lines[i];
@@ -270,11 +290,35 @@ static const char *add_checks(json_t *lines, const struct test_state *s)
     return s->access.action == ACCESS_ALLOW ? "" : q->reply;
 }
 
+/* Not looked at: whether the client is one of the domain's own hosts, which need not wait. */
+static const char *add_greylist(json_t *lines, const struct test_state *s)
+{
+    const struct edge_ask *g = s->asked.greylist;
+    uint8_t mode = s->checks[DOMAIN_CHECK_GREYLIST];
+    bool is_against = !g->is_blind && g->wait_ms > 0 && s->access.action != ACCESS_ALLOW;
+    char detail[64] = "";
+
+    if (is_against)
+        snprintf(detail, sizeof detail, "to come again after %llu s",
+                 (unsigned long long)((g->wait_ms + 999) / 1000));
+    add_line(lines, "greylist", check_mode_text(mode),
+             g->is_blind ? "not-ready" : greylist_verdict_text(g->verdict), is_against,
+             str_of(detail));
+    return is_against && mode != CHECK_OFF && mode != CHECK_MARK ? greylist_reply() : "";
+}
+
+/* A stranger to this node is asked only by a client's mail: it might take note of him. */
+static void add_server(json_t *lines, const struct test_state *s)
+{
+    add_line(lines, check_kind_text(DOMAIN_CHECK_SERVER),
+             check_mode_text(s->checks[DOMAIN_CHECK_SERVER]), "not-asked", false, STR_NONE);
+}
+
 static enum admin_next report(struct admin_call *c, const struct test_state *s, bool is_served)
 {
     char blocked[DOOR_REPLY_BYTES], header[HEADERS_REPLY_BYTES], ip[IP_TEXT_BYTES];
     json_t *row = json_object(), *lines = json_array();
-    const char *reply, *of_header, *of_rcpt;
+    const char *reply, *of_header, *of_rcpt, *of_list;
     bool is_last;
 
     add_access(lines, s);
@@ -285,6 +329,10 @@ static enum admin_next report(struct admin_call *c, const struct test_state *s, 
         reply = add_checks(lines, s);
         if (of_rcpt[0] != 0 && (reply[0] == 0 || !is_last))
             reply = of_rcpt;
+        add_server(lines, s);
+        of_list = add_greylist(lines, s);
+        if (reply[0] == 0)
+            reply = of_list;
         of_header = add_headers(c, lines, s, header);
         if (s->access.action == ACCESS_BLOCK)
             reply = door_blocked(&s->access, ip_text(&s->client, ip).p, blocked);
@@ -298,8 +346,8 @@ static enum admin_next report(struct admin_call *c, const struct test_state *s, 
     admin_set(row, "taken", json_boolean(reply[0] == 0));
     admin_set_z(row, "reply", reply[0] != 0 ? reply : "250 2.1.5 Ok");
     if (is_served) {
-        admin_set_u64(row, "looked_up_ms", s->asked.judge->ms);
-        admin_set(row, "late", json_boolean(s->asked.judge->is_late));
+        admin_set_u64(row, "looked_up_ms", s->judge->ms);
+        admin_set(row, "late", json_boolean(s->judge->is_late));
     }
     admin_set(row, "checks", lines);
     admin_emit(c, row);
@@ -319,11 +367,15 @@ static enum admin_next test_step(struct admin_call *c, void *state)
         s->state = s->asked.edge->state;
         return ask(c, s);
     }
-    if (s->was_asked) {
+    if (s->asked.judge != NULL) {
         if (s->asked.judge->err != OK)
             return admin_fail_err(c, s->asked.judge->err, "policy");
-        return report(c, s, true);
+        s->judge = s->asked.judge;
+        s->asked.judge = NULL;
+        return ask_greylist(c, s);
     }
+    if (s->asked.greylist != NULL)
+        return report(c, s, true);
     if (!read_args(c, s))
         return ADMIN_END;
     access_view_find(a->node->access, &s->client, control_now_ms(a->node->control), &s->access);
@@ -342,7 +394,8 @@ static const struct admin_arg test_args[] = {
 };
 
 static const struct admin_command rows[] = {
-    {"policy.test", test_args, 5, false, sizeof(struct test_state), test_step, test_end},
+    {"policy.test", ADMIN_ARGS(test_args), false, sizeof(struct test_state), test_step,
+     test_end},
 };
 
 struct admin_table admin_policy_table(void)

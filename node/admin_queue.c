@@ -512,9 +512,11 @@ static const struct admin_arg list_args[] = {
 static const struct admin_arg id_args[] = {{"id", ADMIN_ARG_TEXT, 64, true}};
 
 static const struct admin_command rows[] = {
-    {"queue.list", list_args, 5, false, sizeof(struct list_state), list_step, list_end},
-    {"queue.show", id_args, 1, false, sizeof(struct show_state), show_step, show_end},
-    {"queue.trace", id_args, 1, false, sizeof(struct show_state), trace_step, show_end},
+    {"queue.list", ADMIN_ARGS(list_args), false, sizeof(struct list_state), list_step,
+     list_end},
+    {"queue.show", ADMIN_ARGS(id_args), false, sizeof(struct show_state), show_step, show_end},
+    {"queue.trace", ADMIN_ARGS(id_args), false, sizeof(struct show_state), trace_step,
+     show_end},
     {"queue.summary", NULL, 0, false, sizeof(struct summary_state), summary_step, summary_end},
 };
 

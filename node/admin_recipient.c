@@ -33,9 +33,11 @@ static bool look_up(struct admin_call *c, struct owner *o, const char *arg)
 
     arena_init(&arena, LIMIT_COMMAND_SCRATCH);
     e = control_domain_get(store(c), o->name, &arena, &d);
-    o->generation = d.generation;
-    o->mode = d.recipients;
-    o->separator = d.separator;
+    if (e == OK) {
+        o->generation = d.generation;
+        o->mode = d.recipients;
+        o->separator = d.separator;
+    }
     arena_reset(&arena);
     if (e == E_NOTFOUND)
         (void)admin_fail(c, ADMIN_EXIT_NEGATIVE, "no such domain", arg,
@@ -141,6 +143,19 @@ static bool cut_domain(struct admin_call *c, struct str text, struct owner *o,
 
 /* --- show --- */
 
+static enum admin_next not_listed(struct admin_call *c, enum domain_recipients mode)
+{
+    static const char *const whats[] = {
+        [RECIPIENTS_ANY] = "not listed, but its domain takes all",
+        [RECIPIENTS_LIST] = "not listed: it is refused",
+        [RECIPIENTS_LEARN] = "not listed: its domain goes by what it has learned of it",
+    };
+
+    return admin_fail(c, ADMIN_EXIT_NEGATIVE, whats[mode], "address",
+                      mode == RECIPIENTS_LEARN ? "trispool policy test shows what that is"
+                                               : "trispool recipient add ADDRESS");
+}
+
 static enum admin_next show_step(struct admin_call *c, void *state)
 {
     struct roster_wanted wanted;
@@ -159,10 +174,7 @@ static enum admin_next show_step(struct admin_call *c, void *state)
     if (e != OK)
         return admin_fail_err(c, e, "address");
     if (match == ROSTER_NO_MATCH)
-        return admin_fail(c, ADMIN_EXIT_NEGATIVE,
-                          o.mode == RECIPIENTS_LIST ? "not listed: it is refused"
-                                                    : "not listed, but its domain takes all",
-                          "address", "trispool recipient add ADDRESS");
+        return not_listed(c, o.mode);
     (void)str_to_z(wanted.key[match], key, sizeof key);
     row = json_object();
     admin_set_text(row, "recipient", address);
@@ -403,11 +415,13 @@ static const struct admin_arg change_args[] = {
 };
 
 static const struct admin_command rows[] = {
-    {"recipient.list", list_args, 1, false, sizeof(struct list_state), list_step, NULL},
-    {"recipient.show", show_args, 1, false, 0, show_step, NULL},
-    {"recipient.ask", show_args, 1, false, sizeof(struct ask_state), ask_step, ask_end},
-    {"recipient.change", change_args, 5, true, sizeof(struct change_state), change_step,
-     change_end},
+    {"recipient.list", ADMIN_ARGS(list_args), false, sizeof(struct list_state), list_step,
+     NULL},
+    {"recipient.show", ADMIN_ARGS(show_args), false, 0, show_step, NULL},
+    {"recipient.ask", ADMIN_ARGS(show_args), false, sizeof(struct ask_state), ask_step,
+     ask_end},
+    {"recipient.change", ADMIN_ARGS(change_args), true, sizeof(struct change_state),
+     change_step, change_end},
 };
 
 struct admin_table admin_recipient_table(void)

@@ -11,7 +11,6 @@ struct undelivered_state {
     struct str domain; /* .p NULL: any */
     uint64_t within_s; /* 0: all that is kept */
     uint64_t messages, rows;
-    struct admin_call *call;
     json_t *emit[ADMIN_ROWS_A_STEP + LIMIT_SMTP_RCPTS]; /* of this step */
     uint32_t count;
 };
@@ -67,7 +66,6 @@ static bool one(void *user, const struct envelope *e, bool dot_open)
 static bool undelivered_begin(struct admin_call *c, struct undelivered_state *s)
 {
     s->begun = true;
-    s->call = c;
     s->cursor.settled = true;
     s->within_s = admin_count(c, "within_s", 0);
     return !admin_given(c, "domain") ||
@@ -106,8 +104,8 @@ static const struct admin_arg args[] = {
 };
 
 static const struct admin_command rows[] = {
-    {"queue.undelivered", args, 2, false, sizeof(struct undelivered_state), undelivered_step,
-     undelivered_end},
+    {"queue.undelivered", ADMIN_ARGS(args), false, sizeof(struct undelivered_state),
+     undelivered_step, undelivered_end},
 };
 
 struct admin_table admin_undelivered_table(void)

@@ -120,7 +120,8 @@ struct judge_ask {
     char reply[JUDGE_REPLY_BYTES]; /* the refusal; empty: none */
     uint64_t ms;
     bool is_late;
-    bool is_identity; /* SPF was looked up, and says who sends */
+    bool is_identity;                             /* SPF was looked up, and says who sends */
+    char spf_domain[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* then: whom it passed; else empty */
 
     /* private to the cluster thread */
     struct cluster *cluster;

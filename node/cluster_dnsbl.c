@@ -180,19 +180,26 @@ static void take_lists(struct cluster_dnsbl *d, struct snapshot_ref *settings)
     count_alarms(d);
 }
 
+/* A reload may have made new ones. */
+static void follow(struct cluster_dnsbl *d)
+{
+    struct snapshot_ref *now = snapshot_hold(d->cluster->node->settings);
+
+    if (d->settings != NULL && snapshot_value(now) == snapshot_value(d->settings))
+        snapshot_release(&now);
+    else
+        take_lists(d, now);
+}
+
 static void on_look(evutil_socket_t fd, short what, void *arg)
 {
     struct cluster_dnsbl *d = arg;
-    struct snapshot_ref *now = snapshot_hold(d->cluster->node->settings);
     const struct dnsbl_list *lists;
     size_t n;
 
     (void)fd;
     (void)what;
-    if (d->settings != NULL && snapshot_value(now) == snapshot_value(d->settings))
-        snapshot_release(&now);
-    else
-        take_lists(d, now);
+    follow(d);
     n = dnsbl_set_lists(set_of(d->settings), &lists);
     for (size_t i = 0; i < 2 * n; i++)
         look_at(d, i / 2, i % 2 != 0);
@@ -223,6 +230,7 @@ void cluster_dnsbl_want(struct cluster *c, bool wanted)
         on_look(-1, 0, d);
     } else {
         event_del(d->look);
+        follow(d); /* what is left are the lists of now */
         leave_lists(d, "no domain asks for it any more");
     }
 }

@@ -31,6 +31,9 @@ static void on_verdict(void *ctx, const struct judging_verdict *v)
     a->ms = v->ms;
     a->is_late = v->is_late;
     a->is_identity = j->has_spf && spf_is_identity(&j->spf.verdict);
+    if (!a->is_identity ||
+        !str_to_z(j->spf.verdict.domain, a->spf_domain, sizeof a->spf_domain))
+        a->spf_domain[0] = 0;
     for (size_t i = 0; i < JUDGE_CHECKS; i++) {
         struct judge_line *l = &a->lines[i];
         struct str more = judge_detail(j, judge_kind(i), l->detail);
@@ -39,7 +42,7 @@ static void on_verdict(void *ctx, const struct judging_verdict *v)
         l->detail[more.n] = 0;
         l->kind = judge_kind(i);
         l->word = judge_word(j, l->kind);
-        l->is_against = judge_is_against(j, l->kind);
+        l->is_against = judge_outcome(j, l->kind) == JUDGE_AGAINST;
     }
     a->judging = NULL;
     send_back(a, OK);

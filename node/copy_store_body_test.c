@@ -2,6 +2,8 @@
  * is left behind, and nothing is taken for a copy that is none. */
 #include "node/copy_store.h"
 
+#include "base/bigendian.h"
+
 #include "tests/support/copy_kit.h"
 
 /* --- Bodies in pieces --- */
@@ -166,15 +168,6 @@ END_TEST
 
 /* --- Damage --- */
 
-static uint64_t get_u64(const char *b)
-{
-    uint64_t v = 0;
-
-    for (int i = 0; i < 8; i++)
-        v = v << 8 | (uint8_t)b[i];
-    return v;
-}
-
 static const struct {
     bool body, staged;
 } wounds[] = {{false, false}, {true, false}, {false, true}, {true, true}};
@@ -229,7 +222,7 @@ END_TEST
 START_TEST(a_damaged_mark_stands_in_the_way_until_it_is_closed)
 {
     static const char slot_epoch[] = {1, 35, 69, 103, 9, 10, 11, 12};
-    struct spool_mark m = {.slot_epoch = get_u64(slot_epoch), .site = ORIGIN, .session = 44};
+    struct spool_mark m = {.slot_epoch = get_be(slot_epoch, 8), .site = ORIGIN, .session = 44};
 
     fill();
     view.has_slot = true;

@@ -131,7 +131,8 @@ uint32_t dnsbl_set_on(const struct dnsbl_set *s, bool v6)
 void dnsbl_set_complain(struct dnsbl_set *s, size_t list, bool v6, uint32_t answer)
 {
     ASSERT(list < s->count);
-    atomic_store(&s->live[list][v6].complaint, answer);
+    /* 0.0.0.0, of resolvers that hide names, is as foreign as 0.0.0.1 */
+    atomic_store(&s->live[list][v6].complaint, answer != 0 ? answer : 1);
 }
 
 void dnsbl_set_view(const struct dnsbl_set *s, size_t list, bool v6, struct dnsbl_view *out)

@@ -195,8 +195,13 @@ static void dispatch(struct edge *e, struct mail *m, uint64_t now_ms)
     case MAIL_RCPT:
         edge_sets_rcpt(e, (struct edge_rcpt *)m);
         break;
-    case MAIL_NOTE:
-        edge_sets_note(e, (struct edge_note *)m);
+    case MAIL_LESSON:
+        edge_sets_lesson(e, (struct edge_taught *)m);
+        free(m);
+        break;
+    case MAIL_GOOD:
+    case MAIL_BAD:
+        edge_sets_client(e, (struct edge_client *)m);
         free(m);
         break;
     case MAIL_AWAY:
@@ -306,7 +311,9 @@ static void take_last(struct edge *e)
         case MAIL_RCPT:
             edge_sets_rcpt(e, (struct edge_rcpt *)m);
             break;
-        case MAIL_NOTE:
+        case MAIL_LESSON:
+        case MAIL_GOOD:
+        case MAIL_BAD:
         case MAIL_AWAY:
         case MAIL_FACTS:
         case MAIL_LINK:
@@ -370,43 +377,54 @@ enum err edge_recipient(struct edge *e, struct edge_rcpt *a)
     return mailbox_post(e->box, &a->mail);
 }
 
-/* One that has no room is lost: it comes again with the next mail. */
-static void post_note(struct edge *e, const struct edge_note *from)
+/* These have nobody who waits: one that has no room is lost, and comes again with the next
+ * mail. */
+static void post(struct edge *e, struct mail *m, enum edge_mail kind)
 {
-    struct edge_note *n = malloc(sizeof *n);
-
-    if (n == NULL)
-        return;
-    *n = *from;
-    n->mail.kind = MAIL_NOTE;
-    if (mailbox_post(e->box, &n->mail) != OK)
-        free(n);
+    m->kind = kind;
+    if (mailbox_post(e->box, m) != OK)
+        free(m);
 }
 
 void edge_learn(struct edge *e, const struct edge_lesson *l)
 {
-    struct edge_note n = {.generation = l->generation,
-                          .separator = l->separator,
-                          .status = l->is_valid ? RCPTSET_VALID : RCPTSET_INVALID};
+    struct edge_taught *t;
 
-    if (l->local.n == 0 || l->local.n > sizeof n.local)
+    if (l->local.n == 0 || l->local.n > sizeof t->local)
         return;
-    memcpy(n.local, l->local.p, l->local.n);
-    n.local_bytes = (uint8_t)l->local.n;
-    post_note(e, &n);
+    t = malloc(sizeof *t);
+    if (t == NULL)
+        return;
+    *t = (struct edge_taught){.generation = l->generation,
+                              .separator = l->separator,
+                              .local_bytes = (uint8_t)l->local.n,
+                              .status = l->is_valid ? RCPTSET_VALID : RCPTSET_INVALID};
+    memcpy(t->local, l->local.p, l->local.n);
+    post(e, &t->mail, MAIL_LESSON);
+}
+
+static void tell(struct edge *e, enum edge_mail kind, const struct ip_addr *client,
+                 struct str domain)
+{
+    struct edge_client *c = malloc(sizeof *c);
+
+    if (c == NULL)
+        return;
+    *c = (struct edge_client){.client = *client};
+    if (str_to_z(domain, c->domain, sizeof c->domain))
+        post(e, &c->mail, kind);
+    else
+        free(c);
 }
 
 void edge_good(struct edge *e, const struct ip_addr *client)
 {
-    post_note(e, &(struct edge_note){.client = *client});
+    tell(e, MAIL_GOOD, client, STR_NONE);
 }
 
 void edge_bad(struct edge *e, const struct ip_addr *client, struct str domain)
 {
-    struct edge_note n = {.client = *client};
-
-    if (str_to_z(domain, n.domain, sizeof n.domain))
-        post_note(e, &n);
+    tell(e, MAIL_BAD, client, domain);
 }
 
 void edge_away(struct edge *e, const uint64_t *generations, size_t count)
@@ -415,11 +433,10 @@ void edge_away(struct edge *e, const uint64_t *generations, size_t count)
 
     if (s == NULL)
         return; /* said again */
-    *s = (struct edge_seen){.mail.kind = MAIL_AWAY, .count = count};
+    *s = (struct edge_seen){.count = count};
     if (count > 0)
         memcpy(s->generations, generations, count * sizeof *generations);
-    if (mailbox_post(e->box, &s->mail) != OK)
-        free(s);
+    post(e, &s->mail, MAIL_AWAY);
 }
 
 bool edge_is_offender(const struct edge *e, const struct ip_addr *client)
@@ -433,10 +450,9 @@ void edge_heard(struct edge *e, uint16_t site, struct str facts)
 
     if (f == NULL)
         return; /* told again */
-    *f = (struct edge_facts){.mail.kind = MAIL_FACTS, .site = site, .bytes = facts.n};
+    *f = (struct edge_facts){.site = site, .bytes = facts.n};
     memcpy(f->facts, facts.p, facts.n);
-    if (mailbox_post(e->box, &f->mail) != OK)
-        free(f);
+    post(e, &f->mail, MAIL_FACTS);
 }
 
 void edge_link(struct edge *e, uint16_t site, bool is_up)

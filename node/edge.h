@@ -1,14 +1,17 @@
 /*
  * edge: the thread that owns what the sites of a fleet know together at their doors: the
- * greylist, what is known of recipients, and who names too many that are not there. SMTP
- * threads ask it, it keeps the sets in memory, on disk (spool/known; the last one not), and
- * equal with those of its peers (replication/gossip, over the data plane).
+ * greylist, what is known of recipients, who names too many that are not there, and whose
+ * primary is away. SMTP threads ask it, it keeps the sets in memory, the first two of them on
+ * disk (spool/known), and equal with those of its peers (replication/gossip, over the data
+ * plane).
  *
  *   smtp thread --edge_ask, edge_rcpt--> here: looks it up, notes it --> back to who asked
+ *   smtp thread --edge_good, edge_bad--> here: what became of a try
  *   cluster thread --edge_learn--> here: what a primary said of a recipient
  *   cluster thread --edge_away--> here: whose primary cannot be reached
  *   any --edge_is_offender--> a table of offenders, which is read without asking
  *   replica thread --edge_heard, edge_link--> here --replica_thread_facts--> the peers
+ *   here --cluster_callout--> cluster thread: what a primary is to be asked --> back
  *   here --batches, one at a time--> the store's own thread: a slow disk delays no RCPT
  *   control thread --notice--> here: the secret of the cluster
  *
@@ -63,6 +66,7 @@ struct edge_ask {
     char sender[LIMIT_SMTP_PATH_BYTES];
     uint16_t sender_bytes;
     bool is_watching; /* the domain only marks: greylist_watch() */
+    bool is_look;     /* an operator's question: nothing is noted, nor counted */
 
     bool is_blind; /* the answer: there is no secret yet, nothing was looked up */
     enum greylist_verdict verdict;
@@ -81,9 +85,8 @@ struct edge_rcpt {
     void *ctx;
 
     struct ip_addr client;
-    bool is_spared;  /* on an allow list: no tries of it are counted */
-    bool is_look;    /* an operator's question: nothing is noted */
-    bool awaits_spf; /* SPF may still take it: whether it was a try is told by edge_bad() */
+    bool is_spared; /* on an allow list: no tries of it are counted */
+    bool is_look;   /* an operator's question: nothing is noted */
     uint64_t generation;
     char domain[LIMIT_SMTP_DOMAIN_BYTES + 1];
     char separator; /* of the domain */
@@ -114,7 +117,7 @@ void edge_learn(struct edge *e, const struct edge_lesson *l);
 void edge_away(struct edge *e, const uint64_t *generations, size_t count);
 /* A client's mail for a recipient that is there was taken. */
 void edge_good(struct edge *e, const struct ip_addr *client);
-/* It named one in this domain of whom nothing is known, and SPF did not help. */
+/* It named one in this domain, which learns, who was not taken. */
 void edge_bad(struct edge *e, const struct ip_addr *client, struct str domain);
 /* Found out to be one, by all sites; reads a table, asks nobody. */
 bool edge_is_offender(const struct edge *e, const struct ip_addr *client);

@@ -118,10 +118,13 @@ bool edge_callout_begin(struct edge_callout *e, const struct edge_callout_domain
 {
     struct rcptset_name name = {d->generation, local, d->separator};
     struct edge_callout_wait *w = e->waits;
+    enum rcptset_merged wish;
 
     if (!edge_callout_may_wait(e, d->generation, now) || local.n == 0 ||
-        local.n > sizeof w->local ||
-        rcptset_want(e->opt.set, &name, now.cluster_ms) == RCPTSET_NO_ROOM)
+        local.n > sizeof w->local)
+        return false;
+    wish = rcptset_want(e->opt.set, &name, now.cluster_ms);
+    if (wish == RCPTSET_NO_ROOM || wish == RCPTSET_VAIN)
         return false;
     while (w->waiter != NULL)
         w++;
@@ -196,10 +199,12 @@ static void note_asked(struct edge_callout *e, const struct edge_callout_out *o,
     rcptset_asked(e->opt.set, &entry, now.cluster_ms);
 }
 
-void edge_callout_answer(struct edge_callout *e, uint64_t generation, struct str local,
-                         enum callout_verdict verdict, struct sched_now now)
+enum rcptset_merged edge_callout_answer(struct edge_callout *e, uint64_t generation,
+                                        struct str local, enum callout_verdict verdict,
+                                        struct sched_now now)
 {
     struct edge_callout_out *place = find_out(e, generation, local), o;
+    enum rcptset_merged learned = RCPTSET_NO_NEWS;
     struct edge_callout_rest *rest;
     struct rcptset_name name;
 
@@ -212,10 +217,9 @@ void edge_callout_answer(struct edge_callout *e, uint64_t generation, struct str
     case CALLOUT_VALID:
     case CALLOUT_INVALID:
         note_asked(e, &o, now);
-        /* without room it is asked for again: nothing else can be done */
-        (void)!rcptset_learn(e->opt.set, &name,
-                             verdict == CALLOUT_VALID ? RCPTSET_VALID : RCPTSET_INVALID,
-                             RCPTSET_CALLOUT, now.cluster_ms);
+        learned = rcptset_learn(e->opt.set, &name,
+                                verdict == CALLOUT_VALID ? RCPTSET_VALID : RCPTSET_INVALID,
+                                RCPTSET_CALLOUT, now.cluster_ms);
         edge_callout_news(e, generation, now);
         break;
     case CALLOUT_UNKNOWN:
@@ -233,4 +237,5 @@ void edge_callout_answer(struct edge_callout *e, uint64_t generation, struct str
     case CALLOUT_VERDICTS:
         ASSERT(false);
     }
+    return learned;
 }

@@ -83,9 +83,11 @@ void edge_primary_look(struct edge *e)
     arena_reset(&a);
 }
 
-void edge_primary_news(struct edge *e, uint64_t generation)
+void edge_primary_merged(struct edge *e, uint64_t generation, enum rcptset_merged what)
 {
-    edge_callout_news(&e->callout, generation, now_of(e));
+    if (what == RCPTSET_NEWS)
+        edge_callout_news(&e->callout, generation, now_of(e));
+    stat_add(STAT_RECIPIENTS_SHED_TOTAL, what == RCPTSET_NO_ROOM);
 }
 
 void edge_primary_tick(struct edge *e)
@@ -95,9 +97,10 @@ void edge_primary_tick(struct edge *e)
 
 void edge_primary_answer(struct edge *e, struct callout_ask *a)
 {
-    if (a->wish.verdict == CALLOUT_VALID || a->wish.verdict == CALLOUT_INVALID)
-        stat_add(STAT_RECIPIENTS_LEARNED_TOTAL, 1);
-    edge_callout_answer(&e->callout, a->wish.generation, str_of(a->wish.local), a->wish.verdict,
-                        now_of(e));
+    enum rcptset_merged what = edge_callout_answer(
+        &e->callout, a->wish.generation, str_of(a->wish.local), a->wish.verdict, now_of(e));
+
+    stat_add(STAT_RECIPIENTS_LEARNED_TOTAL, what == RCPTSET_NEWS);
+    stat_add(STAT_RECIPIENTS_SHED_TOTAL, what == RCPTSET_NO_ROOM);
     free(a);
 }

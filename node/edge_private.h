@@ -20,7 +20,9 @@
 enum edge_mail {
     MAIL_ASK,
     MAIL_RCPT,
-    MAIL_NOTE,
+    MAIL_LESSON,
+    MAIL_GOOD,
+    MAIL_BAD,
     MAIL_AWAY,
     MAIL_FACTS,
     MAIL_LINK,
@@ -31,18 +33,24 @@ enum edge_mail {
     MAIL_STOP
 };
 
-/* What nobody waits for: a lesson (generation above 0), or mail of a client that was good. */
-struct edge_note {
+/* MAIL_LESSON. */
+struct edge_taught {
     struct mail mail; /* first */
     uint64_t generation;
     enum rcptset_status status;
     char separator;
     uint8_t local_bytes;
     char local[LIMIT_SMTP_LOCAL_PART_BYTES];
-    struct ip_addr client;
-    char domain[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* of a try that was bad; empty: it was good */
 };
 
+/* MAIL_GOOD: its mail was taken; MAIL_BAD: it named somebody in the domain who was not. */
+struct edge_client {
+    struct mail mail; /* first */
+    struct ip_addr client;
+    char domain[LIMIT_SMTP_DOMAIN_BYTES + 1];
+};
+
+/* MAIL_AWAY */
 struct edge_seen {
     struct mail mail; /* first */
     size_t count;
@@ -66,13 +74,13 @@ struct edge {
     uint64_t secret[2];
 
     struct greylist greylist;
-    bool clears;                        /* what is stored of it is of another secret */
-    struct greylist_cursor grey_stored; /* up to where changes are on disk */
+    bool clears;                      /* what is stored of it is of another secret */
+    struct change_cursor grey_stored; /* up to where changes are on disk */
     uint64_t grey_dropped[EDGE_GREY_LOOK];
     size_t grey_dropped_count;
 
     struct rcptset recipients;
-    struct rcptset_cursor rcpt_stored;
+    struct change_cursor rcpt_stored;
     struct rcptset_entry rcpt_dropped[EDGE_RCPT_LOOK];
     size_t rcpt_dropped_count;
     struct edge_callout callout;
@@ -92,8 +100,8 @@ void edge_primary_init(struct edge *e);
 MUST_CHECK bool edge_primary_wait(struct edge *e, struct edge_rcpt *a);
 void edge_primary_look(struct edge *e); /* once a second */
 void edge_primary_tick(struct edge *e); /* every turn */
-/* Something is known anew of a recipient of the domain. */
-void edge_primary_news(struct edge *e, uint64_t generation);
+/* What became of a recipient of the domain in the set: counted, and told to who waits. */
+void edge_primary_merged(struct edge *e, uint64_t generation, enum rcptset_merged what);
 void edge_primary_answer(struct edge *e, struct callout_ask *a); /* takes it */
 
 /* --- edge_sets.c --- */
@@ -112,4 +120,5 @@ void edge_sets_secret(struct edge *e, const uint64_t secret[2]);
 void edge_sets_grey(struct edge *e, struct edge_ask *a);  /* answers it */
 void edge_sets_rcpt(struct edge *e, struct edge_rcpt *a); /* the same */
 void edge_sets_away(struct edge *e, const struct edge_seen *s);
-void edge_sets_note(struct edge *e, const struct edge_note *n);
+void edge_sets_lesson(struct edge *e, const struct edge_taught *t);
+void edge_sets_client(struct edge *e, const struct edge_client *c);

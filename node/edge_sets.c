@@ -18,15 +18,13 @@ static uint64_t cluster_ms(const struct edge *e)
 
 /* --- between sites --- */
 
-static size_t grey_next(void *ctx, struct gossip_cursor *at, char *buf)
+static size_t grey_next(void *ctx, struct change_cursor *at, char *buf)
 {
     struct edge *e = ctx;
-    struct greylist_cursor c = {at->serial, at->hint};
     struct greylist_entry entry;
 
-    if (!greylist_changes(&e->greylist, &c, &entry))
+    if (!greylist_changes(&e->greylist, at, &entry))
         return 0;
-    *at = (struct gossip_cursor){c.serial, c.hint};
     greylist_pack(&entry, (uint8_t *)buf);
     return GREYLIST_ENTRY_BYTES;
 }
@@ -43,15 +41,13 @@ static bool grey_merge(void *ctx, struct str bytes)
     return true;
 }
 
-static size_t rcpt_next(void *ctx, struct gossip_cursor *at, char *buf)
+static size_t rcpt_next(void *ctx, struct change_cursor *at, char *buf)
 {
     struct edge *e = ctx;
-    struct rcptset_cursor c = {at->serial, at->hint};
     struct rcptset_entry entry;
 
-    if (!rcptset_changes(&e->recipients, &c, &entry))
+    if (!rcptset_changes(&e->recipients, at, &entry))
         return 0;
-    *at = (struct gossip_cursor){c.serial, c.hint};
     return rcptset_pack(&entry, (uint8_t *)buf);
 }
 
@@ -62,28 +58,18 @@ static bool rcpt_merge(void *ctx, struct str bytes)
 
     if (rcptset_unpack(&bytes, &entry) != OK || bytes.n > 0)
         return false;
-    switch (rcptset_merge(&e->recipients, &entry, cluster_ms(e))) {
-    case RCPTSET_NEWS:
-        edge_primary_news(e, entry.generation);
-        break;
-    case RCPTSET_NO_NEWS:
-        break;
-    case RCPTSET_NO_ROOM:
-        stat_add(STAT_RECIPIENTS_SHED_TOTAL, 1);
-        break;
-    }
+    edge_primary_merged(e, entry.generation,
+                        rcptset_merge(&e->recipients, &entry, cluster_ms(e)));
     return true;
 }
 
-static size_t harvest_next(void *ctx, struct gossip_cursor *at, char *buf)
+static size_t harvest_next(void *ctx, struct change_cursor *at, char *buf)
 {
     struct edge *e = ctx;
-    struct harvest_cursor c = {at->serial, at->hint};
     struct harvest_entry entry;
 
-    if (!harvest_changes(&e->harvest, &c, &entry))
+    if (!harvest_changes(&e->harvest, at, &entry))
         return 0;
-    *at = (struct gossip_cursor){c.serial, c.hint};
     harvest_pack(&entry, (uint8_t *)buf);
     return HARVEST_ENTRY_BYTES;
 }
@@ -100,15 +86,13 @@ static bool harvest_take(void *ctx, struct str bytes)
     return true;
 }
 
-static size_t away_next(void *ctx, struct gossip_cursor *at, char *buf)
+static size_t away_next(void *ctx, struct change_cursor *at, char *buf)
 {
     struct edge *e = ctx;
-    struct away_cursor c = {at->serial, at->hint};
     struct away_entry entry;
 
-    if (!away_changes(&e->away, &c, &entry))
+    if (!away_changes(&e->away, at, &entry))
         return 0;
-    *at = (struct gossip_cursor){c.serial, c.hint};
     away_pack(&entry, (uint8_t *)buf);
     return AWAY_ENTRY_BYTES;
 }
@@ -154,23 +138,24 @@ void edge_sets_fini(struct edge *e)
 
 uint64_t edge_sets_serial(const struct edge *e)
 {
-    return e->greylist.serial + e->recipients.serial + e->harvest.serial + e->away.serial;
+    return e->greylist.changes.serial + e->recipients.changes.serial +
+           e->harvest.changes.serial + e->away.changes.serial;
 }
 
 /* Serial numbers go on: peers have acknowledged some. */
 static void forget(struct edge *e)
 {
-    uint64_t grey = e->greylist.serial, harvest = e->harvest.serial;
+    uint64_t grey = e->greylist.changes.serial, harvest = e->harvest.changes.serial;
 
     greylist_fini(&e->greylist);
     greylist_init(&e->greylist, &(struct greylist_options){0});
-    e->greylist.serial = grey;
-    e->grey_stored = (struct greylist_cursor){.serial = grey};
+    e->greylist.changes.serial = grey;
+    e->grey_stored = (struct change_cursor){.serial = grey};
     e->grey_dropped_count = 0;
     e->clears = true;
     harvest_fini(&e->harvest);
     harvest_init(&e->harvest, 0);
-    e->harvest.serial = harvest;
+    e->harvest.changes.serial = harvest;
 }
 
 void edge_sets_secret(struct edge *e, const uint64_t secret[2])
@@ -200,8 +185,8 @@ void edge_sets_load(struct edge *e)
 {
     edge_store_load(e->store, KNOWN_GREYLIST, e, grey_load);
     edge_store_load(e->store, KNOWN_RECIPIENTS, e, rcpt_load);
-    e->grey_stored.serial = e->greylist.serial;
-    e->rcpt_stored.serial = e->recipients.serial;
+    e->grey_stored.serial = e->greylist.changes.serial;
+    e->rcpt_stored.serial = e->recipients.changes.serial;
 }
 
 /* False, here and below: the batch is full. */
@@ -222,7 +207,7 @@ static bool drop_grey(struct edge *e, struct edge_batch *b)
 /* Behind the drops: a key that was dropped and came again is stored. */
 static bool put_grey(struct edge *e, struct edge_batch *b)
 {
-    struct greylist_cursor at = e->grey_stored;
+    struct change_cursor at = e->grey_stored;
     struct greylist_entry entry;
 
     while (greylist_changes(&e->greylist, &at, &entry)) {
@@ -234,7 +219,8 @@ static bool put_grey(struct edge *e, struct edge_batch *b)
             return false;
         e->grey_stored = at;
     }
-    e->grey_stored.serial = e->greylist.serial; /* the newest ones may be dead and gone */
+    e->grey_stored.serial =
+        e->greylist.changes.serial; /* the newest ones may be dead and gone */
     return true;
 }
 
@@ -267,7 +253,7 @@ static bool put_rcpt(struct edge *e, struct edge_batch *b)
 {
     char key[8 + LIMIT_SMTP_LOCAL_PART_BYTES];
     uint8_t bytes[RCPTSET_ENTRY_BYTES];
-    struct rcptset_cursor at = e->rcpt_stored;
+    struct change_cursor at = e->rcpt_stored;
     struct rcptset_entry entry;
 
     while (rcptset_changes(&e->recipients, &at, &entry)) {
@@ -277,7 +263,7 @@ static bool put_rcpt(struct edge *e, struct edge_batch *b)
             return false;
         e->rcpt_stored = at;
     }
-    e->rcpt_stored.serial = e->recipients.serial;
+    e->rcpt_stored.serial = e->recipients.changes.serial;
     return true;
 }
 
@@ -312,9 +298,11 @@ void edge_sets_gauges(const struct edge *e)
     uint64_t flying = e->store != NULL && edge_store_is_busy(e->store);
 
     stat_set(STAT_GREYLIST_ENTRIES, greylist_count(&e->greylist));
-    stat_set(STAT_GREYLIST_UNSTORED, e->greylist.serial - e->grey_stored.serial + flying);
+    stat_set(STAT_GREYLIST_UNSTORED,
+             e->greylist.changes.serial - e->grey_stored.serial + flying);
     stat_set(STAT_RECIPIENTS_ENTRIES, rcptset_count(&e->recipients));
-    stat_set(STAT_RECIPIENTS_UNSTORED, e->recipients.serial - e->rcpt_stored.serial + flying);
+    stat_set(STAT_RECIPIENTS_UNSTORED,
+             e->recipients.changes.serial - e->rcpt_stored.serial + flying);
     stat_set(STAT_HARVEST_ENTRIES, harvest_count(&e->harvest));
     stat_set(STAT_AWAY_ENTRIES, away_count(&e->away));
 }
@@ -333,6 +321,15 @@ static void count_grey(const struct edge_ask *a)
         stat_add(ids[a->verdict], 1);
 }
 
+static enum greylist_verdict judge_grey(struct edge *e, const struct greylist_keys *keys,
+                                        struct edge_ask *a)
+{
+    if (a->is_look)
+        return greylist_look(&e->greylist, keys, cluster_ms(e), &a->wait_ms);
+    return (a->is_watching ? greylist_watch : greylist_check)(&e->greylist, keys, cluster_ms(e),
+                                                              &a->wait_ms);
+}
+
 void edge_sets_grey(struct edge *e, struct edge_ask *a)
 {
     struct greylist_try try = {.client = a->client,
@@ -344,10 +341,10 @@ void edge_sets_grey(struct edge *e, struct edge_ask *a)
     a->is_blind = !e->has_secret || e->has_ended;
     if (!a->is_blind) {
         keys = greylist_keys(e->secret, &try);
-        a->verdict = (a->is_watching ? greylist_watch : greylist_check)(
-            &e->greylist, &keys, cluster_ms(e), &a->wait_ms);
+        a->verdict = judge_grey(e, &keys, a);
     }
-    count_grey(a);
+    if (!a->is_look)
+        count_grey(a);
     a->mail.kind = a->answer_kind;
     mailbox_answer(a->answer_to, &a->mail);
 }
@@ -355,51 +352,48 @@ void edge_sets_grey(struct edge *e, struct edge_ask *a)
 /* --- recipients are asked for --- */
 
 /* Said once each time that a client rises. */
-static void note_rise(const struct edge_rcpt *a, enum harvest_state was)
+static void note_rise(const struct ip_addr *client, const char *domain, enum harvest_state was,
+                      enum harvest_state is)
 {
     char ip[IP_TEXT_BYTES];
 
-    if (a->state <= was)
+    if (is <= was)
         return;
-    stat_add(a->state == HARVEST_OFFENDER ? STAT_HARVEST_OFFENDERS_TOTAL
-                                          : STAT_HARVEST_SUSPICIOUS_TOTAL,
+    stat_add(is == HARVEST_OFFENDER ? STAT_HARVEST_OFFENDERS_TOTAL
+                                    : STAT_HARVEST_SUSPICIOUS_TOTAL,
              1);
-    LOG(EV_HARVEST, L_STR("client", ip_text(&a->client, ip)), L_CSTR("domain", a->domain),
-        L_CSTR("state", a->state == HARVEST_OFFENDER ? "offender" : "suspicious"));
+    LOG(EV_HARVEST, L_STR("client", ip_text(client, ip)), L_CSTR("domain", domain),
+        L_CSTR("state", is == HARVEST_OFFENDER ? "offender" : "suspicious"));
 }
 
-static void take_bad(struct edge *e, struct edge_rcpt *a, const struct harvest_keys *k)
+/* What the client is then. */
+static enum harvest_state take_bad(struct edge *e, const struct ip_addr *client,
+                                   const char *domain)
 {
+    struct harvest_keys k = harvest_keys(e->secret, client, str_of(domain));
     uint64_t now_ms = cluster_ms(e);
-    enum harvest_state was = a->state;
+    enum harvest_state was = harvest_state(&e->harvest, &k, now_ms), is;
 
-    harvest_bad(&e->harvest, e->node->site, k, now_ms);
-    offenders_note(&e->offenders, &e->harvest, k->client, now_ms);
-    offenders_note(&e->offenders, &e->harvest, k->network, now_ms);
-    a->state = harvest_state(&e->harvest, k, now_ms);
+    harvest_bad(&e->harvest, e->node->site, &k, now_ms);
+    offenders_note(&e->offenders, &e->harvest, k.client, now_ms);
+    offenders_note(&e->offenders, &e->harvest, k.network, now_ms);
+    is = harvest_state(&e->harvest, &k, now_ms);
     stat_add(STAT_HARVEST_BAD_TOTAL, 1);
-    note_rise(a, was);
-}
-
-/* Of a domain of which nobody is known, nobody is missing either. */
-static bool is_bad(const struct recipient_facts *f)
-{
-    if (f->is_listed || f->is_reserved || f->mode == RECIPIENT_ANY)
-        return false;
-    return f->mode == RECIPIENT_LIST || (f->any_is_known && f->known != RCPTSET_VALID);
+    note_rise(client, domain, was, is);
+    return is;
 }
 
 static void judge_client(struct edge *e, struct edge_rcpt *a)
 {
+    const struct recipient_facts *f = &a->facts;
+    bool is_bad = f->mode == RECIPIENT_LIST && !f->is_listed && !f->is_reserved;
     struct harvest_keys k;
 
     if (!e->has_secret || a->is_spared)
         return;
     k = harvest_keys(e->secret, &a->client, str_of(a->domain));
-    a->state = harvest_state(&e->harvest, &k, cluster_ms(e));
-    if (!a->is_look && is_bad(&a->facts) &&
-        (!a->awaits_spf || a->facts.known == RCPTSET_INVALID))
-        take_bad(e, a, &k);
+    a->state = is_bad && !a->is_look ? take_bad(e, &a->client, a->domain)
+                                     : harvest_state(&e->harvest, &k, cluster_ms(e));
     a->facts.is_suspicious = a->state != HARVEST_OK;
 }
 
@@ -449,46 +443,27 @@ void edge_sets_away(struct edge *e, const struct edge_seen *s)
     away_told(&e->away, e->node->site, s->generations, s->count, cluster_ms(e));
 }
 
-static void learn(struct edge *e, const struct edge_note *n)
+void edge_sets_lesson(struct edge *e, const struct edge_taught *t)
 {
-    struct rcptset_name name = {n->generation, {n->local, n->local_bytes}, n->separator};
+    struct rcptset_name name = {t->generation, {t->local, t->local_bytes}, t->separator};
+    enum rcptset_merged what =
+        rcptset_learn(&e->recipients, &name, t->status, RCPTSET_DELIVERY, cluster_ms(e));
 
-    switch (rcptset_learn(&e->recipients, &name, n->status, RCPTSET_DELIVERY, cluster_ms(e))) {
-    case RCPTSET_NEWS:
-        stat_add(STAT_RECIPIENTS_LEARNED_TOTAL, 1);
-        edge_primary_news(e, n->generation);
-        break;
-    case RCPTSET_NO_NEWS:
-        break;
-    case RCPTSET_NO_ROOM:
-        stat_add(STAT_RECIPIENTS_SHED_TOTAL, 1);
-        break;
-    }
+    away_answered(&e->away, e->node->site, t->generation, cluster_ms(e));
+    stat_add(STAT_RECIPIENTS_LEARNED_TOTAL, what == RCPTSET_NEWS);
+    edge_primary_merged(e, t->generation, what);
 }
 
-static void note_bad(struct edge *e, const struct edge_note *n)
-{
-    struct edge_rcpt a = {.client = n->client};
-    struct harvest_keys k = harvest_keys(e->secret, &n->client, str_of(n->domain));
-
-    memcpy(a.domain, n->domain, sizeof a.domain);
-    a.state = harvest_state(&e->harvest, &k, cluster_ms(e));
-    take_bad(e, &a, &k);
-}
-
-void edge_sets_note(struct edge *e, const struct edge_note *n)
+void edge_sets_client(struct edge *e, const struct edge_client *c)
 {
     struct harvest_keys k;
 
-    if (n->generation > 0) {
-        learn(e, n);
-        away_answered(&e->away, e->node->site, n->generation, cluster_ms(e));
-    } else if (!e->has_secret) {
+    if (!e->has_secret)
         return;
-    } else if (n->domain[0] != 0) {
-        note_bad(e, n);
-    } else {
-        k = harvest_keys(e->secret, &n->client, STR_NONE);
-        harvest_good(&e->harvest, e->node->site, &k, cluster_ms(e));
+    if (c->mail.kind == MAIL_BAD) {
+        (void)take_bad(e, &c->client, c->domain);
+        return;
     }
+    k = harvest_keys(e->secret, &c->client, STR_NONE);
+    harvest_good(&e->harvest, e->node->site, &k, cluster_ms(e));
 }

@@ -2,6 +2,7 @@
 #include <xxhash.h>
 
 #include "base/base64.h"
+#include "base/bigendian.h"
 #include "node/identity.h"
 
 /* Before base64, all numbers big-endian:
@@ -130,11 +131,8 @@ static struct str take(struct reader *r, size_t n)
 static uint64_t take_number(struct reader *r, size_t bytes)
 {
     struct str s = take(r, bytes);
-    uint64_t v = 0;
 
-    for (size_t i = 0; i < s.n; i++)
-        v = v << 8 | (uint8_t)s.p[i];
-    return v;
+    return get_be(s.p, (int)s.n);
 }
 
 static void take_bytes(struct reader *r, uint8_t *out, size_t n)

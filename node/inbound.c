@@ -149,9 +149,14 @@ static const char *judge_headers(struct inbound *in)
 {
     uint8_t mode = in->tx.checks[DOMAIN_CHECK_HEADERS];
 
-    if (mode == CHECK_OFF || headers_end(&in->tx.headers) == HEADERS_OK)
+    if (mode == CHECK_OFF)
         return "";
+    if (headers_end(&in->tx.headers) == HEADERS_OK) {
+        stat_add(STAT_CHECK_HEADERS_PASSED_TOTAL, 1);
+        return "";
+    }
     stat_add(STAT_CHECK_HEADERS_TOTAL, 1);
+    stat_add(STAT_CHECK_HEADERS_REFUSED_TOTAL, mode != CHECK_MARK);
     LOG(EV_HEADERS_BAD, L_CSTR("client", in->peer), L_STR("from", in->tx.sender),
         L_CSTR("domain", in->tx.domain),
         L_CSTR("why", headers_verdict_text(in->tx.headers.verdict)),
@@ -407,7 +412,7 @@ static void accepted(const struct inbound *in, const struct envelope *e)
     LOG(EV_MESSAGE_ACCEPTED, L_MID(e->id), L_STR("from", e->sender), L_STR("domain", e->domain),
         L_U64("rcpts", e->rcpt_count), L_U64("bytes", e->body_bytes),
         L_STR("client", e->client_addr));
-    if (in->tx.there_count > 0 && !in->tx.is_allowed)
+    if (in->tx.is_wanted && !in->tx.is_allowed)
         edge_good(in->thread->node->edge, &in->ip);
 }
 
@@ -623,7 +628,7 @@ static void on_nothing(void *owner)
     (void)owner;
 }
 
-void inbound_delegated(struct inbound *in, const char *refusal, bool closes)
+void inbound_answered(struct inbound *in, const char *refusal, bool closes)
 {
     bool is_later = false;
 
@@ -633,14 +638,10 @@ void inbound_delegated(struct inbound *in, const char *refusal, bool closes)
         return;
     if (refusal[0] != 0)
         stat_add(STAT_RCPTS_REFUSED_TOTAL, 1);
-    feed_and_pump(in, &(struct smtpd_event){.type = SMTPD_EV_VERDICT,
-                                            .refusal = str_of(refusal),
-                                            .refusal_closes = closes});
-}
-
-void inbound_judged(struct inbound *in, const char *refusal)
-{
-    inbound_delegated(in, refusal, false);
+    feed_and_pump(in,
+                  &(struct smtpd_event){.type = SMTPD_EV_VERDICT,
+                                        .refusal = str_of(refusal),
+                                        .refusal_closes = closes || inbound_closes(refusal)});
 }
 
 void inbound_authenticated(struct inbound *in)

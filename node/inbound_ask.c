@@ -64,8 +64,8 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
             hold_ms = (uint64_t)terms.hold_s * 1000;
         if (!ours) { /* the postmaster is reached by everybody */
             memcpy(checks, d.checks, sizeof checks);
-            in->tx.recipients = d.recipients;
-            in->tx.unknown = d.unknown;
+            in->tx.facts.mode = (enum recipient_mode)d.recipients;
+            in->tx.facts.unknown = (enum recipient_unknown)d.unknown;
             in->tx.separator = d.separator;
         }
         if (d.closing)
@@ -137,7 +137,7 @@ static const char *add_rcpt(struct inbound *in)
     ASSERT(in->tx.rcpt_count < LIMIT_SMTP_RCPTS);
     in->tx.rcpts[in->tx.rcpt_count++] = path;
     inbound_auth_begin(in);
-    in->tx.there_count += inbound_recipient_is_there(in);
+    in->tx.is_wanted |= inbound_recipient_is_there(in);
     return "";
 }
 
@@ -202,6 +202,8 @@ static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out, boo
         return "550 5.7.1 Relaying denied";
     if (in->tx.rcpt_count > 0 && !str_eq(name, str_of(in->tx.domain)))
         return "452 4.5.3 One domain per message, send the others in another";
+    in->tx.facts = (struct recipient_facts){.mode = RECIPIENT_ANY};
+    in->tx.needs_spf = false;
     refusal = look_up(in, name, out->path.is_postmaster);
     if (refusal[0] == 0 && !out->path.is_postmaster)
         refusal = ask_access(in);

@@ -127,7 +127,7 @@ static void tell(struct asking_server *q, const struct delegate_answer *a)
         in->refusal[0] = 0;
     asking_free(q);
     if (in != NULL && in->conn != NULL)
-        inbound_delegated(in, in->refusal, closes);
+        inbound_answered(in, in->refusal, closes);
 }
 
 static void tell_nothing(struct asking_server *q)
@@ -284,11 +284,14 @@ static void on_end(void *owner, enum conn_end why)
 
     if (q == NULL) {
         server_conn_free(c);
-    } else if (c->was_used && !q->is_again && q->in != NULL) {
+    } else if (c->was_used && !q->is_again) {
         q->is_again = true;
         q->conn = NULL;
         server_conn_free(c);
-        enqueue(q);
+        if (q->in != NULL)
+            enqueue(q);
+        else
+            asking_free(q);
         serve(d);
     } else {
         fail(c, why == CONN_REFUSED ? "it cannot be reached" : "it closed without an answer");

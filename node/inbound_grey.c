@@ -117,7 +117,7 @@ static void look_over(struct home_look *l)
     event_del(l->deadline);
     if (l->open == 0)
         look_free(l);
-    inbound_judged(in, refusal_of(in));
+    inbound_answered(in, refusal_of(in), false);
 }
 
 static void on_answer(void *arg, const struct dns_answer *a);
@@ -186,7 +186,7 @@ static bool host_init(struct homehost *h, const struct inbound *in)
     return e == OK;
 }
 
-/* True: inbound_judged() follows. */
+/* True: inbound_answered() follows. */
 static bool look_begin(struct inbound *in)
 {
     struct home_look *l = calloc(1, sizeof *l);
@@ -245,7 +245,7 @@ void inbound_greylisted(struct edge_ask *a)
         take_verdict(in, a);
         free(a);
         if (!in->tx.is_grey || !look_begin(in))
-            inbound_judged(in, refusal_of(in));
+            inbound_answered(in, refusal_of(in), false);
     } else {
         free(a);
     }

@@ -18,32 +18,61 @@ void inbound_judge_hurry(struct inbound *in)
         judging_hurry(in->judging);
 }
 
+/* HELO needs no answer of DNS. */
+static const struct {
+    enum stat_id outcomes[JUDGE_OUTCOMES], refused, deferred;
+} counters[DOMAIN_CHECK_KINDS] = {
+    [DOMAIN_CHECK_RDNS] = {{[JUDGE_PASSED] = STAT_CHECK_RDNS_PASSED_TOTAL,
+                            [JUDGE_UNKNOWN] = STAT_CHECK_RDNS_UNKNOWN_TOTAL,
+                            [JUDGE_AGAINST] = STAT_CHECK_RDNS_TOTAL},
+                           STAT_CHECK_RDNS_REFUSED_TOTAL,
+                           STAT_CHECK_RDNS_DEFERRED_TOTAL},
+    [DOMAIN_CHECK_DNSBL] = {{[JUDGE_PASSED] = STAT_CHECK_DNSBL_PASSED_TOTAL,
+                             [JUDGE_UNKNOWN] = STAT_CHECK_DNSBL_UNKNOWN_TOTAL,
+                             [JUDGE_AGAINST] = STAT_CHECK_DNSBL_TOTAL},
+                            STAT_CHECK_DNSBL_REFUSED_TOTAL,
+                            STAT_CHECK_DNSBL_DEFERRED_TOTAL},
+    [DOMAIN_CHECK_HELO] = {{[JUDGE_PASSED] = STAT_CHECK_HELO_PASSED_TOTAL,
+                            [JUDGE_UNKNOWN] = STAT_CHECK_HELO_PASSED_TOTAL,
+                            [JUDGE_AGAINST] = STAT_CHECK_HELO_TOTAL},
+                           STAT_CHECK_HELO_REFUSED_TOTAL,
+                           STAT_CHECK_HELO_DEFERRED_TOTAL},
+    [DOMAIN_CHECK_SENDER] = {{[JUDGE_PASSED] = STAT_CHECK_SENDER_PASSED_TOTAL,
+                              [JUDGE_UNKNOWN] = STAT_CHECK_SENDER_UNKNOWN_TOTAL,
+                              [JUDGE_AGAINST] = STAT_CHECK_SENDER_TOTAL},
+                             STAT_CHECK_SENDER_REFUSED_TOTAL,
+                             STAT_CHECK_SENDER_DEFERRED_TOTAL},
+    [DOMAIN_CHECK_FORGED] = {{[JUDGE_PASSED] = STAT_CHECK_FORGED_PASSED_TOTAL,
+                              [JUDGE_UNKNOWN] = STAT_CHECK_FORGED_UNKNOWN_TOTAL,
+                              [JUDGE_AGAINST] = STAT_CHECK_FORGED_TOTAL},
+                             STAT_CHECK_FORGED_REFUSED_TOTAL,
+                             STAT_CHECK_FORGED_DEFERRED_TOTAL},
+    [DOMAIN_CHECK_SPF] = {{[JUDGE_PASSED] = STAT_CHECK_SPF_PASSED_TOTAL,
+                           [JUDGE_UNKNOWN] = STAT_CHECK_SPF_UNKNOWN_TOTAL,
+                           [JUDGE_AGAINST] = STAT_CHECK_SPF_TOTAL},
+                          STAT_CHECK_SPF_REFUSED_TOTAL,
+                          STAT_CHECK_SPF_DEFERRED_TOTAL},
+};
+
 static void count(const struct judging_verdict *v)
 {
-    static const struct {
-        enum domain_check_kind kind;
-        enum stat_id against, refused;
-    } stats[] = {
-        {DOMAIN_CHECK_RDNS, STAT_CHECK_RDNS_TOTAL, STAT_CHECK_RDNS_REFUSED_TOTAL},
-        {DOMAIN_CHECK_DNSBL, STAT_CHECK_DNSBL_TOTAL, STAT_CHECK_DNSBL_REFUSED_TOTAL},
-        {DOMAIN_CHECK_HELO, STAT_CHECK_HELO_TOTAL, STAT_CHECK_HELO_REFUSED_TOTAL},
-        {DOMAIN_CHECK_SENDER, STAT_CHECK_SENDER_TOTAL, STAT_CHECK_SENDER_REFUSED_TOTAL},
-        {DOMAIN_CHECK_FORGED, STAT_CHECK_FORGED_TOTAL, STAT_CHECK_FORGED_REFUSED_TOTAL},
-        {DOMAIN_CHECK_SPF, STAT_CHECK_SPF_TOTAL, STAT_CHECK_SPF_REFUSED_TOTAL},
-    };
-    enum domain_check_kind first = judge_against(v->judge);
+    const struct judge *j = v->judge;
+    enum domain_check_kind first = judge_against(j);
 
     stat_add(STAT_CHECKS_TOTAL, 1);
     stat_add(STAT_CHECKS_LATE_TOTAL, v->is_late);
-    for (size_t i = 0; i < sizeof stats / sizeof *stats; i++) {
-        bool refused = stats[i].kind == first && v->judge->checks[first] != CHECK_MARK;
+    for (size_t i = 0; i < JUDGE_CHECKS; i++) {
+        enum judge_outcome o = judge_outcome(j, judge_kind(i));
 
-        if (judge_is_against(v->judge, stats[i].kind))
-            stat_add(stats[i].against, 1);
-        if (refused)
-            stat_add(stats[i].refused, 1);
-        stat_add(STAT_CHECK_REFUSED_TOTAL, refused);
+        if (o != JUDGE_OFF)
+            stat_add(counters[judge_kind(i)].outcomes[o], 1);
     }
+    if (first == DOMAIN_CHECK_KINDS || j->checks[first] == CHECK_MARK)
+        return;
+    stat_add(j->checks[first] == CHECK_DEFER ? counters[first].deferred
+                                             : counters[first].refused,
+             1);
+    stat_add(STAT_CHECK_REFUSED_TOTAL, 1);
 }
 
 static void note(const struct inbound *in, const struct judging_verdict *v, struct str reply)
@@ -80,9 +109,8 @@ static void record(struct inbound *in, const struct judge *j)
                             fields)
             .n;
     if (j->has_spf) {
+        inbound_auth_end(in); /* it asks the same */
         in->tx.sender_auth = inbound_sender_auth(&j->spf.verdict);
-        in->tx.is_authenticated = spf_is_identity(&j->spf.verdict) &&
-                                  j->spf.verdict.identity != SPF_HELO && in->tx.sender.n > 0;
         n += received_spf_format(&j->spf_check, &j->spf.verdict, fields + n).n;
         if (spf_is_identity(&j->spf.verdict) &&
             !str_to_z(j->spf.verdict.domain, in->tx.spf_domain, sizeof in->tx.spf_domain))
@@ -108,14 +136,20 @@ static void on_verdict(void *ctx, const struct judging_verdict *v)
     in->tx.judged_generation = in->tx.generation;
     snprintf(in->tx.verdict, sizeof in->tx.verdict, STR_FMT, STR_ARG(reply));
     if (in->conn != NULL)
-        inbound_judged(in, in->tx.verdict);
+        inbound_answered(in, in->tx.verdict, false);
+}
+
+/* A recipient of the domain that comes later may: what is asked now is asked once. */
+static bool may_need_spf(const struct recipient_facts *f)
+{
+    return f->mode == RECIPIENT_LEARN && f->unknown == RECIPIENT_AUTHENTICATED;
 }
 
 bool inbound_judge_begin(struct inbound *in)
 {
     static const uint8_t none[DOMAIN_CHECK_KINDS]; /* an allowed client is spared them */
     struct judging_order o = {.checks = in->tx.is_allowed ? none : in->tx.checks,
-                              .needs_spf = in->tx.needs_spf,
+                              .needs_spf = in->tx.needs_spf || may_need_spf(&in->tx.facts),
                               .client = in->ip,
                               .helo = smtpd_helo(&in->smtpd),
                               .sender = &in->tx.path,

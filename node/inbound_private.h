@@ -23,7 +23,6 @@
 #include "proto/envelope.h"
 
 struct asking_server;
-struct authing;
 struct edge_ask;
 struct edge_rcpt;
 struct home_look;
@@ -50,20 +49,18 @@ struct transaction {
     uint64_t hold_ms;
     bool eight_bit;
     uint64_t size_bytes, instance;      /* for the policy server */
-    uint8_t checks[DOMAIN_CHECK_KINDS]; /* of that domain, at the first recipient */
-    enum domain_recipients recipients;  /* the same */
-    enum domain_unknown unknown;        /* the same */
-    char separator;
+    uint8_t checks[DOMAIN_CHECK_KINDS]; /* of that domain, at the last RCPT */
+    char separator;                     /* the same */
     /* Of its client and sender, for the domain of that generation; 0: not judged */
     uint64_t judged_generation;
     unsigned judgings;
     bool is_allowed;                 /* by the allow list: no checks but that of the header */
     char verdict[JUDGE_REPLY_BYTES]; /* empty: the mail may come */
     char spf_domain[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* that passed; else empty */
-    bool has_spf, is_authenticated;               /* SPF was looked up; it passes MAIL FROM */
+    bool has_spf;                                 /* it was looked up */
     struct recipient_facts facts;                 /* of the recipient that is asked for */
     bool needs_spf;                               /* it hangs on SPF whether that is taken */
-    uint32_t there_count; /* of rcpts, those that are known to be there */
+    bool is_wanted;                               /* some recipient is known to be there */
     /* The same for the greylist, that has one answer for a client, sender and domain */
     uint64_t grey_generation;
     bool is_grey; /* to come again */
@@ -94,8 +91,8 @@ struct inbound {
     struct smtpd smtpd;
     struct transaction tx;
     struct judging *judging;             /* NULL: nothing is asked */
+    struct judging *authing;             /* the same; only SPF, and RCPT does not wait for it */
     struct asking_server *asking_server; /* the same */
-    struct authing *authing;             /* the same */
     struct edge_ask *grey;               /* the same */
     struct home_look *home;              /* the same */
     struct edge_rcpt *recipient;         /* the same */
@@ -117,9 +114,11 @@ static inline const struct node_settings *inbound_settings(const struct inbound 
 void inbound_tx_reset(struct inbound *in);
 /* A request came back: what the session waited for is done with. May free it. */
 void inbound_give_back(struct inbound *in);
-/* The answer of the step that was to come later; static, or of the session. Empty: yes. */
-void inbound_judged(struct inbound *in, const char *refusal);
-void inbound_delegated(struct inbound *in, const char *refusal, bool closes);
+/* The answer of the step that was to come later; static, or of the session. Empty: yes.
+ * closes: the session ends with it, whatever inbound_closes() says. */
+void inbound_answered(struct inbound *in, const char *refusal, bool closes);
+/* What inbound_auth_wait() waited for is over: the body's end goes on. */
+void inbound_authenticated(struct inbound *in);
 
 /* --- inbound_door.c --- */
 /* The banner, or why not: static. *later: inbound_door_open() will tell, when in->retry fires
@@ -127,9 +126,6 @@ void inbound_delegated(struct inbound *in, const char *refusal, bool closes);
 const char *inbound_door_ask(struct inbound *in, bool *later);
 const char *inbound_door_open(struct inbound *in);
 void inbound_door_leave(struct inbound *in); /* the session is over */
-
-/* What inbound_auth_wait() waited for is over: the body's end goes on. */
-void inbound_authenticated(struct inbound *in);
 
 /* --- inbound_auth.c --- */
 enum sender_auth inbound_sender_auth(const struct spf_verdict *v);
@@ -146,14 +142,14 @@ const char *inbound_shut(const struct node *n);
 
 struct inbound_answer {
     bool is_asked;       /* else there was no question */
-    bool is_later;       /* inbound_judged() brings it */
+    bool is_later;       /* inbound_answered() brings it */
     bool closes;         /* the session ends with it */
     const char *refusal; /* static, or of the session; empty: yes */
 };
 
 struct inbound_answer inbound_ask(struct inbound *in, const struct smtpd_out *out);
 /* The next step, and all behind it. Empty, or why not: static or of the session; or *is_later:
- * inbound_judged() brings it. */
+ * inbound_answered() brings it. */
 const char *inbound_next_step(struct inbound *in, bool *is_later);
 
 /* Whether the session ends with this refusal. */
@@ -169,7 +165,7 @@ void inbound_grey_hurry(struct inbound *in); /* the node stops */
 /* Looks the recipient up in the list of the domain of the transaction. Not empty: it cannot. */
 const char *inbound_recipient(struct inbound *in, const struct path *rcpt);
 /* Whether there is such a recipient, by the list and by what was learned; *is_later:
- * inbound_delegated() brings it. Empty: yes, or SPF decides: static else. */
+ * inbound_answered() brings it. Empty: yes, or SPF decides: static else. */
 const char *inbound_ask_recipient(struct inbound *in, bool *is_later);
 const char *inbound_recipient_unsure(struct inbound *in);  /* SPF has spoken, if it was asked */
 void inbound_recipient_end(struct inbound *in);            /* nobody waits for it any more */
@@ -179,14 +175,14 @@ const char *inbound_offender(const struct inbound *in);
 
 /* --- inbound_judge.c --- */
 /* Looks up what the checks of the domain need; false: it cannot, the mail may come.
- * inbound_judged() follows. */
+ * inbound_answered() follows. */
 MUST_CHECK bool inbound_judge_begin(struct inbound *in);
 void inbound_judge_end(struct inbound *in); /* nobody waits for it any more */
 /* The node stops: what DNS has not said by now is not waited for. */
 void inbound_judge_hurry(struct inbound *in);
 
 /* --- inbound_delegate.c --- */
-/* Asks the policy server about the recipient, if the domain wants it; inbound_delegated() tells
+/* Asks the policy server about the recipient, if the domain wants it; inbound_answered() tells
  * what it says. False: it is not asked, the recipient may come. */
 MUST_CHECK bool inbound_delegate_begin(struct inbound *in);
 void inbound_delegate_end(struct inbound *in); /* nobody waits for it any more */

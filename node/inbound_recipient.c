@@ -1,7 +1,10 @@
 /* Is there such a recipient? First what costs nothing: the list of its domain, as it stands in
  * the control store. Then, of a domain that learns, what the sites have learned of it, which
  * the edge thread knows; that counts also who names too many that are not there, and is asked
- * for this of every domain that does not take any. What SPF has to say waits for the judge. */
+ * for this of every domain that does not take any. What SPF has to say waits for the judge.
+ *
+ * A try is counted once: of a list by the edge, which is asked in any case; of a domain that
+ * learns by count_bad(), behind all that could still take it. */
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -26,16 +29,19 @@ static struct str local_of(const struct inbound *in)
     return str_head(whole, str_find_last(whole, '@'));
 }
 
-static void note(const struct inbound *in, enum recipient_verdict v)
+static const char *why_not(const struct recipient_facts *f, enum recipient_verdict v)
 {
-    const struct recipient_facts *f = &in->tx.facts;
-    bool is_refused = v == RECIPIENT_REFUSE;
-    const char *why = f->is_suspicious                ? "suspicious-client"
-                      : f->unknown == RECIPIENT_DEFER ? "unknown"
-                                                      : "unknown-and-not-authenticated";
+    if (v == RECIPIENT_REFUSE)
+        return f->mode == RECIPIENT_LIST ? "list" : "primary";
+    if (f->is_suspicious)
+        return "suspicious-client";
+    return f->unknown == RECIPIENT_DEFER ? "unknown" : "unknown-and-not-authenticated";
+}
 
-    if (is_refused)
-        why = f->mode == RECIPIENT_LIST ? "list" : "primary";
+static void note(const struct inbound *in, enum recipient_verdict v, const char *why)
+{
+    bool is_refused = v == RECIPIENT_REFUSE;
+
     stat_add(is_refused ? STAT_RCPTS_UNKNOWN_TOTAL : STAT_RCPTS_UNSURE_TOTAL, 1);
     LOG(is_refused ? EV_RCPT_UNKNOWN : EV_RCPT_UNSURE, L_CSTR("client", in->peer),
         L_STR("from", in->tx.sender), L_STR("local", local_of(in)),
@@ -45,7 +51,7 @@ static void note(const struct inbound *in, enum recipient_verdict v)
 static const char *say(struct inbound *in, enum recipient_verdict v)
 {
     if (v == RECIPIENT_REFUSE || v == RECIPIENT_UNSURE)
-        note(in, v);
+        note(in, v, why_not(&in->tx.facts, v));
     return recipient_reply(v);
 }
 
@@ -65,10 +71,7 @@ const char *inbound_recipient(struct inbound *in, const struct path *rcpt)
     struct roster_wanted wanted;
     enum roster_match match;
 
-    *f = (struct recipient_facts){.mode = (enum recipient_mode)in->tx.recipients,
-                                  .unknown = (enum recipient_unknown)in->tx.unknown,
-                                  .is_reserved = recipient_is_reserved(rcpt->local)};
-    in->tx.needs_spf = false;
+    f->is_reserved = recipient_is_reserved(rcpt->local);
     if (f->mode == RECIPIENT_ANY)
         return "";
     roster_wanted(&wanted, rcpt->local, in->tx.separator);
@@ -100,8 +103,6 @@ static struct edge_rcpt *ask_of(struct inbound *in)
     memcpy(a->local, local.p, local.n);
     a->local_bytes = (uint8_t)local.n;
     a->facts = in->tx.facts;
-    a->awaits_spf = in->tx.sender.n > 0 && a->facts.mode == RECIPIENT_LEARN &&
-                    a->facts.unknown == RECIPIENT_AUTHENTICATED;
     return a;
 }
 
@@ -109,7 +110,10 @@ static struct edge_rcpt *ask_of(struct inbound *in)
 static const char *unasked(struct inbound *in)
 {
     stat_add(STAT_RECIPIENTS_UNASKED_TOTAL, 1);
-    return say(in, in->tx.facts.mode == RECIPIENT_LIST ? RECIPIENT_REFUSE : RECIPIENT_UNSURE);
+    if (in->tx.facts.mode == RECIPIENT_LIST)
+        return say(in, RECIPIENT_REFUSE);
+    note(in, RECIPIENT_UNSURE, "busy");
+    return recipient_reply(RECIPIENT_UNSURE);
 }
 
 const char *inbound_ask_recipient(struct inbound *in, bool *is_later)
@@ -149,8 +153,7 @@ static bool spf_would_help(const struct inbound *in)
     return in->tx.sender.n > 0 && recipient_judge(&f) == RECIPIENT_TAKE;
 }
 
-/* The primary is asked by nobody yet: an ASK is what it would be if nothing came of it. The
- * wish to know is noted at the edge. */
+/* The edge has waited for the primary, or could not: of an ASK that is left nothing came. */
 static enum recipient_verdict verdict_now(struct inbound *in)
 {
     enum recipient_verdict v = recipient_judge(&in->tx.facts);
@@ -161,13 +164,10 @@ static enum recipient_verdict verdict_now(struct inbound *in)
     return recipient_judge(&in->tx.facts);
 }
 
-/* What the edge did not count, as SPF might still have taken it. */
+/* In a domain that learns it is a try when nothing has taken it; of a list the edge knows. */
 static void count_bad(struct inbound *in, enum recipient_verdict v)
 {
-    const struct recipient_facts *f = &in->tx.facts;
-
-    if (v != RECIPIENT_TAKE && f->any_is_known && f->known != RCPTSET_INVALID &&
-        !in->tx.is_allowed)
+    if (v != RECIPIENT_TAKE && in->tx.facts.mode == RECIPIENT_LEARN && !in->tx.is_allowed)
         edge_bad(in->thread->node->edge, &in->ip, str_of(in->tx.domain));
 }
 
@@ -185,8 +185,7 @@ static const char *take_answer(struct inbound *in, const struct edge_rcpt *a)
         in->tx.needs_spf = true;
         return "";
     }
-    if (a->awaits_spf)
-        count_bad(in, v);
+    count_bad(in, v);
     return say(in, v);
 }
 
@@ -196,11 +195,12 @@ void inbound_recipient_known(struct edge_rcpt *a)
     bool is_awaited = in->recipient == a;
     const char *refusal;
 
-    in->recipient = NULL;
+    if (is_awaited)
+        in->recipient = NULL;
     if (is_awaited && in->conn != NULL) {
         refusal = take_answer(in, a);
         free(a);
-        inbound_delegated(in, refusal, inbound_closes(refusal));
+        inbound_answered(in, refusal, false);
     } else {
         free(a);
     }
@@ -214,7 +214,7 @@ const char *inbound_recipient_unsure(struct inbound *in)
 
     if (!in->tx.needs_spf)
         return "";
-    in->tx.facts.is_authenticated = in->tx.is_authenticated;
+    in->tx.facts.is_authenticated = in->tx.sender_auth == SENDER_PASS;
     v = recipient_judge(&in->tx.facts);
     count_bad(in, v);
     return say(in, v);

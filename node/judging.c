@@ -68,6 +68,14 @@ void judging_end(struct judging **gp)
         leave(g);
 }
 
+void judging_limit(struct judging *g, uint64_t ms)
+{
+    struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+    if (!judge_is_done(&g->judge)) /* else it is about to be over */
+        event_add(g->deadline, &tv);
+}
+
 void judging_hurry(struct judging *g)
 {
     event_active(g->deadline, EV_TIMEOUT, 0);

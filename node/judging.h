@@ -1,8 +1,8 @@
 /*
  * judging: the shell around node/policy/judge: gathers what the node knows of a client and its
  * sender, asks DNS what the judge wants to know, within LIMIT_JUDGE_MS, and says when there is
- * a verdict. For sessions (inbound_judge.c) and for operators who ask what would be said
- * (cluster_judge.c).
+ * a verdict. For sessions (inbound_judge.c, inbound_auth.c) and for operators who ask what
+ * would be said (cluster_judge.c).
  *
  *   judging_begin() ... done(ctx, judge) in a later turn, once; or judging_end(), once
  *
@@ -51,6 +51,8 @@ MUST_CHECK struct judging *judging_begin(struct judging_place *place,
                                          const struct judging_order *o);
 /* Nobody waits for it any more; NULL: fine. */
 void judging_end(struct judging **g);
+/* It takes at most so long from now on. */
+void judging_limit(struct judging *g, uint64_t ms);
 /* The node stops: what DNS has not said by now is not waited for. */
 void judging_hurry(struct judging *g);
 /* Nobody waits, and the dns of the place is closed. */

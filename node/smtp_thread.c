@@ -277,7 +277,6 @@ static void thread_free(struct smtp_thread *t)
     judging_free_all(&t->judgings);
     inbound_home_free_all(t);
     inbound_delegate_free_all(t);
-    inbound_auth_free_all(t);
     if (t->reader != NULL)
         spool_reader_close(&t->reader);
     if (t->box_event != NULL)

@@ -17,7 +17,6 @@
 
 struct delegates;
 struct dns;
-struct authing;
 struct edge_ask;
 struct edge_rcpt;
 struct inbound;
@@ -35,9 +34,8 @@ struct smtp_thread {
     struct dns *dns;
     struct delegates *delegates;   /* connections to the policy server */
     struct judging_place judgings; /* what is looked up for sessions */
-    struct authing *authing;       /* the same, of senders */
-    uint64_t auth_silent_ms;       /* boot: until then nobody waits for SPF */
     struct home_look *homes;       /* the same, of hosts of the house */
+    uint64_t auth_silent_ms;       /* boot: until then no end of a body waits for SPF */
     struct inbound *inbound;       /* all sessions */
     struct outbound *outbound;     /* all connections */
     pthread_t thread;
@@ -48,17 +46,17 @@ struct smtp_thread {
 
 enum smtp_mail {
     SMTP_MAIL_STORED,    /* struct writer_request of an inbound session came back */
-    SMTP_MAIL_DOT,       /* struct writer_request: the mark before a final dot    */
-    SMTP_MAIL_TAKEN,     /* struct intake: decided                                */
-    SMTP_MAIL_CONSENT,   /* struct dot_ask: answered                             */
-    SMTP_MAIL_EDGE,      /* struct edge_ask: answered                            */
-    SMTP_MAIL_RECIPIENT, /* struct edge_rcpt: answered                         */
-    SMTP_MAIL_OPEN,      /* struct conn_order                                     */
-    SMTP_MAIL_QUIT,      /* struct conn_order                                     */
-    SMTP_MAIL_GIVE,      /* struct delivery_job                                   */
-    SMTP_MAIL_RECALL,    /* struct conn_order: a job that has not begun           */
-    SMTP_MAIL_DRAIN,     /* struct mail: end sessions in good order               */
-    SMTP_MAIL_STOP,      /* struct mail: leave the loop                           */
+    SMTP_MAIL_DOT,       /* struct writer_request: the mark before a final dot */
+    SMTP_MAIL_TAKEN,     /* struct intake: decided */
+    SMTP_MAIL_CONSENT,   /* struct dot_ask: answered */
+    SMTP_MAIL_EDGE,      /* struct edge_ask: answered */
+    SMTP_MAIL_RECIPIENT, /* struct edge_rcpt: answered */
+    SMTP_MAIL_OPEN,      /* struct conn_order */
+    SMTP_MAIL_QUIT,      /* struct conn_order */
+    SMTP_MAIL_GIVE,      /* struct delivery_job */
+    SMTP_MAIL_RECALL,    /* struct conn_order: a job that has not begun */
+    SMTP_MAIL_DRAIN,     /* struct mail: end sessions in good order */
+    SMTP_MAIL_STOP,      /* struct mail: leave the loop */
 };
 
 /* Before the first start: nobody else listens on an address of smtp.listen. E_IO: somebody
@@ -83,14 +81,13 @@ void inbound_close_all(struct smtp_thread *t);
 
 /* inbound_grey.c */
 void inbound_greylisted(struct edge_ask *a);
-void inbound_recipient_known(struct edge_rcpt *a);
 void inbound_home_free_all(struct smtp_thread *t); /* dns is closed */
+
+/* inbound_recipient.c */
+void inbound_recipient_known(struct edge_rcpt *a);
 
 /* inbound_delegate.c: nobody waits */
 void inbound_delegate_free_all(struct smtp_thread *t);
-
-/* inbound_auth.c: the same */
-void inbound_auth_free_all(struct smtp_thread *t);
 
 /* outbound.c */
 void outbound_open(struct smtp_thread *t, struct conn_order *o);

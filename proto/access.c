@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/bigendian.h"
+
 int access_prefix_compare(const struct access_prefix *a, const struct access_prefix *b)
 {
     int order = memcmp(a->address, b->address, sizeof a->address);
@@ -54,8 +56,7 @@ enum err access_append(char *buf, size_t size, size_t *used, const struct access
     memcpy(p, e->prefix.address, 16);
     p[16] = (char)e->prefix.bits;
     p[17] = (char)e->action;
-    for (int i = 0; i < 4; i++)
-        p[18 + i] = (char)(e->for_s >> (24 - 8 * i));
+    put_be(p + 18, 4, e->for_s);
     p[22] = (char)e->reason.n;
     if (e->reason.n > 0)
         memcpy(p + ACCESS_ENTRY_BYTES, e->reason.p, e->reason.n);
@@ -77,8 +78,7 @@ bool access_next(struct str *bytes, struct access_entry *out)
     memcpy(out->prefix.address, p, 16);
     out->prefix.bits = (uint8_t)p[16];
     out->action = (enum access_action)(uint8_t)p[17];
-    for (int i = 0; i < 4; i++)
-        out->for_s = out->for_s << 8 | (uint8_t)p[18 + i];
+    out->for_s = (uint32_t)get_be(p + 18, 4);
     out->reason = str_head(str_from(*bytes, ACCESS_ENTRY_BYTES), reason_bytes);
     *bytes = str_from(*bytes, ACCESS_ENTRY_BYTES + reason_bytes);
     return true;

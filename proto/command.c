@@ -1,5 +1,6 @@
 #include "proto/command.h"
 
+#include "base/bigendian.h"
 #include "base/limits.h"
 #include "proto/command.pb-c.h"
 
@@ -443,8 +444,7 @@ static struct str release_bytes(const struct slot_release *r, uint8_t *to)
         uint8_t *at = to + i * SLOT_REF_BYTES;
 
         at[0] = r->slots[i].slot;
-        for (int b = 0; b < 8; b++)
-            at[1 + b] = (uint8_t)(r->slots[i].epoch >> (56 - 8 * b));
+        put_be(at + 1, 8, r->slots[i].epoch);
     }
     return (struct str){(const char *)to, r->count * SLOT_REF_BYTES};
 }
@@ -753,8 +753,7 @@ static bool release_from_pb(ProtobufCBinaryData pb, struct arena *a, struct slot
         const uint8_t *at = pb.data + i * SLOT_REF_BYTES;
 
         refs[i].slot = at[0];
-        for (int b = 1; b < SLOT_REF_BYTES; b++)
-            refs[i].epoch = refs[i].epoch << 8 | at[b];
+        refs[i].epoch = get_be(at + 1, 8);
     }
     r->slots = refs;
     r->count = (uint32_t)count;

@@ -1,6 +1,7 @@
 #include "replication/gossip.h"
 
 #include "base/assert.h"
+#include "base/bigendian.h"
 
 enum { GREET = 1, CHANGES = 2 };
 
@@ -40,22 +41,14 @@ static struct gossip_peer *place(struct gossip *g, uint16_t site)
 
 /* --- bytes --- */
 
-static char *store(char *p, uint64_t v, int bytes)
-{
-    for (int i = bytes - 1; i >= 0; i--, v >>= 8)
-        p[i] = (char)v;
-    return p + bytes;
-}
-
 /* 0 when there are too few; *ok turns false. */
-static uint64_t load(struct str *s, size_t bytes, bool *ok)
+static uint64_t load(struct str *s, int bytes, bool *ok)
 {
-    uint64_t v = 0;
+    uint64_t v;
 
-    *ok = *ok && s->n >= bytes;
-    for (size_t i = 0; *ok && i < bytes; i++)
-        v = v << 8 | (uint8_t)s->p[i];
-    *s = *ok ? str_from(*s, bytes) : STR_NONE;
+    *ok = *ok && s->n >= (size_t)bytes;
+    v = *ok ? get_be(s->p, bytes) : 0;
+    *s = *ok ? str_from(*s, (size_t)bytes) : STR_NONE;
     return v;
 }
 
@@ -63,14 +56,14 @@ static uint64_t load(struct str *s, size_t bytes, bool *ok)
 
 static void greet(struct gossip *g, struct gossip_peer *p, uint64_t now)
 {
-    char *at = store(g->frame, GREET, 1);
+    char *at = put_be(g->frame, 1, GREET);
 
-    at = store(at, g->o.nonce, 8);
-    at = store(at, p->nonce, 8);
-    at = store(at, !p->knows_us, 1);
-    at = store(at, g->o.set_count, 1);
+    at = put_be(at, 8, g->o.nonce);
+    at = put_be(at, 8, p->nonce);
+    at = put_be(at, 1, !p->knows_us);
+    at = put_be(at, 1, g->o.set_count);
     for (uint32_t i = 0; i < g->o.set_count; i++)
-        at = store(at, p->sets[i].heard, 8);
+        at = put_be(at, 8, p->sets[i].heard);
     p->greet_ms = now + LIMIT_GOSSIP_GREET_MS;
     (*g->o.send)(g->o.ctx, p->site, (struct str){g->frame, (size_t)(at - g->frame)});
 }
@@ -78,7 +71,7 @@ static void greet(struct gossip *g, struct gossip_peer *p, uint64_t now)
 /* As many changes as a frame holds. False: there is none. */
 static bool send_changes(struct gossip *g, struct gossip_peer *p, uint32_t set)
 {
-    struct gossip_cursor at = p->sets[set].at;
+    struct change_cursor at = p->sets[set].at;
     size_t used = HEAD_BYTES, n = 1;
     char *head = g->frame;
 
@@ -86,16 +79,16 @@ static bool send_changes(struct gossip *g, struct gossip_peer *p, uint32_t set)
         n = (*g->o.sets[set].next)(g->o.sets[set].ctx, &at, g->frame + used + 2);
         ASSERT(n <= LIMIT_GOSSIP_ENTRY_BYTES);
         if (n > 0)
-            store(g->frame + used, n, 2);
+            put_be(g->frame + used, 2, n);
         used += n > 0 ? n + 2 : 0;
     }
     if (used == HEAD_BYTES)
         return false;
-    head = store(head, CHANGES, 1);
-    head = store(head, g->o.nonce, 8);
-    head = store(head, set, 1);
-    head = store(head, p->sets[set].at.serial, 8);
-    store(head, at.serial, 8);
+    head = put_be(head, 1, CHANGES);
+    head = put_be(head, 8, g->o.nonce);
+    head = put_be(head, 1, set);
+    head = put_be(head, 8, p->sets[set].at.serial);
+    put_be(head, 8, at.serial);
     p->sets[set].at = at;
     p->sets[set].upto[p->sets[set].flying++] = at;
     (*g->o.send)(g->o.ctx, p->site, (struct str){g->frame, used});
@@ -107,7 +100,7 @@ static void go_back(struct gossip_peer *p, uint32_t set, uint64_t serial)
     if (p->sets[set].acked != serial)
         p->sets[set].acked_hint = 0; /* not where we thought: the set has to look */
     p->sets[set].acked = serial;
-    p->sets[set].at = (struct gossip_cursor){serial, p->sets[set].acked_hint};
+    p->sets[set].at = (struct change_cursor){serial, p->sets[set].acked_hint};
     p->sets[set].flying = 0;
 }
 
@@ -190,7 +183,7 @@ static void acked(struct gossip_peer *p, uint32_t set, uint64_t upto, uint64_t n
                                   : 0;
     p->sets[set].progress_ms = now;
     if (p->sets[set].at.serial < upto) /* it was being sent again */
-        p->sets[set].at = (struct gossip_cursor){upto, p->sets[set].acked_hint};
+        p->sets[set].at = (struct change_cursor){upto, p->sets[set].acked_hint};
     p->sets[set].flying -= done;
     for (uint32_t i = 0; i < p->sets[set].flying; i++)
         p->sets[set].upto[i] = p->sets[set].upto[i + done];

@@ -28,22 +28,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/changes.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/str.h"
 
 #define GOSSIP_PEERS 2
 
-/* A place in the changes of a set; all 0 at their beginning. */
-struct gossip_cursor {
-    uint64_t serial;
-    uint32_t hint; /* of the set; a wrong one costs time only */
-};
-
 struct gossip_set {
     void *ctx;
     /* The next change behind the cursor, as it is now, into buf; moves the cursor. 0: none. */
-    size_t (*next)(void *ctx, struct gossip_cursor *at, char buf[LIMIT_GOSSIP_ENTRY_BYTES]);
+    size_t (*next)(void *ctx, struct change_cursor *at, char buf[LIMIT_GOSSIP_ENTRY_BYTES]);
     /* An entry of a peer, borrowed. False: it makes no sense. */
     bool (*merge)(void *ctx, struct str entry);
 };
@@ -63,9 +58,9 @@ struct gossip_peer {
     uint64_t greet_ms;
     struct {
         uint64_t heard, acked, progress_ms;
-        struct gossip_cursor at;
+        struct change_cursor at;
         uint32_t acked_hint, flying;
-        struct gossip_cursor upto[LIMIT_GOSSIP_FLYING]; /* of frames that fly, in their order */
+        struct change_cursor upto[LIMIT_GOSSIP_FLYING]; /* of frames that fly, in their order */
     } sets[LIMIT_GOSSIP_SETS];
 };
 

@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static uint64_t changes[SETS];
 static struct gossip g;
 
-static size_t next(void *ctx, struct gossip_cursor *at, char *buf)
+static size_t next(void *ctx, struct change_cursor *at, char *buf)
 {
     const uint64_t *newest = ctx;
 

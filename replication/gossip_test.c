@@ -44,7 +44,7 @@ static void toy_set(struct toy *t, uint64_t key, uint64_t value)
     t->serials[key] = ++t->serial;
 }
 
-static size_t toy_next(void *ctx, struct gossip_cursor *at, char *buf)
+static size_t toy_next(void *ctx, struct change_cursor *at, char *buf)
 {
     struct toy *t = ctx;
     uint64_t best = 0, serial = UINT64_MAX;
@@ -56,7 +56,7 @@ static size_t toy_next(void *ctx, struct gossip_cursor *at, char *buf)
             serial = t->serials[i];
             best = i;
         }
-    *at = (struct gossip_cursor){serial, 0};
+    *at = (struct change_cursor){serial, 0};
     memcpy(buf, &best, 8);
     memcpy(buf + 8, &t->values[best], 8);
     return 16 + best % 7; /* what is behind is not looked at */

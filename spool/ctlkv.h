@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bigendian.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -96,40 +97,33 @@ void ctlkv_log_corrupt(const struct ctlkv *kv, uint32_t table, struct str key);
 MUST_CHECK enum err ctlkv_walk(struct ctlkv *kv, uint32_t first_table, uint64_t *bad,
                                uint64_t *digest);
 
-/* Big-endian numbers in records. */
+/* Numbers in records. */
 static inline void ctlkv_store_u64(char *p, uint64_t v)
 {
-    for (int i = 0; i < 8; i++)
-        p[i] = (char)(v >> (56 - 8 * i));
+    put_be(p, 8, v);
 }
 
 static inline uint64_t ctlkv_load_u64(const char *p)
 {
-    uint64_t v = 0;
-
-    for (int i = 0; i < 8; i++)
-        v = v << 8 | (uint8_t)p[i];
-    return v;
+    return get_be(p, 8);
 }
 
 static inline void ctlkv_store_u16(char *p, uint16_t v)
 {
-    p[0] = (char)(v >> 8);
-    p[1] = (char)v;
+    put_be(p, 2, v);
 }
 
 static inline uint16_t ctlkv_load_u16(const char *p)
 {
-    return (uint16_t)((uint16_t)((uint8_t)p[0] << 8) | (uint8_t)p[1]);
+    return (uint16_t)get_be(p, 2);
 }
 
 static inline void ctlkv_store_u32(char *p, uint32_t v)
 {
-    ctlkv_store_u16(p, (uint16_t)(v >> 16));
-    ctlkv_store_u16(p + 2, (uint16_t)v);
+    put_be(p, 4, v);
 }
 
 static inline uint32_t ctlkv_load_u32(const char *p)
 {
-    return (uint32_t)ctlkv_load_u16(p) << 16 | ctlkv_load_u16(p + 2);
+    return (uint32_t)get_be(p, 4);
 }

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/bigendian.h"
 #include "base/limits.h"
 #include "base/mid.h"
 #include "base/str.h"
@@ -111,22 +112,4 @@ static inline size_t chunk_bytes(uint64_t body_bytes, uint32_t chunk)
     uint64_t rest = body_bytes - (uint64_t)chunk * CHUNK_DATA_BYTES;
 
     return rest < CHUNK_DATA_BYTES ? (size_t)rest : CHUNK_DATA_BYTES;
-}
-
-static inline uint64_t get_be(const void *p, int bytes)
-{
-    const uint8_t *b = p;
-    uint64_t v = 0;
-
-    for (int i = 0; i < bytes; i++)
-        v = v << 8 | b[i];
-    return v;
-}
-
-static inline void put_be(void *p, int bytes, uint64_t v)
-{
-    uint8_t *b = p;
-
-    for (int i = bytes - 1; i >= 0; i--, v >>= 8)
-        b[i] = (uint8_t)v;
 }

@@ -170,8 +170,10 @@ static const struct cli_command commands[] = {
     {"policy", "test", "What would be said to a client, and why",
      "Looks up what a session would look up and shows what each check finds, those that the "
      "domain has off included; nothing is sent, counted or changed. Exit status 1 when the "
-     "mail "
-     "would be refused. Limits on connections are not looked at.",
+     "mail would be refused. Not looked at: limits on connections, whether the client is a "
+     "host "
+     "of the domain itself (which no greylist holds up), the policy server, and what the "
+     "primary would say if it were asked.",
      "trispool policy test --ip 192.0.2.7 --helo mail.example.org --from a@example.org --rcpt "
      "b@example.com",
      NONE, policy_options, COUNT(policy_options), "policy.test", NULL, false, CLI_RECORD,

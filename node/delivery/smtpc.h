@@ -41,17 +41,17 @@
  *   - the dot is sent with the consent for this message only, and only when some recipient was
  *     accepted. A consent refused before DATA ends in RSET, after it in a dropped connection.
  *   - PIPELINING: RSET, MAIL, up to LIMIT_REMOTE_WINDOW RCPT and, with the last of them, DATA
- * go in one write; the next group goes when all of its replies are in. So replies waiting in
- *     the peer's socket stay far below any socket buffer. A 354 though every recipient was
+ *     go in one write; the next group goes when all of its replies are in. So replies waiting
+ *     in the peer's socket stay far below any socket buffer. A 354 though every recipient was
  *     refused: RFC 2920 3.1 wants an empty message sent then; instead the connection is closed,
  *     with the replies so far counted, as nothing can be mistaken for mail that way.
  *   - EHLO refused with 500 or 502: HELO (RFC 5321 3.2), unless TLS is required.
  *   - a job that asks (job.asks) stops behind RCPT: its result says for each recipient whether
- * the primary would take it; no DATA, no body, no consent. The transaction that is left open
- * ends with the RSET of the next job, or with QUIT (RFC 5321 4.1.1.10).
+ *     the primary would take it; no DATA, no body, no consent. The transaction that is left
+ *     open ends with the RSET of the next job, or with QUIT (RFC 5321 4.1.1.10).
  *   - A reused connection that ends before the first reply of a job, or turns out not to be
  *     empty before its first command, does not count against the message: result->begun is
- * false.
+ *     false.
  *   - 8-bit mail for a primary without 8BITMIME goes as it is or is held, never re-encoded.
  *   - After LIMIT_MESSAGES_PER_CONN messages the session quits by itself; after
  *     LIMIT_REMOTE_IDLE_MS in READY too.

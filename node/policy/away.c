@@ -2,11 +2,12 @@
 
 #include <string.h>
 
+#include "base/bigendian.h"
+
 struct item {
+    struct change_link link; /* first */
     struct away_entry e;
-    uint64_t serial;       /* of its last change */
-    uint64_t round;        /* in which this site saw it last */
-    uint32_t older, newer; /* in the order of changes; 0: none */
+    uint64_t round; /* in which this site saw it last */
 };
 
 void away_init(struct away *a, uint32_t entries, uint64_t seed)
@@ -55,36 +56,6 @@ bool away_has(const struct away *a, uint64_t generation, uint64_t now_ms)
            !is_past(item_at(a, handle)->e.ms, LIMIT_AWAY_MS, now_ms);
 }
 
-/* --- the order of changes --- */
-
-static void unlink_item(struct away *a, uint32_t handle)
-{
-    struct item *it = item_at(a, handle);
-
-    if (it->older != 0)
-        item_at(a, it->older)->newer = it->newer;
-    else
-        a->oldest = it->newer;
-    if (it->newer != 0)
-        item_at(a, it->newer)->older = it->older;
-    else
-        a->newest = it->older;
-}
-
-static void link_newest(struct away *a, uint32_t handle)
-{
-    struct item *it = item_at(a, handle);
-
-    it->older = a->newest;
-    it->newer = 0;
-    if (a->newest != 0)
-        item_at(a, a->newest)->newer = handle;
-    else
-        a->oldest = handle;
-    a->newest = handle;
-    it->serial = ++a->serial;
-}
-
 /* 0: there is no room. */
 static uint32_t add(struct away *a, const struct away_entry *e)
 {
@@ -96,21 +67,20 @@ static uint32_t add(struct away *a, const struct away_entry *e)
         pool_give(&a->pool, handle);
         return 0;
     }
-    *item_at(a, handle) = (struct item){.e = *e};
-    link_newest(a, handle);
+    item_at(a, handle)->e = *e;
+    changes_add(&a->changes, &a->pool, handle);
     return handle;
 }
 
 static void change(struct away *a, uint32_t handle, const struct away_entry *e)
 {
-    unlink_item(a, handle);
     item_at(a, handle)->e = *e;
-    link_newest(a, handle);
+    changes_touch(&a->changes, &a->pool, handle);
 }
 
 static void drop(struct away *a, uint32_t handle)
 {
-    unlink_item(a, handle);
+    changes_remove(&a->changes, &a->pool, handle);
     map_remove(&a->map, hash_of(a, item_at(a, handle)->e.generation), handle);
     pool_give(&a->pool, handle);
 }
@@ -204,58 +174,21 @@ enum away_merged away_merge(struct away *a, const struct away_entry *told, uint6
     return AWAY_NEWS;
 }
 
-/* The oldest item above the cursor. As a rule the item taken last is still where it was; else
- * the way goes back from the newest. */
-static uint32_t above(const struct away *a, const struct away_cursor *at)
+bool away_changes(const struct away *a, struct change_cursor *at, struct away_entry *out)
 {
-    uint32_t handle = a->newest;
+    uint32_t handle = changes_next(&a->changes, &a->pool, at);
 
-    if (at->serial >= a->serial)
-        return 0;
-    if (at->serial == 0)
-        return a->oldest;
-    if (pool_is_taken(&a->pool, at->hint) && item_at(a, at->hint)->serial == at->serial)
-        return item_at(a, at->hint)->newer;
-    if (handle == 0 || item_at(a, handle)->serial <= at->serial)
-        return 0;
-    while (item_at(a, handle)->older != 0 &&
-           item_at(a, item_at(a, handle)->older)->serial > at->serial)
-        handle = item_at(a, handle)->older;
-    return handle;
-}
-
-bool away_changes(const struct away *a, struct away_cursor *at, struct away_entry *out)
-{
-    uint32_t handle = above(a, at);
-
-    if (handle == 0)
-        return false;
-    *out = item_at(a, handle)->e;
-    *at = (struct away_cursor){item_at(a, handle)->serial, handle};
-    return true;
-}
-
-static uint8_t *store(uint8_t *p, uint64_t v, int bytes)
-{
-    for (int i = bytes - 1; i >= 0; i--, v >>= 8)
-        p[i] = (uint8_t)v;
-    return p + bytes;
-}
-
-static uint64_t load(struct str s, size_t at, size_t bytes)
-{
-    uint64_t v = 0;
-
-    for (size_t i = at; i < at + bytes; i++)
-        v = v << 8 | (uint8_t)s.p[i];
-    return v;
+    if (handle != 0)
+        *out = item_at(a, handle)->e;
+    return handle != 0;
 }
 
 void away_pack(const struct away_entry *e, uint8_t out[static AWAY_ENTRY_BYTES])
 {
-    uint8_t *p = store(store(out, e->generation, 8), e->ms, 8);
-
-    *store(p, e->site, 2) = e->is_away;
+    put_be(out, 8, e->generation);
+    put_be(out + 8, 8, e->ms);
+    put_be(out + 16, 2, e->site);
+    out[18] = e->is_away;
 }
 
 enum err away_unpack(struct str bytes, struct away_entry *out)
@@ -263,9 +196,9 @@ enum err away_unpack(struct str bytes, struct away_entry *out)
     *out = (struct away_entry){.generation = 0};
     if (bytes.n != AWAY_ENTRY_BYTES || (uint8_t)bytes.p[18] > 1)
         return E_PROTO;
-    out->generation = load(bytes, 0, 8);
-    out->ms = load(bytes, 8, 8);
-    out->site = (uint16_t)load(bytes, 16, 2);
+    out->generation = get_be(bytes.p, 8);
+    out->ms = get_be(bytes.p + 8, 8);
+    out->site = (uint16_t)get_be(bytes.p + 16, 2);
     out->is_away = bytes.p[18] != 0;
     return out->generation > 0 && out->site > 0 ? OK : E_PROTO;
 }

@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/changes.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/map.h"
@@ -30,9 +31,8 @@ struct away {
     uint32_t entries; /* ceiling */
     struct pool pool;
     struct map map;
-    uint32_t oldest, newest; /* in the order of their last change; 0: none */
-    uint64_t serial;         /* of the newest change */
-    uint64_t round;          /* of away_told() */
+    struct changes changes;
+    uint64_t round; /* of away_told() */
 };
 
 /* entries: 0: LIMIT_DOMAINS. seed: any. */
@@ -71,12 +71,6 @@ enum away_merged { AWAY_NEWS, AWAY_NO_NEWS, AWAY_NO_ROOM };
 MUST_CHECK enum away_merged away_merge(struct away *a, const struct away_entry *e,
                                        uint64_t now_ms);
 
-/* A place in the stream of changes; all 0 at its beginning. */
-struct away_cursor {
-    uint64_t serial;
-    uint32_t hint; /* private */
-};
-
 /* The next change behind the cursor, oldest first, each entry once and as it is now; moves the
  * cursor. False: there is none. */
-bool away_changes(const struct away *a, struct away_cursor *at, struct away_entry *out);
+bool away_changes(const struct away *a, struct change_cursor *at, struct away_entry *out);

@@ -49,7 +49,7 @@ static void step(struct away *a, const uint8_t op[3], uint64_t *now_ms)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct away a;
-    struct away_cursor at = {0};
+    struct change_cursor at = {0};
     struct away_entry e;
     uint64_t now_ms;
     uint32_t count = 0;

@@ -25,7 +25,7 @@ static void teardown(void)
 
 static void tell_all(const struct away *from, struct away *to, uint64_t now_ms)
 {
-    struct away_cursor at = {0};
+    struct change_cursor at = {0};
     struct away_entry e;
     uint8_t bytes[AWAY_ENTRY_BYTES];
 
@@ -70,12 +70,12 @@ START_TEST(a_word_is_told_again_rarely)
     uint64_t seen = 7, serial;
 
     away_told(&a, 1, &seen, 1, T0);
-    serial = a.serial;
+    serial = a.changes.serial;
     for (uint64_t ms = 1000; ms < LIMIT_AWAY_AGAIN_MS; ms += 1000)
         away_told(&a, 1, &seen, 1, T0 + ms);
-    ck_assert_uint_eq(a.serial, serial);
+    ck_assert_uint_eq(a.changes.serial, serial);
     away_told(&a, 1, &seen, 1, T0 + LIMIT_AWAY_AGAIN_MS);
-    ck_assert_uint_eq(a.serial, serial + 1);
+    ck_assert_uint_eq(a.changes.serial, serial + 1);
 }
 END_TEST
 
@@ -103,10 +103,10 @@ START_TEST(a_primary_that_answers_is_not_away_whoever_says_so)
     ck_assert(!away_has(&b, 7, T0 + 10));
     tell_all(&b, &a, T0 + 10);
     ck_assert(!away_has(&a, 7, T0 + 10));
-    serial = b.serial;
+    serial = b.changes.serial;
     away_answered(&b, 2, 7, T0 + 20); /* no news, and no entry of one that never was away */
     away_answered(&b, 2, 8, T0 + 20);
-    ck_assert(b.serial == serial && away_count(&b) == 1);
+    ck_assert(b.changes.serial == serial && away_count(&b) == 1);
     away_told(&a, 1, &seen, 1, T0 + 20);
     ck_assert(away_has(&a, 7, T0 + 20));
 }
@@ -138,12 +138,12 @@ START_TEST(words_in_any_order_end_equal)
     for (int i = 59; i >= 0; i--)
         (void)!away_merge(&b, &words[i], T0);
     for (uint64_t g = 1; g <= 5; g++) {
-        struct away_cursor at = {0};
+        struct change_cursor at = {0};
 
         x = y = (struct away_entry){0};
         while (x.generation != g && away_changes(&a, &at, &x))
             continue;
-        at = (struct away_cursor){0};
+        at = (struct change_cursor){0};
         while (y.generation != g && away_changes(&b, &at, &y))
             continue;
         ck_assert(x.generation == y.generation && x.ms == y.ms && x.site == y.site &&

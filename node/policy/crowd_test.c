@@ -195,7 +195,7 @@ START_TEST(a_client_is_an_address_or_a_64_and_its_network_a_24_or_a_48)
 END_TEST
 
 #define THREADS 4
-#define VISITS  20000
+#define VISITS  5000
 static atomic_int inside_now, most_inside;
 
 static void *come_and_go(void *arg)

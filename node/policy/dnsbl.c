@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/bigendian.h"
 #include "base/fsm.h"
 
 #define LOOPBACK      0x7f000000U /* 127.0.0.0/8 */
@@ -57,10 +58,7 @@ bool dnsbl_is_same(const struct dnsbl_list *a, const struct dnsbl_list *b)
 
 static uint32_t number_of(const struct dns_record *r)
 {
-    uint8_t b[4];
-
-    memcpy(b, &r->addr, sizeof b);
-    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+    return (uint32_t)get_be(&r->addr, 4);
 }
 
 /* FINE: an answer that a list may give. */

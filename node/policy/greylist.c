@@ -1,10 +1,10 @@
 #include "node/policy/greylist.h"
 
+#include "base/bigendian.h"
+
 struct item {
-    uint64_t key, first_ms, last_ms;
-    uint64_t serial;       /* of its last change */
-    uint32_t older, newer; /* in the order of changes; 0: none */
-    bool is_passed;
+    struct change_link link; /* first */
+    struct greylist_entry e;
 };
 
 void greylist_init(struct greylist *g, const struct greylist_options *opt)
@@ -41,49 +41,13 @@ static struct item *item_at(const struct greylist *g, uint32_t handle)
     return pool_at(&g->pool, handle);
 }
 
-/* --- the order of changes --- */
-
-static void unlink_item(struct greylist *g, uint32_t handle)
-{
-    struct item *it = item_at(g, handle);
-
-    if (it->older != 0)
-        item_at(g, it->older)->newer = it->newer;
-    else
-        g->oldest = it->newer;
-    if (it->newer != 0)
-        item_at(g, it->newer)->older = it->older;
-    else
-        g->newest = it->older;
-}
-
-static void link_newest(struct greylist *g, uint32_t handle)
-{
-    struct item *it = item_at(g, handle);
-
-    it->older = g->newest;
-    it->newer = 0;
-    if (g->newest != 0)
-        item_at(g, g->newest)->newer = handle;
-    else
-        g->oldest = handle;
-    g->newest = handle;
-    it->serial = ++g->serial;
-}
-
-static void changed(struct greylist *g, uint32_t handle)
-{
-    unlink_item(g, handle);
-    link_newest(g, handle);
-}
-
 /* --- items --- */
 
 static bool has_key(const void *ctx, uint32_t value, const void *key)
 {
     const struct pool *pool = ctx;
 
-    return ((const struct item *)pool_at(pool, value))->key == *(const uint64_t *)key;
+    return ((const struct item *)pool_at(pool, value))->e.key == *(const uint64_t *)key;
 }
 
 static uint32_t find(const struct greylist *g, uint64_t key)
@@ -105,10 +69,10 @@ static void drop(struct greylist *g, uint32_t handle)
 {
     struct item *it = item_at(g, handle);
 
-    unlink_item(g, handle);
-    if (!it->is_passed)
+    changes_remove(&g->changes, &g->pool, handle);
+    if (!it->e.is_passed)
         g->first_tries--;
-    map_remove(&g->map, it->key, handle);
+    map_remove(&g->map, it->e.key, handle);
     pool_give(&g->pool, handle);
 }
 
@@ -116,7 +80,6 @@ static void drop(struct greylist *g, uint32_t handle)
 static uint32_t add(struct greylist *g, const struct greylist_entry *e)
 {
     uint32_t handle;
-    struct item *it;
 
     if (!e->is_passed && g->first_tries >= g->opt.first_tries)
         return 0;
@@ -127,13 +90,9 @@ static uint32_t add(struct greylist *g, const struct greylist_entry *e)
         pool_give(&g->pool, handle);
         return 0;
     }
-    it = item_at(g, handle);
-    *it = (struct item){.key = e->key,
-                        .first_ms = e->first_ms,
-                        .last_ms = e->last_ms,
-                        .is_passed = e->is_passed};
+    item_at(g, handle)->e = *e;
     g->first_tries += !e->is_passed;
-    link_newest(g, handle);
+    changes_add(&g->changes, &g->pool, handle);
     return handle;
 }
 
@@ -146,7 +105,7 @@ static uint32_t live(struct greylist *g, uint64_t key, uint64_t now_ms)
     if (handle == 0)
         return 0;
     it = item_at(g, handle);
-    if (!is_dead(g, it->is_passed, it->last_ms, now_ms))
+    if (!is_dead(g, it->e.is_passed, it->e.last_ms, now_ms))
         return handle;
     drop(g, handle);
     return 0;
@@ -179,16 +138,16 @@ static struct greylist_entry clamped(const struct greylist_entry *e, uint64_t no
 /* Whether it has changed. */
 static bool join(struct greylist *g, struct item *it, const struct greylist_entry *e)
 {
-    bool is_passed = it->is_passed || e->is_passed;
-    uint64_t first_ms = is_passed ? 0 : min_of(it->first_ms, e->first_ms);
-    uint64_t last_ms = max_of(it->last_ms, e->last_ms);
+    bool is_passed = it->e.is_passed || e->is_passed;
+    uint64_t first_ms = is_passed ? 0 : min_of(it->e.first_ms, e->first_ms);
+    uint64_t last_ms = max_of(it->e.last_ms, e->last_ms);
 
-    if (is_passed == it->is_passed && first_ms == it->first_ms && last_ms == it->last_ms)
+    if (is_passed == it->e.is_passed && first_ms == it->e.first_ms && last_ms == it->e.last_ms)
         return false;
-    g->first_tries -= is_passed && !it->is_passed;
-    it->is_passed = is_passed;
-    it->first_ms = first_ms;
-    it->last_ms = last_ms;
+    g->first_tries -= is_passed && !it->e.is_passed;
+    it->e.is_passed = is_passed;
+    it->e.first_ms = first_ms;
+    it->e.last_ms = last_ms;
     return true;
 }
 
@@ -205,7 +164,7 @@ enum greylist_merged greylist_merge(struct greylist *g, const struct greylist_en
         return add(g, &c) != 0 ? GREYLIST_NEWS : GREYLIST_NO_ROOM;
     if (!join(g, item_at(g, handle), &c))
         return GREYLIST_NO_NEWS;
-    changed(g, handle);
+    changes_touch(&g->changes, &g->pool, handle);
     return GREYLIST_NEWS;
 }
 
@@ -221,11 +180,11 @@ static bool touch_known(struct greylist *g, uint64_t key, uint64_t now_ms)
     if (handle == 0)
         return false;
     it = item_at(g, handle);
-    if (!it->is_passed)
+    if (!it->e.is_passed)
         return false;
-    if (it->last_ms > now_ms || now_ms - it->last_ms >= LIMIT_GREY_TOUCH_MS) {
-        it->last_ms = now_ms;
-        changed(g, handle);
+    if (it->e.last_ms > now_ms || now_ms - it->e.last_ms >= LIMIT_GREY_TOUCH_MS) {
+        it->e.last_ms = now_ms;
+        changes_touch(&g->changes, &g->pool, handle);
     }
     return true;
 }
@@ -281,13 +240,13 @@ static enum greylist_verdict judge(struct greylist *g, const struct greylist_key
     if (handle == 0)
         return note_first(g, keys, now_ms, wait_ms);
     it = item_at(g, handle);
-    if (it->first_ms > now_ms) { /* of a clock that is ahead: now we have seen it ourselves */
-        it->first_ms = now_ms;
-        it->last_ms = now_ms;
-        changed(g, handle);
+    if (it->e.first_ms > now_ms) { /* of a clock that is ahead: now we have seen it ourselves */
+        it->e.first_ms = now_ms;
+        it->e.last_ms = now_ms;
+        changes_touch(&g->changes, &g->pool, handle);
     }
-    if (now_ms - it->first_ms < g->opt.delay_ms) {
-        *wait_ms = g->opt.delay_ms - (now_ms - it->first_ms);
+    if (now_ms - it->e.first_ms < g->opt.delay_ms) {
+        *wait_ms = g->opt.delay_ms - (now_ms - it->e.first_ms);
         return GREYLIST_EARLY;
     }
     if (!grants)
@@ -309,6 +268,30 @@ enum greylist_verdict greylist_watch(struct greylist *g, const struct greylist_k
     return judge(g, keys, now_ms, wait_ms, false);
 }
 
+static bool is_known(const struct greylist *g, uint64_t key, uint64_t now_ms)
+{
+    struct greylist_entry e;
+
+    return greylist_get(g, key, now_ms, &e) && e.is_passed;
+}
+
+enum greylist_verdict greylist_look(const struct greylist *g, const struct greylist_keys *keys,
+                                    uint64_t now_ms, uint64_t *wait_ms)
+{
+    struct greylist_entry e;
+    uint64_t age_ms;
+
+    *wait_ms = 0;
+    if (is_known(g, keys->client, now_ms) || is_known(g, keys->network, now_ms))
+        return GREYLIST_KNOWN;
+    *wait_ms = g->opt.delay_ms;
+    if (!greylist_get(g, keys->try, now_ms, &e) && !greylist_get(g, keys->crowd, now_ms, &e))
+        return GREYLIST_FIRST;
+    age_ms = now_ms > e.first_ms ? now_ms - e.first_ms : 0;
+    *wait_ms -= min_of(age_ms, g->opt.delay_ms);
+    return *wait_ms > 0 ? GREYLIST_EARLY : GREYLIST_PASSED;
+}
+
 const char *greylist_reply(void)
 {
     return "450 4.7.1 Not seen before: please try again in some minutes";
@@ -326,11 +309,6 @@ const char *greylist_verdict_text(enum greylist_verdict v)
 
 /* --- reading and ageing --- */
 
-static struct greylist_entry entry_of(const struct item *it)
-{
-    return (struct greylist_entry){it->key, it->first_ms, it->last_ms, it->is_passed};
-}
-
 bool greylist_get(const struct greylist *g, uint64_t key, uint64_t now_ms,
                   struct greylist_entry *out)
 {
@@ -338,7 +316,7 @@ bool greylist_get(const struct greylist *g, uint64_t key, uint64_t now_ms,
 
     if (handle == 0)
         return false;
-    *out = entry_of(item_at(g, handle));
+    *out = item_at(g, handle)->e;
     return !is_dead(g, out->is_passed, out->last_ms, now_ms);
 }
 
@@ -347,36 +325,14 @@ uint32_t greylist_count(const struct greylist *g)
     return g->pool.count;
 }
 
-/* The oldest item above the cursor. As a rule the item taken last is still where it was; else
- * the way goes back from the newest. */
-static uint32_t above(const struct greylist *g, const struct greylist_cursor *at)
-{
-    uint32_t handle = g->newest;
-
-    if (at->serial >= g->serial)
-        return 0;
-    if (at->serial == 0)
-        return g->oldest;
-    if (pool_is_taken(&g->pool, at->hint) && item_at(g, at->hint)->serial == at->serial)
-        return item_at(g, at->hint)->newer;
-    if (handle == 0 || item_at(g, handle)->serial <= at->serial)
-        return 0;
-    while (item_at(g, handle)->older != 0 &&
-           item_at(g, item_at(g, handle)->older)->serial > at->serial)
-        handle = item_at(g, handle)->older;
-    return handle;
-}
-
-bool greylist_changes(const struct greylist *g, struct greylist_cursor *at,
+bool greylist_changes(const struct greylist *g, struct change_cursor *at,
                       struct greylist_entry *out)
 {
-    uint32_t handle = above(g, at);
+    uint32_t handle = changes_next(&g->changes, &g->pool, at);
 
-    if (handle == 0)
-        return false;
-    *out = entry_of(item_at(g, handle));
-    *at = (struct greylist_cursor){item_at(g, handle)->serial, handle};
-    return true;
+    if (handle != 0)
+        *out = item_at(g, handle)->e;
+    return handle != 0;
 }
 
 size_t greylist_sweep(struct greylist *g, uint64_t now_ms, size_t look, uint64_t *dropped)
@@ -390,10 +346,10 @@ size_t greylist_sweep(struct greylist *g, uint64_t now_ms, size_t look, uint64_t
         if (!pool_is_taken(&g->pool, g->swept))
             continue;
         it = item_at(g, g->swept);
-        if (it->last_ms > now_ms)
-            it->last_ms = now_ms;
-        if (is_dead(g, it->is_passed, it->last_ms, now_ms)) {
-            dropped[count++] = it->key;
+        if (it->e.last_ms > now_ms)
+            it->e.last_ms = now_ms;
+        if (is_dead(g, it->e.is_passed, it->e.last_ms, now_ms)) {
+            dropped[count++] = it->e.key;
             drop(g, g->swept);
         }
     }
@@ -402,26 +358,11 @@ size_t greylist_sweep(struct greylist *g, uint64_t now_ms, size_t look, uint64_t
 
 /* --- bytes --- */
 
-static void store64(uint8_t *p, uint64_t v)
-{
-    for (int i = 7; i >= 0; i--, v >>= 8)
-        p[i] = (uint8_t)v;
-}
-
-static uint64_t load64(const char *p)
-{
-    uint64_t v = 0;
-
-    for (int i = 0; i < 8; i++)
-        v = v << 8 | (uint8_t)p[i];
-    return v;
-}
-
 void greylist_pack(const struct greylist_entry *e, uint8_t out[static GREYLIST_ENTRY_BYTES])
 {
-    store64(out, e->key);
-    store64(out + 8, e->first_ms);
-    store64(out + 16, e->last_ms);
+    put_be(out, 8, e->key);
+    put_be(out + 8, 8, e->first_ms);
+    put_be(out + 16, 8, e->last_ms);
     out[24] = e->is_passed;
 }
 
@@ -429,7 +370,7 @@ enum err greylist_unpack(struct str bytes, struct greylist_entry *out)
 {
     if (bytes.n != GREYLIST_ENTRY_BYTES || (uint8_t)bytes.p[24] > 1)
         return E_PROTO;
-    *out = (struct greylist_entry){load64(bytes.p), load64(bytes.p + 8), load64(bytes.p + 16),
-                                   bytes.p[24] == 1};
+    *out = (struct greylist_entry){get_be(bytes.p, 8), get_be(bytes.p + 8, 8),
+                                   get_be(bytes.p + 16, 8), bytes.p[24] == 1};
     return out->key != 0 ? OK : E_PROTO;
 }

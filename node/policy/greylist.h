@@ -4,21 +4,28 @@
  * set.
  *
  * An entry is a key of 64 bits (SipHash-2-4 under a secret of the cluster: whoever fills the
- * list cannot aim at a slot of it, and the list names nobody) with first_ms   when it was first
- * seen: merged by min is_passed  false: a first try of (client, sender, recipient's domain);
+ * list cannot aim at a slot of it, and the list names nobody) with
+ *
+ *     first_ms   when it was first seen: merged by min
+ *     is_passed  false: a first try of (client, sender, recipient's domain);
  *                true: a client that has once come again in time. Merged by or
  *     last_ms    when it was last of use: merged by max
+ *
  * The client is the network (/24, /64) or, of a sender whose domain passes SPF, that domain, so
  * that a farm of servers is one client. See greylist_keys().
  *
  * What a check says (RFC 6647)
+ *
  *     FIRST  noted; "450 4.7.1", come again after LIMIT_GREY_DELAY_MS
  *     EARLY  noted before, still too early; the entry stays as it is
  *     PASSED after the delay, within LIMIT_GREY_WINDOW_MS: the client is known from now on
  *     KNOWN  passed before, at any site, with this or any other sender
- *     FULL   no room to note it: mail is taken, and the caller counts it. A flood of first
- * tries turns the list off for strangers; it never refuses one for good. Known clients keep
- *            room of their own (LIMIT_GREY_FIRST_TRIES of LIMIT_GREY_ENTRIES are first tries)
+ *     FULL   no room to note it: mail is taken, and the caller counts it
+ *
+ * A flood of first tries turns the list off for strangers; it never refuses one for good. Known
+ * clients keep room of their own (LIMIT_GREY_FIRST_TRIES of LIMIT_GREY_ENTRIES are first
+ * tries). A network with more than LIMIT_GREY_NETWORK_TRIES first tries within
+ * LIMIT_GREY_CROWD_MS is a crowd: from then on one entry for each domain, whoever the sender.
  *
  * Ageing. Dead is a first try with last_ms + LIMIT_GREY_WINDOW_MS at or before now, a client
  * with last_ms + LIMIT_GREY_KNOWN_MS. By this rule alone, at every site; a dead entry is as
@@ -49,6 +56,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/changes.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/map.h"
@@ -67,11 +75,10 @@ struct greylist {
     struct greylist_options opt;
     struct pool pool;
     struct map map;
-    uint32_t first_tries;    /* entries that have not passed */
-    uint32_t oldest, newest; /* in the order of their last change; 0: none */
-    uint64_t serial;         /* of the newest change */
-    uint32_t swept;          /* where the sweep goes on */
-    uint64_t crowd_window;   /* private: first tries of networks, as far as we saw them */
+    uint32_t first_tries; /* entries that have not passed */
+    struct changes changes;
+    uint32_t swept;        /* where the sweep goes on */
+    uint64_t crowd_window; /* private: first tries of networks, as far as we saw them */
     uint16_t crowd[GREYLIST_CROWD];
 };
 
@@ -125,6 +132,10 @@ enum greylist_verdict greylist_check(struct greylist *g, const struct greylist_k
 enum greylist_verdict greylist_watch(struct greylist *g, const struct greylist_keys *keys,
                                      uint64_t now_ms, uint64_t *wait_ms);
 
+/* What a check would say; notes nothing, and does not look whether there is room. */
+enum greylist_verdict greylist_look(const struct greylist *g, const struct greylist_keys *keys,
+                                    uint64_t now_ms, uint64_t *wait_ms);
+
 /* "450 4.7.1 ..." for FIRST and EARLY, without CRLF, static. The same words for both: what the
  * list knows is nobody's business. */
 const char *greylist_reply(void);
@@ -156,15 +167,9 @@ enum greylist_merged {
 MUST_CHECK enum greylist_merged greylist_merge(struct greylist *g,
                                                const struct greylist_entry *e, uint64_t now_ms);
 
-/* A place in the stream of changes; all 0 at its beginning. */
-struct greylist_cursor {
-    uint64_t serial;
-    uint32_t hint; /* private */
-};
-
 /* The next change behind the cursor, oldest first, each entry once and as it is now; moves the
  * cursor. False: there is none. For peers, and for the store. */
-bool greylist_changes(const struct greylist *g, struct greylist_cursor *at,
+bool greylist_changes(const struct greylist *g, struct change_cursor *at,
                       struct greylist_entry *out);
 
 /* Looks at the next `look` entries in turn, frees the dead ones and writes their keys to
@@ -172,7 +177,7 @@ bool greylist_changes(const struct greylist *g, struct greylist_cursor *at,
  */
 size_t greylist_sweep(struct greylist *g, uint64_t now_ms, size_t look, uint64_t *dropped);
 
-/* The entry of a key, if it is alive: for tests and for the operator. */
+/* The entry of a key, if it is alive. */
 bool greylist_get(const struct greylist *g, uint64_t key, uint64_t now_ms,
                   struct greylist_entry *out);
 

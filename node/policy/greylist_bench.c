@@ -50,7 +50,7 @@ int main(int argc, char **argv)
 {
     uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : LIMIT_GREY_ENTRIES;
     struct greylist g;
-    struct greylist_cursor at = {0};
+    struct change_cursor at = {0};
     struct greylist_entry e;
     long before = rss_kib();
     uint64_t t0, wait_ms, waits = 0;

@@ -44,9 +44,9 @@ static void entry(struct greylist *g, struct str in, uint64_t now_ms)
     free(copy);
 }
 
-static void read_all(const struct greylist *g, struct greylist_cursor *at, bool from_start)
+static void read_all(const struct greylist *g, struct change_cursor *at, bool from_start)
 {
-    struct greylist_cursor all = {0};
+    struct change_cursor all = {0};
     struct greylist_entry e;
     uint32_t count = 0;
 
@@ -59,7 +59,7 @@ static void read_all(const struct greylist *g, struct greylist_cursor *at, bool 
 
 /* One operation: four bytes. Few keys and coarse times, so that they meet. */
 static void step(struct greylist *g, const uint8_t op[4], uint64_t *now_ms,
-                 struct greylist_cursor *at)
+                 struct change_cursor *at)
 {
     uint64_t key = 1 + op[1] % 13, dropped[16], wait_ms;
     struct greylist_keys keys = {key, 100 + key / 2, 100 + key / 3, 200 + key};
@@ -95,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct greylist_options small = {.entries = 10, .first_tries = 7};
     struct greylist g;
-    struct greylist_cursor at = {0};
+    struct change_cursor at = {0};
     uint64_t now_ms = 5;
 
     if (size == 0)

@@ -27,17 +27,19 @@ static struct greylist_keys keys_of(const char *client, const char *spf, const c
 
 static enum greylist_verdict check(struct greylist *g, struct greylist_keys k, uint64_t now_ms)
 {
-    uint64_t wait_ms;
+    uint64_t wait_ms, said_ms;
+    enum greylist_verdict said = greylist_look(g, &k, now_ms, &said_ms); /* an operator's */
     enum greylist_verdict v = greylist_check(g, &k, now_ms, &wait_ms);
 
     ck_assert((v == GREYLIST_FIRST || v == GREYLIST_EARLY) == (wait_ms > 0));
+    ck_assert(v == GREYLIST_FULL || (said == v && said_ms == wait_ms));
     return v;
 }
 
 /* All that `from` knows goes to `to`, through bytes. */
 static uint32_t send_all(const struct greylist *from, struct greylist *to, uint64_t now_ms)
 {
-    struct greylist_cursor at = {0};
+    struct change_cursor at = {0};
     struct greylist_entry e, read;
     uint8_t bytes[GREYLIST_ENTRY_BYTES];
     uint32_t news = 0;
@@ -309,7 +311,7 @@ enum { SITES = 3, KEYS = 60, WIRE = 400 };
 
 struct world {
     struct greylist g[SITES];
-    struct greylist_cursor sent[SITES][SITES];
+    struct change_cursor sent[SITES][SITES];
     uint64_t skew_ms[SITES];
     struct {
         struct greylist_entry e;
@@ -409,7 +411,7 @@ END_TEST
 START_TEST(changes_are_told_once_each_from_wherever_the_cursor_stands)
 {
     struct greylist g;
-    struct greylist_cursor at = {0}, blind;
+    struct change_cursor at = {0}, blind;
     struct greylist_entry e;
     struct prng r;
     uint64_t told[41] = {0}, now_ms = T0, dropped[4];
@@ -425,7 +427,7 @@ START_TEST(changes_are_told_once_each_from_wherever_the_cursor_stands)
         greylist_sweep(&g, now_ms, 4, dropped);
         if (prng_below(&r, 10) > 0)
             continue;
-        blind = (struct greylist_cursor){.serial = at.serial}; /* as after a new link */
+        blind = (struct change_cursor){.serial = at.serial}; /* as after a new link */
         while (greylist_changes(&g, &at, &e)) {
             struct greylist_entry same;
 
@@ -434,7 +436,7 @@ START_TEST(changes_are_told_once_each_from_wherever_the_cursor_stands)
             told[e.key] = at.serial;
         }
         ck_assert(!greylist_changes(&g, &blind, &e));
-        ck_assert_uint_eq(at.serial == g.serial || greylist_count(&g) < 40, true);
+        ck_assert_uint_eq(at.serial == g.changes.serial || greylist_count(&g) < 40, true);
     }
     greylist_fini(&g);
 }
@@ -443,7 +445,7 @@ END_TEST
 START_TEST(what_a_peer_says_is_handed_on_when_it_is_news)
 {
     struct greylist middle;
-    struct greylist_cursor at = {0};
+    struct change_cursor at = {0};
     struct greylist_entry e = {.key = 5, .first_ms = T0 + 9, .last_ms = T0 + 9}, told;
 
     greylist_init(&middle, &defaults);

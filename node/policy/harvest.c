@@ -1,9 +1,10 @@
 #include "node/policy/harvest.h"
 
+#include "base/bigendian.h"
+
 struct item {
+    struct change_link link; /* first */
     struct harvest_entry e;
-    uint64_t serial;       /* of its last change */
-    uint32_t older, newer; /* in the order of changes; 0: none */
 };
 
 void harvest_init(struct harvest *h, uint32_t entries)
@@ -101,43 +102,13 @@ static uint64_t sum(const uint32_t n[LIMIT_CLUSTER_MEMBERS])
     return all;
 }
 
-/* --- the order of changes --- */
-
-static void unlink_item(struct harvest *h, uint32_t handle)
-{
-    struct item *it = item_at(h, handle);
-
-    if (it->older != 0)
-        item_at(h, it->older)->newer = it->newer;
-    else
-        h->oldest = it->newer;
-    if (it->newer != 0)
-        item_at(h, it->newer)->older = it->older;
-    else
-        h->newest = it->older;
-}
-
-static void link_newest(struct harvest *h, uint32_t handle)
-{
-    struct item *it = item_at(h, handle);
-
-    it->older = h->newest;
-    it->newer = 0;
-    if (h->newest != 0)
-        item_at(h, h->newest)->newer = handle;
-    else
-        h->oldest = handle;
-    h->newest = handle;
-    it->serial = ++h->serial;
-}
-
 /* --- room --- */
 
 static void drop(struct harvest *h, uint32_t handle)
 {
     struct item *it = item_at(h, handle);
 
-    unlink_item(h, handle);
+    changes_remove(&h->changes, &h->pool, handle);
     map_remove(&h->map, hash_of(it->e.key, it->e.window), handle);
     pool_give(&h->pool, handle);
 }
@@ -179,7 +150,7 @@ static uint32_t add(struct harvest *h, const struct harvest_entry *e, uint64_t n
         return 0;
     }
     item_at(h, handle)->e = *e;
-    link_newest(h, handle);
+    changes_add(&h->changes, &h->pool, handle);
     return handle;
 }
 
@@ -190,8 +161,7 @@ static void raise_one(struct harvest *h, uint32_t handle, uint32_t *n)
     if (*n == UINT32_MAX)
         return;
     ++*n;
-    unlink_item(h, handle);
-    link_newest(h, handle);
+    changes_touch(&h->changes, &h->pool, handle);
 }
 
 static void bad(struct harvest *h, uint16_t site, uint64_t key, uint64_t now_ms)
@@ -320,41 +290,18 @@ enum harvest_merged harvest_merge(struct harvest *h, const struct harvest_entry 
     }
     if (!is_news)
         return HARVEST_NO_NEWS;
-    unlink_item(h, handle);
-    link_newest(h, handle);
+    changes_touch(&h->changes, &h->pool, handle);
     return HARVEST_NEWS;
 }
 
-/* The oldest item above the cursor. As a rule the item taken last is still where it was; else
- * the way goes back from the newest. */
-static uint32_t above(const struct harvest *h, const struct harvest_cursor *at)
-{
-    uint32_t handle = h->newest;
-
-    if (at->serial >= h->serial)
-        return 0;
-    if (at->serial == 0)
-        return h->oldest;
-    if (pool_is_taken(&h->pool, at->hint) && item_at(h, at->hint)->serial == at->serial)
-        return item_at(h, at->hint)->newer;
-    if (handle == 0 || item_at(h, handle)->serial <= at->serial)
-        return 0;
-    while (item_at(h, handle)->older != 0 &&
-           item_at(h, item_at(h, handle)->older)->serial > at->serial)
-        handle = item_at(h, handle)->older;
-    return handle;
-}
-
-bool harvest_changes(const struct harvest *h, struct harvest_cursor *at,
+bool harvest_changes(const struct harvest *h, struct change_cursor *at,
                      struct harvest_entry *out)
 {
-    uint32_t handle = above(h, at);
+    uint32_t handle = changes_next(&h->changes, &h->pool, at);
 
-    if (handle == 0)
-        return false;
-    *out = item_at(h, handle)->e;
-    *at = (struct harvest_cursor){item_at(h, handle)->serial, handle};
-    return true;
+    if (handle != 0)
+        *out = item_at(h, handle)->e;
+    return handle != 0;
 }
 
 size_t harvest_sweep(struct harvest *h, uint64_t now_ms, size_t look)
@@ -378,29 +325,12 @@ uint32_t harvest_count(const struct harvest *h)
 
 /* --- bytes --- */
 
-static uint8_t *store(uint8_t *p, uint64_t v, int bytes)
-{
-    for (int i = bytes - 1; i >= 0; i--, v >>= 8)
-        p[i] = (uint8_t)v;
-    return p + bytes;
-}
-
-static uint64_t load(struct str *s, size_t bytes)
-{
-    uint64_t v = 0;
-
-    for (size_t i = 0; i < bytes; i++)
-        v = v << 8 | (uint8_t)s->p[i];
-    *s = str_from(*s, bytes);
-    return v;
-}
-
 void harvest_pack(const struct harvest_entry *e, uint8_t out[static HARVEST_ENTRY_BYTES])
 {
-    uint8_t *p = store(store(out, e->key, 8), e->window, 4);
+    uint8_t *p = put_be(put_be(out, 8, e->key), 4, e->window);
 
     for (int i = 0; i < LIMIT_CLUSTER_MEMBERS; i++)
-        p = store(store(p, e->bad[i], 4), e->good[i], 4);
+        p = put_be(put_be(p, 4, e->bad[i]), 4, e->good[i]);
 }
 
 enum err harvest_unpack(struct str bytes, struct harvest_entry *out)
@@ -408,11 +338,11 @@ enum err harvest_unpack(struct str bytes, struct harvest_entry *out)
     *out = (struct harvest_entry){.key = 0};
     if (bytes.n != HARVEST_ENTRY_BYTES)
         return E_PROTO;
-    out->key = load(&bytes, 8);
-    out->window = (uint32_t)load(&bytes, 4);
+    out->key = get_be(bytes.p, 8);
+    out->window = (uint32_t)get_be(bytes.p + 8, 4);
     for (int i = 0; i < LIMIT_CLUSTER_MEMBERS; i++) {
-        out->bad[i] = (uint32_t)load(&bytes, 4);
-        out->good[i] = (uint32_t)load(&bytes, 4);
+        out->bad[i] = (uint32_t)get_be(bytes.p + 12 + 8 * i, 4);
+        out->good[i] = (uint32_t)get_be(bytes.p + 16 + 8 * i, 4);
     }
     return out->key != 0 ? OK : E_PROTO;
 }

@@ -33,6 +33,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/changes.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/map.h"
@@ -44,9 +45,8 @@ struct harvest {
     uint32_t entries; /* ceiling */
     struct pool pool;
     struct map map;
-    uint32_t oldest, newest; /* in the order of their last change; 0: none */
-    uint64_t serial;         /* of the newest change */
-    uint32_t swept, looked;  /* where the sweep, and the search for room, go on */
+    struct changes changes;
+    uint32_t swept, looked; /* where the sweep, and the search for room, go on */
 };
 
 void harvest_init(struct harvest *h, uint32_t entries); /* 0: LIMIT_HARVEST_ENTRIES */
@@ -97,15 +97,9 @@ enum harvest_merged { HARVEST_NEWS, HARVEST_NO_NEWS, HARVEST_NO_ROOM };
 MUST_CHECK enum harvest_merged harvest_merge(struct harvest *h, const struct harvest_entry *e,
                                              uint64_t now_ms);
 
-/* A place in the stream of changes; all 0 at its beginning. */
-struct harvest_cursor {
-    uint64_t serial;
-    uint32_t hint; /* private */
-};
-
 /* The next change behind the cursor, oldest first, each entry once and as it is now; moves the
  * cursor. False: there is none. */
-bool harvest_changes(const struct harvest *h, struct harvest_cursor *at,
+bool harvest_changes(const struct harvest *h, struct change_cursor *at,
                      struct harvest_entry *out);
 
 /* Looks at the next `look` entries in turn and frees those whose window is over; how many. */

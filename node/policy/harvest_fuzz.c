@@ -31,7 +31,7 @@ static void entry(struct harvest *h, struct str in, uint64_t now_ms)
 
 static void read_all(const struct harvest *h)
 {
-    struct harvest_cursor all = {0};
+    struct change_cursor all = {0};
     struct harvest_entry e;
     uint32_t count = 0;
 

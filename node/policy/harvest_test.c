@@ -142,7 +142,7 @@ START_TEST(a_table_full_of_suspects_keeps_them_all)
 }
 END_TEST
 
-static void send_all(const struct harvest *from, struct harvest *to, struct harvest_cursor *at,
+static void send_all(const struct harvest *from, struct harvest *to, struct change_cursor *at,
                      uint64_t now_ms)
 {
     uint8_t bytes[HARVEST_ENTRY_BYTES];
@@ -159,8 +159,8 @@ static void send_all(const struct harvest *from, struct harvest *to, struct harv
 START_TEST(tries_at_three_sites_are_added_up_once_each)
 {
     struct harvest s[3];
-    struct harvest_cursor at[3][3] = {{{0}}};
-    struct harvest_cursor again = {0};
+    struct change_cursor at[3][3] = {{{0}}};
+    struct change_cursor again = {0};
     uint64_t bads = 0;
     struct harvest_entry e;
     struct prng rnd;
@@ -175,13 +175,13 @@ START_TEST(tries_at_three_sites_are_added_up_once_each)
         if (i != k && prng_below(&rnd, 3) == 0)
             send_all(&s[i], &s[k], &at[i][k], T0 + HOUR);
         if (prng_below(&rnd, 20) == 0)
-            at[i][k] = (struct harvest_cursor){0}; /* all again */
+            at[i][k] = (struct change_cursor){0}; /* all again */
     }
     for (int i = 0; i < 18; i++)
         if (i / 3 % 3 != i % 3)
             send_all(&s[i / 3 % 3], &s[i % 3], &at[i / 3 % 3][i % 3], T0 + HOUR);
     for (int i = 0; i < 3; i++) {
-        again = (struct harvest_cursor){0};
+        again = (struct change_cursor){0};
         for (bads = 0; harvest_changes(&s[i], &again, &e);)
             bads += e.bad[0] + e.bad[1] + e.bad[2];
         ck_assert_uint_eq(bads, 3 * 300);

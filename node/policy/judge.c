@@ -18,7 +18,7 @@ bool judge_is_needed(const uint8_t checks[DOMAIN_CHECK_KINDS])
     for (size_t i = 0; i < JUDGE_CHECKS; i++)
         if (checks[order[i]] != CHECK_OFF)
             return true;
-    return false;
+    return checks[DOMAIN_CHECK_GREYLIST] != CHECK_OFF; /* clients by the domain SPF passes */
 }
 
 static bool is_on(const struct judge *j, enum domain_check_kind kind)
@@ -54,6 +54,7 @@ static bool begin_spf(struct judge *j, const struct judge_facts *f, struct arena
     j->spf.verdict = (struct spf_verdict){.result = SPF_NONE};
     j->spf_asked = false;
     j->has_spf = f->needs_spf || is_on(j, DOMAIN_CHECK_SPF) ||
+                 is_on(j, DOMAIN_CHECK_GREYLIST) ||
                  (is_on(j, DOMAIN_CHECK_FORGED) && f->sender_is_ours);
     j->spf_done = !j->has_spf;
     if (!j->has_spf)
@@ -81,7 +82,7 @@ bool judge_init(struct judge *j, const uint8_t checks[DOMAIN_CHECK_KINDS],
         rdns_give_up(&j->rdns);
     begin_listing(j, f);
     begin_helo(j, f);
-    sender_init(&j->sender, f->sender, &(struct sender_options){false});
+    sender_init(&j->sender, f->sender);
     if (!is_on(j, DOMAIN_CHECK_SENDER))
         sender_give_up(&j->sender);
     return begin_spf(j, f, arena);
@@ -157,10 +158,8 @@ static bool is_forged(const struct judge *j)
     return j->sender_is_ours && r != SPF_PASS && r != SPF_TEMPERROR;
 }
 
-bool judge_is_against(const struct judge *j, enum domain_check_kind kind)
+static bool is_against(const struct judge *j, enum domain_check_kind kind)
 {
-    if (!is_on(j, kind))
-        return false;
     switch (kind) {
     case DOMAIN_CHECK_RDNS:
         return j->rdns.result == RDNS_NONE || j->rdns.result == RDNS_MISMATCH;
@@ -179,6 +178,35 @@ bool judge_is_against(const struct judge *j, enum domain_check_kind kind)
     }
 }
 
+static bool is_unknown(const struct judge *j, enum domain_check_kind kind)
+{
+    bool no_spf = j->spf.verdict.result == SPF_TEMPERROR;
+
+    switch (kind) {
+    case DOMAIN_CHECK_RDNS:
+        return j->rdns.result == RDNS_UNKNOWN;
+    case DOMAIN_CHECK_DNSBL:
+        return listing_is_unknown(&j->listing);
+    case DOMAIN_CHECK_SENDER:
+        return j->sender.result == SENDER_UNKNOWN;
+    case DOMAIN_CHECK_FORGED:
+        return j->sender_is_ours && no_spf;
+    case DOMAIN_CHECK_SPF:
+        return no_spf;
+    default:
+        return false;
+    }
+}
+
+enum judge_outcome judge_outcome(const struct judge *j, enum domain_check_kind kind)
+{
+    if (!is_on(j, kind))
+        return JUDGE_OFF;
+    if (is_against(j, kind))
+        return JUDGE_AGAINST;
+    return is_unknown(j, kind) ? JUDGE_UNKNOWN : JUDGE_PASSED;
+}
+
 enum domain_check_kind judge_against(const struct judge *j)
 {
     enum domain_check_kind marked = DOMAIN_CHECK_KINDS;
@@ -186,7 +214,7 @@ enum domain_check_kind judge_against(const struct judge *j)
     for (size_t i = 0; i < JUDGE_CHECKS; i++) {
         enum domain_check_kind kind = order[i];
 
-        if (!judge_is_against(j, kind))
+        if (judge_outcome(j, kind) != JUDGE_AGAINST)
             continue;
         if (j->checks[kind] != CHECK_MARK)
             return kind;
@@ -344,7 +372,6 @@ static struct str listing_detail(const struct listing *l, char *buf)
 static struct str spf_detail(const struct judge *j, char *buf)
 {
     const struct spf_verdict *v = &j->spf.verdict;
-
     const char *more = v->problem != SPF_FINE ? spf_problem_text(v->problem)
                        : v->matches_all ? "a pass of nearly everybody, which is no identity"
                                         : "";

@@ -65,7 +65,7 @@ struct judge {
     bool spf_asked, spf_done;
 };
 
-/* True: something is switched on that it judges. */
+/* True: something is switched on that it judges, or the greylist, which wants to know SPF. */
 bool judge_is_needed(const uint8_t checks[DOMAIN_CHECK_KINDS]);
 
 /* Copies what it needs into the arena, which lives at least as long as *j. False: no room. */
@@ -81,8 +81,15 @@ void judge_answer(struct judge *j, enum judge_part part, uint32_t tag,
 void judge_give_up(struct judge *j);
 bool judge_is_done(const struct judge *j);
 
-/* Once done: whether that check is on, and its verdict against the client. */
-bool judge_is_against(const struct judge *j, enum domain_check_kind kind);
+/* Once done. */
+enum judge_outcome {
+    JUDGE_OFF,
+    JUDGE_PASSED,
+    JUDGE_UNKNOWN, /* DNS did not say: held against nobody */
+    JUDGE_AGAINST,
+    JUDGE_OUTCOMES
+};
+enum judge_outcome judge_outcome(const struct judge *j, enum domain_check_kind kind);
 /* Once done: which check is against the client, the first in order that may refuse, else the
  * first that is marked. DOMAIN_CHECK_KINDS: none. */
 enum domain_check_kind judge_against(const struct judge *j);

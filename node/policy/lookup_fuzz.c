@@ -89,7 +89,6 @@ static void run_rdns(struct input in)
 
 static void run_sender(struct input in)
 {
-    struct sender_options opt = {.special_is_fine = next(&in) % 2 != 0};
     uint8_t kind = next(&in) % 8;
     struct path path = {
         .is_null = kind == 1, .literal = kind == 2, .domain = STR("customer.net")};
@@ -102,7 +101,7 @@ static void run_sender(struct input in)
         in = (struct input){in.p + path.domain.n, in.n - path.domain.n};
         (void)next(&in);
     }
-    sender_init(&s, &path, &opt);
+    sender_init(&s, &path);
     for (int turns = 0; turns < 10 && !sender_is_done(&s) && in.n > 0; turns++) {
         size_t n = sender_questions(&s, q);
         uint32_t tag = n > 0 ? q[n - 1].tag : next(&in) % 4;

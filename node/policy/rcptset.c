@@ -1,5 +1,6 @@
 #include "node/policy/rcptset.h"
 
+#include "base/bigendian.h"
 #include "node/policy/rcptset_internal.h"
 
 static uint64_t or_preset(uint32_t value, uint64_t preset)
@@ -100,7 +101,7 @@ static uint64_t hash_of(const struct rcptset *s, uint64_t generation, struct str
 {
     char b[8 + LIMIT_SMTP_LOCAL_PART_BYTES];
 
-    rcptset_store64((uint8_t *)b, generation);
+    put_be(b, 8, generation);
     (void)str_lower(local, b + 8, LIMIT_SMTP_LOCAL_PART_BYTES);
     return map_hash(&s->map, b, 8 + local.n);
 }
@@ -166,7 +167,7 @@ static void drop(struct rcptset *s, uint32_t handle)
 {
     struct rcptset_entry *e = &rcptset_at(s, handle)->e;
 
-    rcptset_unlink(s, handle);
+    changes_remove(&s->changes, &s->pool, handle);
     rcptset_leave(s, handle);
     map_remove(&s->map, hash_of(s, e->generation, (struct str){e->local, e->local_bytes}),
                handle);
@@ -227,7 +228,7 @@ static enum rcptset_merged add(struct rcptset *s, const struct rcptset_entry *e)
         pool_give(&s->pool, handle);
         return RCPTSET_NO_ROOM;
     }
-    rcptset_link_newest(s, handle);
+    changes_add(&s->changes, &s->pool, handle);
     return RCPTSET_NEWS;
 }
 
@@ -265,14 +266,14 @@ static enum rcptset_merged change(struct rcptset *s, uint32_t handle,
         return RCPTSET_NO_NEWS;
     if (rcptset_class(&it->e) == RCPTSET_VALID && rcptset_class(e) != RCPTSET_VALID &&
         !has_room(s, it->domain, rcptset_class(e), false)) {
-        drop(s, handle); /* it is not VALID any more, and there is no room for the doubt */
+        if (rcptset_class(e) == RCPTSET_INVALID)
+            drop(s, handle); /* it is not VALID any more, and there is no room for the doubt */
         return RCPTSET_NO_ROOM;
     }
     rcptset_leave_class(s, handle);
     it->e = *e;
     rcptset_join_class(s, handle);
-    rcptset_unlink(s, handle);
-    rcptset_link_newest(s, handle);
+    changes_touch(&s->changes, &s->pool, handle);
     return RCPTSET_NEWS;
 }
 
@@ -351,10 +352,12 @@ enum rcptset_merged rcptset_want(struct rcptset *s, const struct rcptset_name *n
 
     if (!entry_named(&e, n->generation, n->local))
         return RCPTSET_NO_ROOM;
-    if (handle != 0) { /* a wish that waits, or was just tried in vain, is not repeated */
+    if (handle != 0) {
         const struct rcptset_entry *have = &rcptset_at(s, handle)->e;
 
-        if (!is_past(max_of(have->wanted_ms, have->asked_ms), LIMIT_RCPTSET_WISH_MS, now_ms))
+        if (!is_past(have->asked_ms, LIMIT_RCPTSET_WISH_MS, now_ms))
+            return RCPTSET_VAIN;
+        if (!is_past(have->wanted_ms, LIMIT_RCPTSET_WISH_MS, now_ms))
             return RCPTSET_NO_NEWS;
     }
     e.wanted_ms = now_ms;
@@ -397,6 +400,16 @@ uint32_t rcptset_known(const struct rcptset *s, uint64_t generation)
 uint32_t rcptset_count(const struct rcptset *s)
 {
     return s->pool.count;
+}
+
+bool rcptset_changes(const struct rcptset *s, struct change_cursor *at,
+                     struct rcptset_entry *out)
+{
+    uint32_t handle = changes_next(&s->changes, &s->pool, at);
+
+    if (handle != 0)
+        *out = rcptset_at(s, handle)->e;
+    return handle != 0;
 }
 
 size_t rcptset_sweep(struct rcptset *s, uint64_t now_ms, size_t look_at,

@@ -43,6 +43,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/changes.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/map.h"
@@ -69,9 +70,8 @@ struct rcptset {
     struct pool pool, domain_pool;
     struct map map, domains;
     uint32_t doubts;
-    uint32_t oldest, newest; /* in the order of their last change; 0: none */
-    uint64_t serial;         /* of the newest change */
-    uint32_t swept;          /* where the sweep goes on */
+    struct changes changes;
+    uint32_t swept; /* where the sweep goes on */
 };
 
 void rcptset_init(struct rcptset *s, const struct rcptset_options *opt);
@@ -105,6 +105,7 @@ enum rcptset_merged {
     RCPTSET_NEWS,    /* something has changed: to be stored, and told */
     RCPTSET_NO_NEWS, /* known already, or over by now */
     RCPTSET_NO_ROOM, /* at a ceiling, or too long: not taken */
+    RCPTSET_VAIN,    /* of rcptset_want(): the primary was just asked for it */
 };
 
 /* The primary has said so. The same again within ..._TOUCH_MS is no news. */
@@ -141,15 +142,9 @@ MUST_CHECK enum err rcptset_unpack(struct str *bytes, struct rcptset_entry *out)
 MUST_CHECK enum rcptset_merged rcptset_merge(struct rcptset *s, const struct rcptset_entry *e,
                                              uint64_t now_ms);
 
-/* A place in the stream of changes; all 0 at its beginning. */
-struct rcptset_cursor {
-    uint64_t serial;
-    uint32_t hint; /* private */
-};
-
 /* The next change behind the cursor, oldest first, each entry once and as it is now; moves the
  * cursor. False: there is none. */
-bool rcptset_changes(const struct rcptset *s, struct rcptset_cursor *at,
+bool rcptset_changes(const struct rcptset *s, struct change_cursor *at,
                      struct rcptset_entry *out);
 
 /* Looks at the next `look` entries in turn, frees those that are over and writes them to

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void read_all(const struct rcptset *s)
 {
-    struct rcptset_cursor all = {0};
+    struct change_cursor all = {0};
     struct rcptset_entry e;
     uint32_t count = 0, doubts = 0;
 

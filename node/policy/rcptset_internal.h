@@ -5,9 +5,8 @@
 #include "node/policy/rcptset.h"
 
 struct rcptset_item {
+    struct change_link link; /* first */
     struct rcptset_entry e;
-    uint64_t serial;              /* of its last change */
-    uint32_t older, newer;        /* in the order of changes; 0: none */
     uint32_t domain;              /* handle */
     uint32_t child, next, before; /* in the heap of its class; before: parent, or the one
                                      whose next this is */
@@ -29,12 +28,6 @@ static inline struct rcptset_domain *rcptset_domain_at(const struct rcptset *s, 
     return pool_at(&s->domain_pool, handle);
 }
 
-static inline void rcptset_store64(uint8_t *p, uint64_t v)
-{
-    for (int i = 7; i >= 0; i--, v >>= 8)
-        p[i] = (uint8_t)v;
-}
-
 /* Which heap of its domain an entry is in. UNKNOWN: a wish that nobody answered. VALID: taken,
  * and not refused since. INVALID: all others. Whether that is over is another matter. */
 enum rcptset_status rcptset_class(const struct rcptset_entry *e);
@@ -51,7 +44,3 @@ void rcptset_leave(struct rcptset *s, uint32_t handle);
 /* The same within the domain, which stays. */
 void rcptset_join_class(struct rcptset *s, uint32_t handle);
 void rcptset_leave_class(struct rcptset *s, uint32_t handle);
-
-/* The order of changes. */
-void rcptset_link_newest(struct rcptset *s, uint32_t handle);
-void rcptset_unlink(struct rcptset *s, uint32_t handle);

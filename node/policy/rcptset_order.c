@@ -1,6 +1,6 @@
 /* The orders in which the entries of an rcptset stand: a pairing heap (Fredman, Sedgewick,
- * Sleator, Tarjan 1986) for each class of a domain, and the order of changes. And their bytes.
- */
+ * Sleator, Tarjan 1986) for each class of a domain. And their bytes. */
+#include "base/bigendian.h"
 #include "node/policy/rcptset_internal.h"
 
 enum rcptset_status rcptset_class(const struct rcptset_entry *e)
@@ -167,86 +167,15 @@ void rcptset_leave(struct rcptset *s, uint32_t handle)
     pool_give(&s->domain_pool, domain);
 }
 
-/* --- the order of changes --- */
-
-void rcptset_unlink(struct rcptset *s, uint32_t handle)
-{
-    struct rcptset_item *it = rcptset_at(s, handle);
-
-    if (it->older != 0)
-        rcptset_at(s, it->older)->newer = it->newer;
-    else
-        s->oldest = it->newer;
-    if (it->newer != 0)
-        rcptset_at(s, it->newer)->older = it->older;
-    else
-        s->newest = it->older;
-}
-
-void rcptset_link_newest(struct rcptset *s, uint32_t handle)
-{
-    struct rcptset_item *it = rcptset_at(s, handle);
-
-    it->older = s->newest;
-    it->newer = 0;
-    if (s->newest != 0)
-        rcptset_at(s, s->newest)->newer = handle;
-    else
-        s->oldest = handle;
-    s->newest = handle;
-    it->serial = ++s->serial;
-}
-
-/* The oldest item above the cursor. As a rule the item taken last is still where it was; else
- * the way goes back from the newest. */
-static uint32_t above(const struct rcptset *s, const struct rcptset_cursor *at)
-{
-    uint32_t handle = s->newest;
-
-    if (at->serial >= s->serial)
-        return 0;
-    if (at->serial == 0)
-        return s->oldest;
-    if (pool_is_taken(&s->pool, at->hint) && rcptset_at(s, at->hint)->serial == at->serial)
-        return rcptset_at(s, at->hint)->newer;
-    if (handle == 0 || rcptset_at(s, handle)->serial <= at->serial)
-        return 0;
-    while (rcptset_at(s, handle)->older != 0 &&
-           rcptset_at(s, rcptset_at(s, handle)->older)->serial > at->serial)
-        handle = rcptset_at(s, handle)->older;
-    return handle;
-}
-
-bool rcptset_changes(const struct rcptset *s, struct rcptset_cursor *at,
-                     struct rcptset_entry *out)
-{
-    uint32_t handle = above(s, at);
-
-    if (handle == 0)
-        return false;
-    *out = rcptset_at(s, handle)->e;
-    *at = (struct rcptset_cursor){rcptset_at(s, handle)->serial, handle};
-    return true;
-}
-
 /* --- bytes --- */
-
-static uint64_t load64(const char *p)
-{
-    uint64_t v = 0;
-
-    for (int i = 0; i < 8; i++)
-        v = v << 8 | (uint8_t)p[i];
-    return v;
-}
 
 size_t rcptset_pack(const struct rcptset_entry *e, uint8_t out[static RCPTSET_ENTRY_BYTES])
 {
-    rcptset_store64(out, e->generation);
-    rcptset_store64(out + 8, e->valid.ms);
-    rcptset_store64(out + 16, e->invalid.ms);
-    rcptset_store64(out + 24, e->asked_ms);
-    rcptset_store64(out + 32, e->wanted_ms);
+    put_be(out, 8, e->generation);
+    put_be(out + 8, 8, e->valid.ms);
+    put_be(out + 16, 8, e->invalid.ms);
+    put_be(out + 24, 8, e->asked_ms);
+    put_be(out + 32, 8, e->wanted_ms);
     out[40] = (uint8_t)((unsigned)e->valid.source << 4 | (unsigned)e->invalid.source);
     out[41] = e->local_bytes;
     memcpy(out + RCPTSET_HEAD_BYTES, e->local, e->local_bytes);
@@ -277,12 +206,12 @@ enum err rcptset_unpack(struct str *bytes, struct rcptset_entry *out)
     *out = (struct rcptset_entry){.generation = 0};
     if (n == 0 || n > LIMIT_SMTP_LOCAL_PART_BYTES || bytes->n - RCPTSET_HEAD_BYTES < n)
         return E_PROTO;
-    out->generation = load64(p);
+    out->generation = get_be(p, 8);
     out->valid =
-        (struct rcptset_fact){load64(p + 8), (enum rcptset_source)((uint8_t)p[40] >> 4)};
-    out->invalid = (struct rcptset_fact){load64(p + 16), (enum rcptset_source)(p[40] & 15)};
-    out->asked_ms = load64(p + 24);
-    out->wanted_ms = load64(p + 32);
+        (struct rcptset_fact){get_be(p + 8, 8), (enum rcptset_source)((uint8_t)p[40] >> 4)};
+    out->invalid = (struct rcptset_fact){get_be(p + 16, 8), (enum rcptset_source)(p[40] & 15)};
+    out->asked_ms = get_be(p + 24, 8);
+    out->wanted_ms = get_be(p + 32, 8);
     out->local_bytes = (uint8_t)n;
     memcpy(out->local, p + RCPTSET_HEAD_BYTES, n);
     if (!is_sound(out))

@@ -177,8 +177,8 @@ START_TEST(wishes_are_asked_first_then_what_is_old_the_oldest_first)
     ck_assert(due_is("fresh", t + 2));
     ck_assert_int_eq(learn("fresh", RCPTSET_VALID, t + 2), RCPTSET_NEWS);
     ck_assert(due_is(NULL, t + DAY));
-    asked("older", t + DAY + 1); /* nothing came of it: once a day */
-    ck_assert_int_eq(want("w1", t + HOUR), RCPTSET_NO_NEWS); /* just asked, in vain */
+    asked("older", t + DAY + 1);                          /* nothing came of it: once a day */
+    ck_assert_int_eq(want("w1", t + HOUR), RCPTSET_VAIN); /* just asked */
     ck_assert_int_eq(want("w1", t + HOUR + 1), RCPTSET_NEWS);
 }
 END_TEST
@@ -261,7 +261,7 @@ END_TEST
 /* --- three sites --- */
 
 static void send_all(const struct rcptset *from, struct rcptset *to,
-                     struct rcptset_cursor *since, uint64_t now_ms)
+                     struct change_cursor *since, uint64_t now_ms)
 {
     uint8_t bytes[RCPTSET_ENTRY_BYTES];
     struct rcptset_entry e, read;
@@ -282,7 +282,7 @@ static int by_bytes(const void *a, const void *b)
 
 static size_t image(const struct rcptset *set, uint8_t out[][RCPTSET_ENTRY_BYTES])
 {
-    struct rcptset_cursor at = {0};
+    struct change_cursor at = {0};
     struct rcptset_entry e;
     size_t n = 0;
 
@@ -298,7 +298,7 @@ static void check_due(struct rcptset *set, uint64_t generation, uint64_t now_ms)
 {
     uint64_t best[RCPTSET_STATUSES] = {UINT64_MAX, UINT64_MAX, UINT64_MAX};
     uint32_t count[RCPTSET_STATUSES] = {0};
-    struct rcptset_cursor at = {0};
+    struct change_cursor at = {0};
     struct rcptset_entry e;
     uint32_t domain = rcptset_domain_find(set, generation);
 
@@ -354,7 +354,7 @@ START_TEST(sites_end_equal_whatever_way_the_changes_went)
 {
     static uint8_t images[3][1000][RCPTSET_ENTRY_BYTES];
     struct rcptset set[3];
-    struct rcptset_cursor since[3][3] = {{{0}}};
+    struct change_cursor since[3][3] = {{{0}}};
     struct rcptset_entry dropped[256];
     uint64_t now_ms = T0;
     struct prng rnd;
@@ -372,7 +372,7 @@ START_TEST(sites_end_equal_whatever_way_the_changes_went)
         if (i != k && prng_below(&rnd, 4) == 0)
             send_all(&set[i], &set[k], &since[i][k], now_ms);
         if (prng_below(&rnd, 50) == 0)
-            since[i][k] = (struct rcptset_cursor){0}; /* all again */
+            since[i][k] = (struct change_cursor){0}; /* all again */
     }
     for (int i = 0; i < 18; i++)
         if (i / 3 % 3 != i % 3)

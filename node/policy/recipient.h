@@ -49,7 +49,7 @@ struct recipient_facts {
     bool is_listed;    /* by the list of the domain, in any way */
     bool any_is_known; /* some recipient of the domain is */
     enum rcptset_status known;
-    bool is_up;            /* the primary answers, and the budget has a question left */
+    bool is_up;            /* no site says that the primary is away */
     bool was_asked;        /* in this transaction: nothing came of it */
     bool is_authenticated; /* SPF passes MAIL FROM; not of the null sender */
     bool is_suspicious;    /* the client */

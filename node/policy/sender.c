@@ -47,7 +47,7 @@ static void finish(struct sender *s, enum sender_result result)
     fsm_move(&s->state, DONE, states);
 }
 
-void sender_init(struct sender *s, const struct path *path, const struct sender_options *opt)
+void sender_init(struct sender *s, const struct path *path)
 {
     struct str domain;
 
@@ -58,8 +58,7 @@ void sender_init(struct sender *s, const struct path *path, const struct sender_
         finish(s, SENDER_LITERAL);
     else if (!domain_normalize(path->domain, s->domain, &domain))
         finish(s, SENDER_UNKNOWN); /* not what address_parse_mail() takes */
-    else if (!opt->special_is_fine &&
-             (sender_is_special(domain) || str_find(domain, '.') == domain.n))
+    else if (sender_is_special(domain) || str_find(domain, '.') == domain.n)
         finish(s, SENDER_SPECIAL);
     else
         s->length = domain.n;

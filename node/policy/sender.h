@@ -28,10 +28,6 @@ enum sender_result {
     SENDER_SPECIAL,   /* 550 5.1.8: a name that is nobody's in public DNS, or a single label */
 };
 
-struct sender_options {
-    bool special_is_fine; /* laboratories that live in .test or .local: looked up as others */
-};
-
 struct sender {
     enum sender_result result; /* once done */
 
@@ -45,7 +41,7 @@ struct sender {
 #define SENDER_QUESTIONS 2
 
 /* path: of address_parse_mail(); borrowed for this call. */
-void sender_init(struct sender *s, const struct path *path, const struct sender_options *opt);
+void sender_init(struct sender *s, const struct path *path);
 
 size_t sender_questions(struct sender *s, struct question out[static SENDER_QUESTIONS]);
 void sender_answer(struct sender *s, uint32_t tag, const struct dns_answer *a);
