@@ -32,9 +32,13 @@ bool dns_name_is_legal(struct str name)
 
 const char *dns_status_text(enum dns_status s)
 {
-    static const char *const texts[] = {"ok", "no such domain", "no such record",
-                                        "server failure", "no answer"};
+    static const char *const texts[] = {"ok",
+                                        "no such domain",
+                                        "no such record",
+                                        "server failure",
+                                        "signatures are wrong",
+                                        "no answer"};
 
-    ASSERT((int)s >= 0 && s <= DNS_SILENCE);
+    ASSERT((int)s >= 0 && s < DNS_STATUSES);
     return texts[s];
 }

@@ -1,7 +1,8 @@
 /*
  * dns_data: what a DNS answer says, for the pure modules that judge by it and for the resolver
- * that fills it (node/net/dns). Silence, SERVFAIL, NXDOMAIN and NODATA are different answers:
- * only NXDOMAIN and NODATA are statements about a name, and "no answer" is never one of them.
+ * that fills it (node/net/dns). Silence, SERVFAIL, bogus, NXDOMAIN and NODATA are different
+ * answers: only NXDOMAIN and NODATA are statements about a name, and "no answer" is never one
+ * of them, nor is one whose signatures are wrong (RFC 4033 5: bogus).
  *
  * Plain data, fixed size, may be copied. Threads: any.
  * Limits: LIMIT_DNS_RECORDS, LIMIT_DNS_TEXT_BYTES; what does not fit sets `cut`.
@@ -16,7 +17,15 @@
 #include "base/limits.h"
 #include "base/str.h"
 
-enum dns_status { DNS_OK, DNS_NXDOMAIN, DNS_NODATA, DNS_SERVFAIL, DNS_SILENCE };
+enum dns_status {
+    DNS_OK,
+    DNS_NXDOMAIN,
+    DNS_NODATA,
+    DNS_SERVFAIL,
+    DNS_BOGUS, /* the resolver fails it, but has an answer for who does not want it checked */
+    DNS_SILENCE,
+    DNS_STATUSES
+};
 enum dns_type { DNS_A = 1, DNS_PTR = 12, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28 };
 
 struct dns_record {
@@ -32,6 +41,7 @@ struct dns_answer {
     uint32_t ttl_s; /* least of the records; of NXDOMAIN and NODATA how long that counts, 0: not
                        told (RFC 2308 5) */
     size_t count;   /* 0 unless DNS_OK */
+    bool is_authentic; /* a resolver on this machine has checked its signatures */
     bool cut; /* there were more records, or longer ones, than fit; DNS_OK even with count 0 */
     struct dns_record records[LIMIT_DNS_RECORDS];
     size_t text_n;
@@ -45,6 +55,7 @@ static inline void dns_answer_clear(struct dns_answer *a, enum dns_status status
     a->status = status;
     a->ttl_s = 0;
     a->count = 0;
+    a->is_authentic = false;
     a->cut = false;
     a->text_n = 0;
 }

@@ -79,6 +79,8 @@
 #define LIMIT_SENDER_WAIT_MS          2000 /* at the end of a body, for SPF that nothing else needs */
 #define LIMIT_SENDER_SILENT_MS        10000 /* after that was in vain nobody waits */
 #define LIMIT_JUDGINGS                3 /* domains of one transaction that are looked up for */
+#define LIMIT_DNS_PROBE_MS            300000    /* between two questions whether it validates */
+#define LIMIT_DNS_PROBE_SOON_MS       10000     /* the same, while it does not answer */
 #define LIMIT_DNS_QUERIES             4096      /* under way in a thread */
 #define LIMIT_DNS_CACHE_ENTRIES       4096      /* answers kept by an SMTP thread */
 #define LIMIT_DNS_CACHE_BYTES         (4 * MiB) /* of their messages */
@@ -146,7 +148,12 @@
 #define LIMIT_GREY_KNOWN_MS      3110400000 /* a client without mail is forgotten */
 #define LIMIT_GREY_TOUCH_MS      3600000    /* a known client is noted anew at most so often */
 #define LIMIT_HOME_LOOK_MS       2000       /* whether a stranger is a host of the house */
+#define LIMIT_GREY_CROWD         4096       /* networks counted apart, by hash */
 #define LIMIT_EDGE_BOX           8192       /* what may wait for the edge thread */
+#define LIMIT_EDGE_GREY_LOOK     4096       /* entries it looks over in a second */
+#define LIMIT_EDGE_RCPT_LOOK     256        /* the same, of recipients, who live for days */
+#define LIMIT_EDGE_DOMAINS       64         /* and domains: what is to be asked of primaries */
+#define LIMIT_EDGE_BATCH_BYTES   1048576    /* of changes, written at once */
 #define LIMIT_DNSBL_ANSWERS      16         /* ranges of answers that one list knows */
 #define LIMIT_DNSBL_KEY_BYTES    63         /* one label */
 #define LIMIT_DNSBL_TEST_MS      300000     /* between two tests of a list */
@@ -173,10 +180,12 @@
 #define LIMIT_HARVEST_OFFENDER   50      /* it is not heard any more */
 #define LIMIT_HARVEST_NETWORK    5       /* a network has so many times the tries of a client */
 #define LIMIT_HARVEST_DOMAIN     1000    /* in a domain: nobody is asked for strangers there */
-#define LIMIT_HARVEST_LOOK       16      /* entries that one looks at to find room */
-#define LIMIT_OFFENDERS          4096    /* of them, known before the banner */
-#define LIMIT_AWAY_MS            60000   /* a word that a primary is away counts so long ... */
-#define LIMIT_AWAY_AGAIN_MS      15000   /* ... and is repeated so often */
+#define LIMIT_HARVEST_NAME_MS    43200000 /* a name tried again in less counts once */
+#define LIMIT_HARVEST_NAME_BITS  8388608  /* of a filter of names: a MiB */
+#define LIMIT_HARVEST_LOOK       16       /* entries that one looks at to find room */
+#define LIMIT_OFFENDERS          4096     /* of them, known before the banner */
+#define LIMIT_AWAY_MS            60000    /* a word that a primary is away counts so long ... */
+#define LIMIT_AWAY_AGAIN_MS      15000    /* ... and is repeated so often */
 
 /* --- Edge policy: questions to the primary --- */
 #define LIMIT_CALLOUT_PER_MINUTE   10    /* questions an address of a primary sees, all sites */
@@ -188,14 +197,15 @@
 #define LIMIT_CALLOUT_CONNS        16    /* sessions that ask, at a time */
 #define LIMIT_CALLOUT_NOTES        2048  /* domains whose primary is known to take all */
 #define LIMIT_CALLOUT_CONNECT_MS   5000
-#define LIMIT_CALLOUT_GREET_MS     30000 /* banner to the reply to EHLO */
-#define LIMIT_CALLOUT_SESSION_MS   60000 /* a session, all in all; then it is cut */
-#define LIMIT_CALLOUT_WISH_MS      60000 /* a wish that had no turn goes back */
+#define LIMIT_CALLOUT_GREET_MS     30000  /* banner to the reply to EHLO */
+#define LIMIT_CALLOUT_SESSION_MS   60000  /* a session, all in all; then it is cut */
+#define LIMIT_CALLOUT_WISH_MS      60000  /* a wish that had no turn goes back */
+#define LIMIT_CALLOUT_PATIENCE_MS  180000 /* the same, when nobody waits for it */
 #define LIMIT_CALLOUT_REST_MS      60000 /* a primary that failed is left alone; doubling ... */
 #define LIMIT_CALLOUT_REST_MAX_MS  3600000  /* ... to this */
 #define LIMIT_CALLOUT_TAKES_ALL_MS 86400000 /* one that takes whoever is named is not asked */
 
-#define LIMIT_CALLOUT_OUT        256  /* wishes of the edge thread that are not answered yet */
+#define LIMIT_CALLOUT_OUT        1024 /* wishes of the edge thread that are not answered yet */
 #define LIMIT_CALLOUT_WAITS      256  /* RCPTs that wait for what a primary says */
 #define LIMIT_CALLOUT_WAITS_EACH 3    /* of one domain */
 #define LIMIT_CALLOUT_WAIT_MS    5000 /* that RCPT waits for it at most */

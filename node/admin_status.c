@@ -194,6 +194,9 @@ static enum admin_next status_step(struct admin_call *c, void *state)
     admin_set_u64(row, "orders_pending", counts.operations);
     /* A scheduler that does not answer is a thing status must be able to show. */
     admin_set(row, "scheduler_answers", json_boolean(s->asked.cluster != NULL));
+    admin_set_z(row, "resolver",
+                cluster_resolver_text(s->asked.cluster != NULL ? s->asked.cluster->resolver
+                                                               : RESOLVER_NOT_ASKED));
     if (s->asked.cluster != NULL)
         set_counts(row, s->asked.cluster);
     set_lists(row, a);

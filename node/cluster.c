@@ -419,6 +419,7 @@ enum err cluster_run(struct cluster *c)
         return e;
     c->judgings = (struct judging_place){.node = c->node, .base = c->base, .dns = c->dns};
     cluster_dnsbl_begin(c);
+    cluster_resolver_begin(c);
     cluster_callout_begin(c);
     c->box_event = event_new(c->base, mailbox_fd(c->box), EV_READ | EV_PERSIST, on_mail, c);
     c->wake = event_new(c->base, -1, 0, on_wake, c);
@@ -495,6 +496,7 @@ void cluster_end(struct cluster *c)
         dns_close(&c->dns);
     judging_free_all(&c->judgings);
     cluster_dnsbl_end(c);
+    cluster_resolver_end(c);
     cluster_away_end(c);
     if (c->reader != NULL)
         spool_reader_close(&c->reader);

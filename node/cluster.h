@@ -59,6 +59,16 @@ enum cluster_ask_kind {
     CLUSTER_ASK_PROBE
 };
 
+/* Whether what the resolver says has been validated (DNSSEC), as far as this node can tell. */
+enum cluster_resolver_state {
+    RESOLVER_NOT_ASKED,
+    RESOLVER_VALIDATES,
+    RESOLVER_UNVALIDATED, /* or it stands on another machine, whose word does not count */
+    RESOLVER_SILENT,
+    RESOLVER_STATES
+};
+const char *cluster_resolver_text(enum cluster_resolver_state s); /* "validates"; static */
+
 struct cluster_addr {
     char ip[64], host[LIMIT_SMTP_DOMAIN_BYTES + 1];
     uint16_t port, pref;
@@ -85,6 +95,7 @@ struct cluster_ask {
 
     enum err err; /* E_NOTFOUND: the scheduler does not know it (no mail of it) */
     struct sched_counts counts;
+    enum cluster_resolver_state resolver; /* of COUNTS */
     struct sched_message_view message;
     bool paused, stale;
     enum route_result route; /* ROUTE_RESULTS: not looked up yet */
@@ -132,8 +143,8 @@ struct judge_ask {
 void cluster_judge_ask(struct cluster *c, struct judge_ask *a);
 
 /* Heap object, as above: the primary of a domain is to be asked for a recipient. Comes back
- * within LIMIT_CALLOUT_WISH_MS and LIMIT_CALLOUT_SESSION_MS; NOT_ASKED at once when this node
- * does not hold the domain, or its primary is not to be asked now. */
+ * as node/delivery/callout.h says; NOT_ASKED at once when this node does not hold the domain,
+ * or its primary is not to be asked now. */
 struct callout_ask {
     struct mail mail;
     struct mailbox *answer_to;

@@ -133,6 +133,7 @@ void cluster_answer(struct cluster *c, struct cluster_ask *a)
     switch (a->kind) {
     case CLUSTER_ASK_COUNTS:
         sched_counts(c->sched, &a->counts);
+        a->resolver = cluster_resolver_is(c);
         break;
     case CLUSTER_ASK_DOMAIN:
         view_domain(c, a);

@@ -260,7 +260,8 @@ bool cluster_callout_conn(struct cluster *c, const struct conn_report *r)
         return true;
     }
     if (r->mail.kind == CLUSTER_MAIL_FAILED && r->failure == SCHED_FAIL_TLS &&
-        k->tls == SMTPC_TLS_OPPORTUNISTIC && !c->draining) {
+        k->tls == SMTPC_TLS_OPPORTUNISTIC && !c->draining &&
+        !c->callout->plan.domains[place].is_cut) {
         k->tls = SMTPC_TLS_OFF; /* as deliveries do: at once, in the clear */
         open_conn(c, k);
         return true;

@@ -20,6 +20,7 @@
 
 struct cluster_callout;
 struct cluster_dnsbl;
+struct cluster_resolver;
 struct cluster_reach;
 struct order_run;
 struct route_job;
@@ -47,6 +48,7 @@ struct cluster {
     struct cluster_ask *probe; /* the one under way */
     uint32_t probe_token;
     struct cluster_dnsbl *dnsbl;
+    struct cluster_resolver *resolver;
     struct cluster_callout *callout;
     struct judging_place judgings;
     struct event *away; /* once a second */
@@ -203,6 +205,11 @@ void cluster_away_end(struct cluster *c);
 void cluster_dnsbl_begin(struct cluster *c);
 void cluster_dnsbl_want(struct cluster *c, bool wanted); /* some domain has its check on */
 void cluster_dnsbl_end(struct cluster *c);               /* the dns is closed */
+
+/* cluster_resolver.c: what the resolver is worth */
+void cluster_resolver_begin(struct cluster *c);
+enum cluster_resolver_state cluster_resolver_is(const struct cluster *c);
+void cluster_resolver_end(struct cluster *c); /* the dns is closed */
 
 /* cluster_judge.c */
 void cluster_judge(struct cluster *c, struct judge_ask *a);

@@ -60,6 +60,8 @@ static enum route_lookup lookup_of(enum dns_status s)
     case DNS_NODATA:
         return ROUTE_LOOKUP_NODATA;
     case DNS_SERVFAIL:
+    case DNS_BOGUS:
+    case DNS_STATUSES:
     case DNS_SILENCE:
         break;
     }

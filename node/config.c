@@ -19,6 +19,7 @@
 static_assert(LIMIT_BODY_BYTES == 50 * MiB, "the preset of smtp.max_message says 50MiB");
 static_assert(LIMIT_CLUSTER_NAME_BYTES == 63, "the message of check_cluster says 63");
 static_assert(LIMIT_ADDRESS_BYTES == 262, "the message of check_endpoint says 262");
+static_assert(LIMIT_GREY_DELAY_MS == 60000, "the preset of greylist.delay says 60s");
 static_assert(LIMIT_HOLD_DEFAULT_S == 14 * 86400, "the preset of hold says 14d");
 
 static const char *const level_words[] = {"debug", "info",  "notice", "warn",

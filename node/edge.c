@@ -404,13 +404,15 @@ void edge_learn(struct edge *e, const struct edge_lesson *l)
 }
 
 static void tell(struct edge *e, enum edge_mail kind, const struct ip_addr *client,
-                 struct str domain)
+                 struct str domain, struct str local)
 {
     struct edge_client *c = malloc(sizeof *c);
 
     if (c == NULL)
         return;
-    *c = (struct edge_client){.client = *client};
+    ASSERT(local.n <= sizeof c->local);
+    *c = (struct edge_client){.client = *client, .local_bytes = (uint8_t)local.n};
+    memcpy(c->local, local.n > 0 ? local.p : "", local.n);
     if (str_to_z(domain, c->domain, sizeof c->domain))
         post(e, &c->mail, kind);
     else
@@ -419,12 +421,12 @@ static void tell(struct edge *e, enum edge_mail kind, const struct ip_addr *clie
 
 void edge_good(struct edge *e, const struct ip_addr *client)
 {
-    tell(e, MAIL_GOOD, client, STR_NONE);
+    tell(e, MAIL_GOOD, client, STR_NONE, STR_NONE);
 }
 
-void edge_bad(struct edge *e, const struct ip_addr *client, struct str domain)
+void edge_bad(struct edge *e, const struct ip_addr *client, struct str domain, struct str local)
 {
-    tell(e, MAIL_BAD, client, domain);
+    tell(e, MAIL_BAD, client, domain, local);
 }
 
 void edge_away(struct edge *e, const uint64_t *generations, size_t count)

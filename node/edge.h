@@ -118,7 +118,8 @@ void edge_away(struct edge *e, const uint64_t *generations, size_t count);
 /* A client's mail for a recipient that is there was taken. */
 void edge_good(struct edge *e, const struct ip_addr *client);
 /* It named one in this domain, which learns, who was not taken. */
-void edge_bad(struct edge *e, const struct ip_addr *client, struct str domain);
+void edge_bad(struct edge *e, const struct ip_addr *client, struct str domain,
+              struct str local);
 /* Found out to be one, by all sites; reads a table, asks nobody. */
 bool edge_is_offender(const struct edge *e, const struct ip_addr *client);
 

@@ -4,6 +4,8 @@
 
 #include "base/assert.h"
 
+static_assert(RCPTSET_DUE >= LIMIT_CALLOUT_NAMES, "enough for a session");
+
 void edge_callout_init(struct edge_callout *e, const struct edge_callout_options *o)
 {
     memset(e, 0, sizeof *e);
@@ -79,13 +81,14 @@ static void post(struct edge_callout *e, const struct edge_callout_domain *d, st
 void edge_callout_look(struct edge_callout *e, const struct edge_callout_domain *d,
                        struct sched_now now)
 {
-    struct rcptset_entry due;
+    struct rcptset_entry due[RCPTSET_DUE];
+    size_t n;
 
-    if (!may_wish(e, d->generation, now) ||
-        !rcptset_due(e->opt.set, d->generation, now.cluster_ms, &due))
+    if (!may_wish(e, d->generation, now))
         return;
-    /* on its way already: the same one stays due until it is answered */
-    post(e, d, (struct str){due.local, due.local_bytes}, false, due.wanted_ms);
+    n = rcptset_due(e->opt.set, d->generation, now.cluster_ms, due, RCPTSET_DUE);
+    for (size_t i = 0; i < n; i++) /* those on their way stay due until they are answered */
+        post(e, d, (struct str){due[i].local, due[i].local_bytes}, false, due[i].wanted_ms);
 }
 
 /* --- waits --- */

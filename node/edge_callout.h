@@ -4,7 +4,7 @@
  *
  * Wishes: edge_callout_look() is called for each domain that learns, in turns. It posts what
  * rcptset_due() names: strangers somebody wished to know, and those known for so long that they
- * are to be asked for afresh. One of a domain at a time.
+ * are to be asked for afresh; of a domain as many at a time as fit into a session.
  *
  * Answers: what is valid or invalid is learned. Whatever was asked counts as asked, so that no
  * site asks again for LIMIT_RCPTSET_REASK_MS, or, of a stranger of whom the answer said

@@ -7,8 +7,6 @@
 #include "node/cluster.h"
 #include "node/edge_private.h"
 
-#define DOMAINS 64 /* looked at in a second */
-
 static struct sched_now now_of(const struct edge *e)
 {
     return (struct sched_now){clock_boot_ms(), control_now_ms(e->node->control)};
@@ -68,7 +66,7 @@ void edge_primary_look(struct edge *e)
     struct domain d;
 
     arena_init(&a, LIMIT_COMMAND_SCRATCH);
-    for (int i = 0; i < DOMAINS; i++) {
+    for (int i = 0; i < LIMIT_EDGE_DOMAINS; i++) {
         arena_reset(&a);
         if (control_domain_next(state, str_of(e->callout_at), &a, &d) != OK ||
             !str_to_z(d.name, e->callout_at, sizeof e->callout_at)) {

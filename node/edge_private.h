@@ -14,9 +14,6 @@
 #include "node/policy/offenders.h"
 #include "replication/gossip.h"
 
-#define EDGE_GREY_LOOK 4096 /* entries looked at in a second: a million in four minutes */
-#define EDGE_RCPT_LOOK 256  /* half a million in half an hour; they live for days */
-
 enum edge_mail {
     MAIL_ASK,
     MAIL_RCPT,
@@ -48,6 +45,8 @@ struct edge_client {
     struct mail mail; /* first */
     struct ip_addr client;
     char domain[LIMIT_SMTP_DOMAIN_BYTES + 1];
+    uint8_t local_bytes;
+    char local[LIMIT_SMTP_LOCAL_PART_BYTES];
 };
 
 /* MAIL_AWAY */
@@ -76,12 +75,12 @@ struct edge {
     struct greylist greylist;
     bool clears;                      /* what is stored of it is of another secret */
     struct change_cursor grey_stored; /* up to where changes are on disk */
-    uint64_t grey_dropped[EDGE_GREY_LOOK];
+    uint64_t grey_dropped[LIMIT_EDGE_GREY_LOOK];
     size_t grey_dropped_count;
 
     struct rcptset recipients;
     struct change_cursor rcpt_stored;
-    struct rcptset_entry rcpt_dropped[EDGE_RCPT_LOOK];
+    struct rcptset_entry rcpt_dropped[LIMIT_EDGE_RCPT_LOOK];
     size_t rcpt_dropped_count;
     struct edge_callout callout;
     char callout_at[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* the domain looked at last */

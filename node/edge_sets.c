@@ -29,15 +29,21 @@ static size_t grey_next(void *ctx, struct change_cursor *at, char *buf)
     return GREYLIST_ENTRY_BYTES;
 }
 
+static enum greylist_merged take_grey(struct edge *e, const struct greylist_entry *entry)
+{
+    enum greylist_merged what = greylist_merge(&e->greylist, entry, cluster_ms(e));
+
+    stat_add(STAT_GREYLIST_SHED_TOTAL, what == GREYLIST_NO_ROOM);
+    return what;
+}
+
 static bool grey_merge(void *ctx, struct str bytes)
 {
-    struct edge *e = ctx;
     struct greylist_entry entry;
 
     if (greylist_unpack(bytes, &entry) != OK)
         return false;
-    if (greylist_merge(&e->greylist, &entry, cluster_ms(e)) == GREYLIST_NO_ROOM)
-        stat_add(STAT_GREYLIST_SHED_TOTAL, 1);
+    (void)take_grey(ctx, &entry);
     return true;
 }
 
@@ -51,15 +57,21 @@ static size_t rcpt_next(void *ctx, struct change_cursor *at, char *buf)
     return rcptset_pack(&entry, (uint8_t *)buf);
 }
 
+static enum rcptset_merged take_rcpt(struct edge *e, const struct rcptset_entry *entry)
+{
+    enum rcptset_merged what = rcptset_merge(&e->recipients, entry, cluster_ms(e));
+
+    edge_primary_merged(e, entry->generation, what);
+    return what;
+}
+
 static bool rcpt_merge(void *ctx, struct str bytes)
 {
-    struct edge *e = ctx;
     struct rcptset_entry entry;
 
     if (rcptset_unpack(&bytes, &entry) != OK || bytes.n > 0)
         return false;
-    edge_primary_merged(e, entry.generation,
-                        rcptset_merge(&e->recipients, &entry, cluster_ms(e)));
+    (void)take_rcpt(ctx, &entry);
     return true;
 }
 
@@ -169,16 +181,22 @@ void edge_sets_secret(struct edge *e, const uint64_t secret[2])
 
 /* --- on disk --- */
 
-static void grey_load(void *ctx, struct str key, struct str value)
+/* What is dead by now goes: no sweep would ever meet it. */
+static bool grey_load(void *ctx, struct str key, struct str value)
 {
+    struct greylist_entry entry;
+
     (void)key; /* the first bytes of the value */
-    (void)grey_merge(ctx, value);
+    return greylist_unpack(value, &entry) == OK && take_grey(ctx, &entry) == GREYLIST_NEWS;
 }
 
-static void rcpt_load(void *ctx, struct str key, struct str value)
+static bool rcpt_load(void *ctx, struct str key, struct str value)
 {
+    struct rcptset_entry entry;
+
     (void)key; /* parts of the value */
-    (void)rcpt_merge(ctx, value);
+    return rcptset_unpack(&value, &entry) == OK && value.n == 0 &&
+           take_rcpt(ctx, &entry) == RCPTSET_NEWS;
 }
 
 void edge_sets_load(struct edge *e)
@@ -283,11 +301,11 @@ void edge_sets_sweep(struct edge *e)
 
     if (e->grey_dropped_count == 0) /* else the disk is behind */
         e->grey_dropped_count =
-            greylist_sweep(&e->greylist, now_ms, EDGE_GREY_LOOK, e->grey_dropped);
+            greylist_sweep(&e->greylist, now_ms, LIMIT_EDGE_GREY_LOOK, e->grey_dropped);
     if (e->rcpt_dropped_count == 0)
         e->rcpt_dropped_count =
-            rcptset_sweep(&e->recipients, now_ms, EDGE_RCPT_LOOK, e->rcpt_dropped);
-    (void)harvest_sweep(&e->harvest, now_ms, EDGE_GREY_LOOK);
+            rcptset_sweep(&e->recipients, now_ms, LIMIT_EDGE_RCPT_LOOK, e->rcpt_dropped);
+    (void)harvest_sweep(&e->harvest, now_ms, LIMIT_EDGE_GREY_LOOK);
     offenders_sweep(&e->offenders, &e->harvest, now_ms);
     away_sweep(&e->away, now_ms);
 }
@@ -368,13 +386,15 @@ static void note_rise(const struct ip_addr *client, const char *domain, enum har
 
 /* What the client is then. */
 static enum harvest_state take_bad(struct edge *e, const struct ip_addr *client,
-                                   const char *domain)
+                                   const char *domain, struct str local)
 {
     struct harvest_keys k = harvest_keys(e->secret, client, str_of(domain));
     uint64_t now_ms = cluster_ms(e);
     enum harvest_state was = harvest_state(&e->harvest, &k, now_ms), is;
 
-    harvest_bad(&e->harvest, e->node->site, &k, now_ms);
+    if (!harvest_bad(&e->harvest, e->node->site, &k,
+                     harvest_name(e->secret, client, str_of(domain), local), now_ms))
+        return was;
     offenders_note(&e->offenders, &e->harvest, k.client, now_ms);
     offenders_note(&e->offenders, &e->harvest, k.network, now_ms);
     is = harvest_state(&e->harvest, &k, now_ms);
@@ -392,8 +412,9 @@ static void judge_client(struct edge *e, struct edge_rcpt *a)
     if (!e->has_secret || a->is_spared)
         return;
     k = harvest_keys(e->secret, &a->client, str_of(a->domain));
-    a->state = is_bad && !a->is_look ? take_bad(e, &a->client, a->domain)
-                                     : harvest_state(&e->harvest, &k, cluster_ms(e));
+    a->state = is_bad && !a->is_look
+                   ? take_bad(e, &a->client, a->domain, (struct str){a->local, a->local_bytes})
+                   : harvest_state(&e->harvest, &k, cluster_ms(e));
     a->facts.is_suspicious = a->state != HARVEST_OK;
 }
 
@@ -461,7 +482,7 @@ void edge_sets_client(struct edge *e, const struct edge_client *c)
     if (!e->has_secret)
         return;
     if (c->mail.kind == MAIL_BAD) {
-        (void)take_bad(e, &c->client, c->domain);
+        (void)take_bad(e, &c->client, c->domain, (struct str){c->local, c->local_bytes});
         return;
     }
     k = harvest_keys(e->secret, &c->client, STR_NONE);

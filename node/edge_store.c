@@ -9,8 +9,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 
-#define BATCH_BYTES ((size_t)1 * MiB)
-#define BOX         4
+#define BOX 4
 
 enum { WRITE, STOP };
 
@@ -25,7 +24,7 @@ struct edge_batch {
     enum err err;
     bool clears[KNOWN_TABLES];
     size_t used;
-    char bytes[BATCH_BYTES];
+    char bytes[LIMIT_EDGE_BATCH_BYTES];
 };
 
 struct edge_store {
@@ -119,12 +118,14 @@ enum err edge_store_open(struct edge_store **out, const char *dir, struct mailbo
 }
 
 void edge_store_load(struct edge_store *s, enum known_table table, void *ctx,
-                     void (*each)(void *ctx, struct str key, struct str value))
+                     bool (*keeps)(void *ctx, struct str key, struct str value))
 {
-    enum err e = known_each(s->known, table, ctx, each);
+    enum err e = known_each(s->known, table, ctx, keeps);
 
-    if (e != OK)
-        LOG(EV_KNOWN_UNREAD, L_ERR(e));
+    if (e == OK)
+        return;
+    s->has_failed = true;
+    LOG(EV_KNOWN_UNREAD, L_ERR(e));
 }
 
 struct edge_batch *edge_store_begin(struct edge_store *s)

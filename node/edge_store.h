@@ -19,9 +19,10 @@ struct edge_batch;
  * edge_store_done(). E_IO, E_FULL: logged; the node goes on without. */
 MUST_CHECK enum err edge_store_open(struct edge_store **out, const char *dir,
                                     struct mailbox *box, int kind);
-/* What is stored, before the first batch. */
+/* What is stored, before the first batch. False: it goes. What cannot be read to its end is not
+ * written any more either. */
 void edge_store_load(struct edge_store *s, enum known_table table, void *ctx,
-                     void (*each)(void *ctx, struct str key, struct str value));
+                     bool (*keeps)(void *ctx, struct str key, struct str value));
 
 /* An empty batch; NULL: the one before is still being written, or the disk has failed. */
 struct edge_batch *edge_store_begin(struct edge_store *s);

@@ -62,10 +62,11 @@ static void wait_done(void)
     edge_store_done(s, m);
 }
 
-static void count(void *ctx, struct str key, struct str value)
+static bool count(void *ctx, struct str key, struct str value)
 {
     (void)key, (void)value;
     ++*(int *)ctx;
+    return true;
 }
 
 static int stored(void)

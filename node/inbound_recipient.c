@@ -168,7 +168,7 @@ static enum recipient_verdict verdict_now(struct inbound *in)
 static void count_bad(struct inbound *in, enum recipient_verdict v)
 {
     if (v != RECIPIENT_TAKE && in->tx.facts.mode == RECIPIENT_LEARN && !in->tx.is_allowed)
-        edge_bad(in->thread->node->edge, &in->ip, str_of(in->tx.domain));
+        edge_bad(in->thread->node->edge, &in->ip, str_of(in->tx.domain), local_of(in));
 }
 
 static const char *take_answer(struct inbound *in, const struct edge_rcpt *a)

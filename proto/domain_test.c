@@ -263,8 +263,6 @@ START_TEST(a_record_out_of_bounds_is_refused)
 }
 END_TEST
 
-#define REST(mode) ",dnsbl=" mode ",helo=" mode ",forged=" mode
-
 static const struct {
     const char *text;
     int at; /* -1: fine */

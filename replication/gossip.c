@@ -104,8 +104,6 @@ static void go_back(struct gossip_peer *p, uint32_t set, uint64_t serial)
     p->sets[set].flying = 0;
 }
 
-/* A peer from before one of the sets was made acknowledges nothing of it: told with the next
- * link. */
 static void pump_set(struct gossip *g, struct gossip_peer *p, uint32_t set, uint64_t now)
 {
     if (p->sets[set].flying > 0 && now - p->sets[set].progress_ms >= LIMIT_GOSSIP_RESEND_MS)
@@ -125,7 +123,7 @@ void gossip_tick(struct gossip *g, uint64_t now)
             continue;
         if (!p->knows_us && now >= p->greet_ms)
             greet(g, p, now);
-        for (uint32_t set = 0; p->knows_us && set < g->o.set_count; set++)
+        for (uint32_t set = 0; p->knows_us && set < p->set_count; set++)
             pump_set(g, p, set, now);
     }
 }
@@ -135,7 +133,7 @@ bool gossip_is_quiet(const struct gossip *g)
     for (int i = 0; i < GOSSIP_PEERS; i++) {
         if (g->peers[i].is_up && !g->peers[i].knows_us)
             return false;
-        for (uint32_t set = 0; g->peers[i].is_up && set < g->o.set_count; set++)
+        for (uint32_t set = 0; g->peers[i].is_up && set < g->peers[i].set_count; set++)
             if (g->peers[i].sets[set].flying > 0)
                 return false;
     }
@@ -209,9 +207,10 @@ static bool take_greet(struct gossip *g, struct gossip_peer *p, struct str s, ui
     p->knows_us |= of == g->o.nonce;
     if (asks == 1)
         greet(g, p, now);
+    p->set_count = count < g->o.set_count ? count : g->o.set_count;
     if (of != g->o.nonce)
         return true; /* it does not know us, or only as we were before a restart */
-    for (uint32_t i = 0; i < g->o.set_count && i < count; i++) {
+    for (uint32_t i = 0; i < p->set_count; i++) {
         if (was_known)
             acked(p, i, heard[i], now);
         else

@@ -17,7 +17,8 @@
  *   GREET    1, nonce u64, of u64 (the nonce of who hears it, as known; 0: not known),
  *            asks u8 (1: greet me, too), sets u8, then for each u64: heard up to here
  *   CHANGES  2, nonce u64, set u8, from u64, upto u64, then entries: n u16, n bytes
- * A number of sets or a set that is not known is passed over: a newer node may have more.
+ * A newer node may have more sets: a peer is told of those that its GREET knows, and what it
+ * tells of others is passed over.
  *
  * Pure. Threads: one owner; ops are called from within and must not call back. Times: `now` is
  * CLOCK_BOOTTIME in ms. Memory: some 3 KiB and a frame. Limits: LIMIT_GOSSIP_*.
@@ -54,7 +55,8 @@ struct gossip_options {
 struct gossip_peer {
     uint16_t site; /* 0: none */
     bool is_up, knows_us;
-    uint64_t nonce; /* of its process, as heard last; 0: never */
+    uint32_t set_count; /* that it and we have */
+    uint64_t nonce;     /* of its process, as heard last; 0: never */
     uint64_t greet_ms;
     struct {
         uint64_t heard, acked, progress_ms;

@@ -388,6 +388,26 @@ START_TEST(nobody_is_heard_without_a_link_and_newer_sets_are_passed_over)
 }
 END_TEST
 
+START_TEST(a_peer_from_before_a_set_was_made_is_told_of_the_others_and_then_left_alone)
+{
+    uint64_t before;
+
+    sites[2].g.o.set_count = 1;
+    link_all(true);
+    toy_set(&sites[1].toys[0], 5, 9);
+    toy_set(&sites[1].toys[1], 6, 8);
+    for (int i = 0; i < 100; i++)
+        turn(0, 0);
+    ck_assert(are_equal(0) && is_quiet());
+    ck_assert_uint_eq(sites[2].toys[1].values[6], 0);
+    ck_assert_uint_eq(sites[3].toys[1].values[6], 8);
+    before = sent;
+    for (int i = 0; i < 2 * LIMIT_GOSSIP_RESEND_MS / STEP_MS; i++)
+        turn(0, 0);
+    ck_assert_uint_eq(sent, before);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("gossip");
@@ -408,6 +428,8 @@ int main(void)
     tcase_add_loop_test(tc, facts_that_make_no_sense_are_counted, 0,
                         sizeof nonsense / sizeof *nonsense);
     tcase_add_test(tc, nobody_is_heard_without_a_link_and_newer_sets_are_passed_over);
+    tcase_add_test(tc,
+                   a_peer_from_before_a_set_was_made_is_told_of_the_others_and_then_left_alone);
     suite_add_tcase(s, tc);
     srunner_run_all(sr, CK_ENV);
     failed = srunner_ntests_failed(sr);

@@ -93,28 +93,67 @@ void known_close(struct known **kp)
     free(k);
 }
 
-enum err known_each(struct known *k, enum known_table table, void *ctx,
-                    void (*each)(void *ctx, struct str key, struct str value))
+struct place {
+    char bytes[CTLKV_KEY_BYTES];
+    size_t n;
+};
+
+static struct str key_at(const struct place *at)
 {
-    char at[CTLKV_KEY_BYTES];
-    struct str after = STR_NONE, key, value;
+    return (struct str){at->bytes, at->n};
+}
+
+static bool go_to(struct place *at, struct str key)
+{
+    if (key.n == 0 || key.n > sizeof at->bytes)
+        return false;
+    memcpy(at->bytes, key.p, key.n);
+    at->n = key.n;
+    return true;
+}
+
+/* E_NOTFOUND: to the end; E_CORRUPT: up to a damaged one, which *at is then. */
+static enum err visit(struct ctlkv_txn *t, enum known_table table, struct place *at, void *ctx,
+                      bool (*keeps)(void *ctx, struct str key, struct str value))
+{
+    struct str key = STR_NONE, value;
+    enum err e = ctlkv_next(t, table, key_at(at), &key, &value);
+
+    while (e == OK && go_to(at, key)) {
+        if (!(*keeps)(ctx, key_at(at), value))
+            ctlkv_del(t, table, key_at(at));
+        key = STR_NONE;
+        e = ctlkv_next(t, table, key_at(at), &key, &value);
+    }
+    return e == E_CORRUPT && !go_to(at, key) ? E_IO : e;
+}
+
+static enum err drop_one(struct known *k, enum known_table table, struct str key)
+{
+    known_begin(k);
+    known_drop(k, table, key);
+    return known_commit(k);
+}
+
+enum err known_each(struct known *k, enum known_table table, void *ctx,
+                    bool (*keeps)(void *ctx, struct str key, struct str value))
+{
+    struct place at = {.n = 0};
     struct ctlkv_txn t;
     enum err e;
 
     do {
-        ctlkv_begin(&t, &k->kv, false);
-        e = ctlkv_next(&t, table, after, &key, &value);
-        while (e == OK) {
-            (*each)(ctx, key, value);
-            e = ctlkv_next(&t, table, key, &key, &value);
-        }
-        if (e == E_CORRUPT && key.n <= sizeof at) { /* logged; the next one behind it */
-            memcpy(at, key.p, key.n);
-            after = (struct str){at, key.n};
+        ctlkv_begin(&t, &k->kv, true);
+        e = visit(&t, table, &at, ctx, keeps);
+        if (e == E_NOTFOUND) {
+            e = ctlkv_commit(&t);
+            return e == E_FULL ? OK : e; /* what should go stays until the next start */
         }
         ctlkv_abort(&t);
-    } while (e == E_CORRUPT && after.n > 0);
-    return e == E_NOTFOUND ? OK : e;
+        if (e == E_CORRUPT) /* logged; the next one behind it */
+            e = drop_one(k, table, key_at(&at));
+    } while (e == OK);
+    return e;
 }
 
 void known_begin(struct known *k)

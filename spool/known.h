@@ -32,10 +32,10 @@ struct known;
 MUST_CHECK enum err known_open(struct known **out, const char *dir);
 void known_close(struct known **k); /* NULL: fine */
 
-/* All records of a table, in the order of their keys; borrowed for the call. A damaged one is
- * logged and passed over. */
+/* All records of a table, in the order of their keys; borrowed for the call. False: it is not
+ * to be kept, and goes. A damaged one is logged, and goes. */
 MUST_CHECK enum err known_each(struct known *k, enum known_table table, void *ctx,
-                               void (*each)(void *ctx, struct str key, struct str value));
+                               bool (*keeps)(void *ctx, struct str key, struct str value));
 
 /* Changes gather from begin to commit; an error keeps. */
 void known_begin(struct known *k);

@@ -59,12 +59,13 @@ static void put(const char *key, const char *value)
     ck_assert_int_eq(known_commit(k), OK);
 }
 
-static void add(void *ctx, struct str key, struct str value)
+static bool add(void *ctx, struct str key, struct str value)
 {
     char *text = ctx;
 
     snprintf(text + strlen(text), 200 - strlen(text), STR_FMT "=" STR_FMT " ", STR_ARG(key),
              STR_ARG(value));
+    return !str_eq(value, STR("dead"));
 }
 
 static const char *all(void)
@@ -106,6 +107,18 @@ START_TEST(drops_and_clears_take_effect_in_their_order)
 }
 END_TEST
 
+START_TEST(what_nobody_keeps_goes)
+{
+    put("a", "dead");
+    put("b", "2");
+    put("c", "dead");
+    put("d", "dead");
+    ck_assert_str_eq(all(), "a=dead b=2 c=dead d=dead ");
+    reopen();
+    ck_assert_str_eq(all(), "b=2 ");
+}
+END_TEST
+
 static void write_over(const char *bytes, size_t count, off_t at)
 {
     char path[256];
@@ -137,14 +150,15 @@ START_TEST(a_store_that_is_none_is_put_aside)
 }
 END_TEST
 
-START_TEST(a_damaged_record_is_passed_over)
+START_TEST(a_damaged_record_is_passed_over_and_goes)
 {
     char path[256], page[65536], *found;
     ssize_t n;
     int fd;
 
     put("key-one", "value-one");
-    put("key-two", "value-two");
+    put("key-two", "dead");
+    put("key-zoo", "value-two");
     known_close(&k);
     snprintf(path, sizeof path, "%s/data.mdb", dir);
     fd = open(path, O_RDWR);
@@ -156,7 +170,8 @@ START_TEST(a_damaged_record_is_passed_over)
         ck_assert_int_eq((int)pwrite(fd, "VALUE", 5, found - page), 5);
     close(fd);
     ck_assert_int_eq(known_open(&k, dir), OK);
-    ck_assert_str_eq(all(), "key-two=value-two ");
+    ck_assert_str_eq(all(), "key-two=dead key-zoo=value-two ");
+    ck_assert_str_eq(all(), "key-zoo=value-two "); /* and is not there to be damaged again */
 }
 END_TEST
 
@@ -171,7 +186,8 @@ int main(void)
     tcase_add_test(tc, what_is_put_stays);
     tcase_add_test(tc, drops_and_clears_take_effect_in_their_order);
     tcase_add_test(tc, a_store_that_is_none_is_put_aside);
-    tcase_add_test(tc, a_damaged_record_is_passed_over);
+    tcase_add_test(tc, what_nobody_keeps_goes);
+    tcase_add_test(tc, a_damaged_record_is_passed_over_and_goes);
     suite_add_tcase(s, tc);
     srunner_run_all(sr, CK_ENV);
     failed = srunner_ntests_failed(sr);

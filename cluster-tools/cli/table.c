@@ -153,6 +153,7 @@ static const struct cli_column status_columns[] = {
     {"orders pending", "orders_pending", CLI_F_COUNT, NULL, 0},
     {"scheduler answers", "scheduler_answers", CLI_F_BOOL, NULL, 0},
     {"nodes", "nodes", CLI_F_ROWS, node_columns, COUNT(node_columns)},
+    {"resolver", "resolver", CLI_F_TEXT, NULL, 0},
     {"lists in DNS", "dnsbl", CLI_F_ROWS, dnsbl_columns, COUNT(dnsbl_columns)},
 };
 

@@ -4,11 +4,10 @@
 #include <stdio.h>
 
 #include "base/fsm.h"
+#include "node/delivery/lesson.h"
 
-#define BUSY_MS    1000 /* another session goes to the address: looked at again after */
-#define HIGH_REPLY 553
-
-#define OVER FSM_TO(CO_FREE)
+#define BUSY_MS 1000 /* another session goes to the address: looked at again after */
+#define OVER    FSM_TO(CO_FREE)
 
 static const struct fsm_state states[] = {
     [CO_FREE] = {"FREE", FSM_TO(CO_WAITING)},
@@ -303,6 +302,7 @@ void callout_routed(struct callout *c, uint32_t place, const struct route_ip *ip
         return;
     }
     room = places_of(c, b, now_ms, &again_ms);
+    b->is_awaited |= b->is_busy;
     if (b->is_busy || room < 2) {
         wait_until(c, d, b->is_busy ? now_ms + BUSY_MS : again_ms);
         return;
@@ -328,15 +328,11 @@ void callout_ready(struct callout *c, uint32_t place, struct callout_names *out)
 
 static enum callout_verdict worth(const struct smtpc_rcpt *r)
 {
-    struct enhanced e = {0};
-    uint16_t code;
+    static const enum callout_verdict verdicts[] = {[LESSON_NOTHING] = CALLOUT_UNKNOWN,
+                                                    [LESSON_VALID] = CALLOUT_VALID,
+                                                    [LESSON_INVALID] = CALLOUT_INVALID};
 
-    if (r->verdict == VERDICT_OK)
-        return CALLOUT_VALID;
-    if (!r->tried || r->verdict != VERDICT_PERMANENT || r->code < 550 || r->code > 553 ||
-        !reply_text_parse(r->reply, &code, &e))
-        return CALLOUT_UNKNOWN;
-    return e.klass == 0 || e.subject == 1 ? CALLOUT_INVALID : CALLOUT_UNKNOWN;
+    return verdicts[lesson_of(r)];
 }
 
 /* It answered all that it was asked, and did not ask for less. */
@@ -421,7 +417,8 @@ void callout_closed(struct callout *c, uint32_t place, uint64_t now_ms)
     answer_named(c, d);
     if (takes_all(c, d->generation, now_ms))
         answer_all(c, d, CALLOUT_TAKES_ALL);
-    wait_until(c, d, now_ms);
+    wait_until(c, d, b->is_awaited ? now_ms + 2 * BUSY_MS : now_ms);
+    b->is_awaited = false;
 }
 
 /* --- what is to be done --- */
@@ -431,7 +428,8 @@ static void drop_old(struct callout *c, struct callout_domain *d, uint64_t now_m
     struct callout_wish **at = &d->first;
 
     while (*at != NULL) {
-        if (now_ms - (*at)->since_ms < LIMIT_CALLOUT_WISH_MS)
+        if (now_ms - (*at)->since_ms <
+            ((*at)->hurries ? LIMIT_CALLOUT_WISH_MS : LIMIT_CALLOUT_PATIENCE_MS))
             at = &(*at)->next;
         else
             answer_at(c, d, at, CALLOUT_NOT_ASKED);

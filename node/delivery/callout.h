@@ -37,7 +37,8 @@
  *
  * One session to an address at a time; the shell is told to cut one that is older than
  * LIMIT_CALLOUT_SESSION_MS. Domains take turns. A wish comes back within
- * LIMIT_CALLOUT_WISH_MS and a session, each exactly once, by ANSWER.
+ * LIMIT_CALLOUT_WISH_MS (one that does not hurry: LIMIT_CALLOUT_PATIENCE_MS, some minutes, so
+ * that it meets free places) and a session, each exactly once, by ANSWER.
  *
  * Pure. Threads: one owner. Time: any monotonic clock. Memory: fixed, about 1 MiB; wishes are
  * their owner's. Limits: LIMIT_CALLOUT_DOMAINS, LIMIT_CALLOUT_WISHES of one,
@@ -90,6 +91,7 @@ enum callout_state {
 struct callout_budget {
     struct route_ip ip;
     bool is_taken, is_busy; /* busy: a session is open */
+    bool is_awaited;        /* another domain has met it busy, and goes before this one */
     uint32_t failures;      /* in a row */
     uint64_t rest_ms, used_ms;
     uint64_t free_ms[LIMIT_CALLOUT_PER_MINUTE]; /* UINT64_MAX: of the session that is open */

@@ -1,17 +1,32 @@
 #include "node/net/dns.h"
 
 #include <ares.h>
+#include <arpa/inet.h>
 #include <arpa/nameser.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/stats.h"
 #include "node/net/dns_cache.h"
 
+/* Of the fourth byte of a message (RFC 4035 3.2.2, 3.2.3; RFC 6840 5.7). */
+#define FLAG_AD 0x20
+#define FLAG_CD 0x10
+
+/* c-ares goes from one server that fails to the next, and tells in the end that nobody was
+ * there. UNCHECKED says what a server says. */
+enum dns_way { CHECKED, UNCHECKED, WAYS };
+
+struct dns_channel {
+    struct dns *dns;
+    ares_channel ares;
+};
+
 struct dns_socket {
     struct dns_socket *next;
-    struct dns *dns;
+    struct dns_channel *channel;
     struct event *ev;
     int fd;
 };
@@ -24,28 +39,35 @@ struct dns_query {
     void *arg;
     struct event *deadline;
     bool submitting, early; /* c-ares answered inside the submit call: told next turn */
+    bool unchecked;         /* asked again, for an answer that nobody has validated */
     enum dns_status status;
     char name[LIMIT_SMTP_DOMAIN_BYTES + 1]; /* without a final dot */
 };
 
 struct dns {
     struct event_base *base;
-    ares_channel channel;
+    struct dns_channel channels[WAYS];
     struct event *timer;
     struct dns_socket *sockets;
     struct dns_query *queries;
     struct dns_later *laters; /* answered in the next turn */
     struct dns_cache *cache;  /* NULL: none */
     size_t under_way;
+    bool is_local; /* all servers are on this machine: what they say of signatures counts */
     bool closing;
 };
 
 static void rearm(struct dns *d)
 {
-    struct timeval max = {1, 0}, tv, *left = ares_timeout(d->channel, &max, &tv);
+    struct timeval next = {1, 0};
 
+    for (int i = 0; i < WAYS; i++) {
+        struct timeval tv;
+
+        next = *ares_timeout(d->channels[i].ares, &next, &tv);
+    }
     if (d->under_way > 0)
-        event_add(d->timer, left);
+        event_add(d->timer, &next);
     else
         event_del(d->timer);
 }
@@ -56,24 +78,25 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    ares_process_fd(d->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    for (int i = 0; i < WAYS; i++)
+        ares_process_fd(d->channels[i].ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
     rearm(d);
 }
 
 static void on_socket(evutil_socket_t fd, short what, void *arg)
 {
-    struct dns *d = arg;
+    struct dns_channel *c = arg;
 
-    ares_process_fd(d->channel, what & EV_READ ? fd : ARES_SOCKET_BAD,
+    ares_process_fd(c->ares, what & EV_READ ? fd : ARES_SOCKET_BAD,
                     what & EV_WRITE ? fd : ARES_SOCKET_BAD);
-    rearm(d);
+    rearm(c->dns);
 }
 
 /* c-ares tells which of its sockets it wants watched. */
 static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
 {
-    struct dns *d = arg;
-    struct dns_socket **at = &d->sockets, *s;
+    struct dns_channel *c = arg;
+    struct dns_socket **at = &c->dns->sockets, *s;
     short what = (short)(EV_PERSIST | (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
 
     while (*at != NULL && (*at)->fd != fd)
@@ -88,35 +111,71 @@ static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writa
         return;
     s = calloc(1, sizeof *s);
     ASSERT(s != NULL);
-    *s = (struct dns_socket){d->sockets, d, event_new(d->base, fd, what, on_socket, d), fd};
+    *s = (struct dns_socket){c->dns->sockets, c,
+                             event_new(c->dns->base, fd, what, on_socket, c), fd};
     ASSERT(s->ev != NULL);
-    d->sockets = s;
+    c->dns->sockets = s;
     event_add(s->ev, NULL);
+}
+
+static void open_channel(struct dns *d, enum dns_way way)
+{
+    struct dns_channel *c = &d->channels[way];
+    struct ares_options o = {.timeout = 1500,
+                             .tries = 4,
+                             .sock_state_cb = on_socket_state,
+                             .sock_state_cb_data = c,
+                             .flags = ARES_FLAG_NOALIASES};
+    int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_FLAGS;
+
+    if (way == UNCHECKED)
+        o.flags |= ARES_FLAG_NOCHECKRESP;
+    c->dns = d;
+    ASSERT(ares_init_options(&c->ares, &o, mask) == ARES_SUCCESS);
+}
+
+static bool is_loopback(const struct ares_addr_port_node *n)
+{
+    if (n->family == AF_INET)
+        return ntohl(n->addr.addr4.s_addr) >> 24 == IN_LOOPBACKNET;
+    return IN6_IS_ADDR_LOOPBACK((const struct in6_addr *)&n->addr.addr6);
+}
+
+static void look_at_servers(struct dns *d)
+{
+    struct ares_addr_port_node *all = NULL;
+
+    if (ares_get_servers_ports(d->channels[CHECKED].ares, &all) != ARES_SUCCESS)
+        return;
+    d->is_local = all != NULL;
+    for (const struct ares_addr_port_node *n = all; n != NULL; n = n->next)
+        d->is_local = d->is_local && is_loopback(n);
+    if (all != NULL)
+        ares_free_data(all);
 }
 
 enum err dns_open(struct event_base *base, const char *servers, struct dns **out)
 {
     struct dns *d = calloc(1, sizeof *d);
-    struct ares_options o = {.timeout = 1500,
-                             .tries = 4,
-                             .sock_state_cb = on_socket_state,
-                             .sock_state_cb_data = d,
-                             .flags = ARES_FLAG_NOALIASES};
-    int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_FLAGS;
+    bool is_good = true;
 
     ASSERT(d != NULL);
     d->base = base;
     ASSERT(ares_library_init(ARES_LIB_INIT_ALL) == ARES_SUCCESS);
-    ASSERT(ares_init_options(&d->channel, &o, mask) == ARES_SUCCESS);
     d->timer = event_new(base, -1, 0, on_timer, d);
     ASSERT(d->timer != NULL);
+    for (int i = 0; i < WAYS; i++) {
+        open_channel(d, (enum dns_way)i);
+        if (servers != NULL && servers[0] != 0)
+            is_good &= ares_set_servers_ports_csv(d->channels[i].ares, servers) == ARES_SUCCESS;
+    }
     *out = d;
-    if (servers == NULL || servers[0] == 0)
-        return OK;
-    if (ares_set_servers_ports_csv(d->channel, servers) == ARES_SUCCESS)
-        return OK;
-    dns_close(out);
-    return E_PROTO;
+    if (!is_good) {
+        dns_close(out);
+        return E_PROTO;
+    }
+    look_at_servers(d);
+    return OK;
 }
 
 static void forget(struct dns_query *q)
@@ -163,10 +222,63 @@ static enum dns_status status_of(int ares)
     }
 }
 
+static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, int n);
+
+/* CHECKED: say what you know of signatures; UNCHECKED: do not look at them. */
+static void put_question(struct dns_query *q, enum dns_way way)
+{
+    unsigned short id = 0;
+    unsigned char *msg = NULL;
+    int n = 0, status;
+
+    ASSERT(getrandom(&id, sizeof id, 0) == (ssize_t)sizeof id);
+    q->submitting = true;
+    status = ares_create_query(q->name, ns_c_in, (int)q->type, id, 1, &msg, &n, 0);
+    if (status == ARES_SUCCESS) {
+        ASSERT(n > NS_HFIXEDSZ);
+        msg[3] |= way == CHECKED ? FLAG_AD : FLAG_CD;
+        ares_send(q->dns->channels[way].ares, msg, n, on_answer, q);
+    } else {
+        on_answer(q, status, 0, NULL, 0);
+    }
+    if (msg != NULL)
+        ares_free_string(msg);
+    q->submitting = false;
+}
+
+static void keep(struct dns_query *q, const struct dns_answer *a, struct str message)
+{
+    if (q->dns->cache != NULL && a->ttl_s > 0 &&
+        (a->status == DNS_OK || a->status == DNS_NXDOMAIN || a->status == DNS_NODATA))
+        dns_cache_put(q->dns->cache, str_of(q->name), q->type, message, a->ttl_s,
+                      clock_boot_ms());
+}
+
+static void parse(const struct dns *d, enum dns_type type, struct str message,
+                  struct dns_answer *a)
+{
+    dns_parse((const unsigned char *)message.p, (int)message.n, type, a);
+    a->is_authentic = a->is_authentic && d->is_local;
+}
+
+/* The answer to a question that was asked again: the servers had failed, or were not there. */
+static enum dns_status of_unchecked(enum dns_status s)
+{
+    return s == DNS_OK || s == DNS_NXDOMAIN || s == DNS_NODATA ? DNS_BOGUS : s;
+}
+
+static bool has_failed(int ares)
+{
+    enum dns_status s = status_of(ares);
+
+    return s == DNS_SERVFAIL || ares == ARES_ECONNREFUSED;
+}
+
 static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, int n)
 {
     struct dns_query *q = arg;
     enum dns_status said = status_of(status);
+    struct str message = {(const char *)msg, (size_t)n};
     struct dns_answer a;
 
     (void)timeouts;
@@ -178,15 +290,18 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, i
         event_active(q->deadline, EV_TIMEOUT, 0);
         return;
     }
-    if (msg != NULL && (said == DNS_OK || said == DNS_NXDOMAIN || said == DNS_NODATA))
-        dns_parse(msg, n, q->type, &a);
+    if (said == DNS_OK)
+        parse(q->dns, q->type, message, &a);
     else
         dns_answer_clear(&a, said);
-    if (said != DNS_OK && a.status != said) /* what c-ares says of a denial counts */
-        dns_answer_clear(&a, said);
-    if (q->dns->cache != NULL && a.status != DNS_SERVFAIL && n > 0 && a.ttl_s > 0)
-        dns_cache_put(q->dns->cache, str_of(q->name), q->type,
-                      (struct str){(const char *)msg, (size_t)n}, a.ttl_s, clock_boot_ms());
+    if (has_failed(status) && !q->unchecked && q->done != NULL) {
+        q->unchecked = true;
+        put_question(q, UNCHECKED);
+        return;
+    }
+    if (q->unchecked)
+        dns_answer_clear(&a, of_unchecked(a.status));
+    keep(q, &a, message);
     answer(q, &a);
     forget(q);
 }
@@ -238,7 +353,8 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
     (void)what;
     dns_answer_clear(&a, s->status);
     if (s->message != NULL)
-        dns_parse(s->message, s->message_n, s->type, &a);
+        parse(s->dns, s->type, (struct str){(const char *)s->message, (size_t)s->message_n},
+              &a);
     s->done(s->arg, &a);
     later_free(s);
 }
@@ -290,7 +406,8 @@ void dns_close(struct dns **dp)
 
     *dp = NULL;
     d->closing = true;
-    ares_destroy(d->channel);
+    for (int i = 0; i < WAYS; i++)
+        ares_destroy(d->channels[i].ares);
     while (d->queries != NULL)
         forget(d->queries);
     while (d->laters != NULL)
@@ -308,30 +425,16 @@ void dns_close(struct dns **dp)
     free(d);
 }
 
-void dns_query(struct dns *d, const char *name, enum dns_type type, dns_done *done, void *arg)
+/* name: without a final dot, legal. */
+static void begin(struct dns *d, struct str name, enum dns_type type, dns_done *done, void *arg)
 {
     struct timeval limit = {LIMIT_DNS_MS / 1000, LIMIT_DNS_MS % 1000 * 1000};
-    struct dns_query *q;
-    struct str relative = str_of(name);
+    struct dns_query *q = calloc(1, sizeof *q);
 
-    if (str_ends(relative, '.'))
-        relative.n--;
-    if (!dns_name_is_legal(relative)) {
-        (void)answer_later(d, DNS_NXDOMAIN, done, arg);
-        return;
-    }
-    if (answer_from_cache(d, relative, type, done, arg))
-        return;
-    if (d->under_way >= LIMIT_DNS_QUERIES) {
-        stat_add(STAT_DNS_SHED_TOTAL, 1);
-        (void)answer_later(d, DNS_SERVFAIL, done, arg);
-        return;
-    }
-    q = calloc(1, sizeof *q);
     ASSERT(q != NULL);
     *q = (struct dns_query){
         .next = d->queries, .dns = d, .type = type, .done = done, .arg = arg};
-    ASSERT(str_to_z(relative, q->name, sizeof q->name));
+    ASSERT(str_to_z(name, q->name, sizeof q->name));
     if (d->queries != NULL)
         d->queries->prev = q;
     d->queries = q;
@@ -339,8 +442,29 @@ void dns_query(struct dns *d, const char *name, enum dns_type type, dns_done *do
     q->deadline = event_new(d->base, -1, 0, on_deadline, q);
     ASSERT(q->deadline != NULL);
     event_add(q->deadline, &limit);
-    q->submitting = true;
-    ares_query(d->channel, name, ns_c_in, (int)type, on_answer, q);
-    q->submitting = false;
+    put_question(q, CHECKED);
     rearm(d);
+}
+
+void dns_query(struct dns *d, const char *name, enum dns_type type, dns_done *done, void *arg)
+{
+    struct str relative = str_of(name);
+
+    if (str_ends(relative, '.'))
+        relative.n--;
+    if (!dns_name_is_legal(relative)) {
+        (void)answer_later(d, DNS_NXDOMAIN, done, arg);
+    } else if (answer_from_cache(d, relative, type, done, arg)) {
+        return;
+    } else if (d->under_way >= LIMIT_DNS_QUERIES) {
+        stat_add(STAT_DNS_SHED_TOTAL, 1);
+        (void)answer_later(d, DNS_SERVFAIL, done, arg);
+    } else {
+        begin(d, relative, type, done, arg);
+    }
+}
+
+void dns_probe(struct dns *d, dns_done *done, void *arg)
+{
+    begin(d, STR_NONE, DNS_A, done, arg);
 }

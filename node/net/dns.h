@@ -3,6 +3,9 @@
  *
  * What an answer may be: base/dns_data.h. Every query is answered within LIMIT_DNS_MS, whatever
  * servers do. Answers are parsed with bounds (glibc ns_initparse).
+ * DNSSEC is the resolver's to validate. Each question asks for its word on it (AD, RFC 6840
+ * 5.7), which is believed of resolvers on this machine alone. A failure is asked for once more
+ * unchecked (CD): when there is an answer then, the first one was DNS_BOGUS.
  * Threads: one handle per thread of an event base; callbacks run in it, never inside
  * dns_query(). Limits: LIMIT_DNS_QUERIES under way; more are answered DNS_SERVFAIL at once
  * (next turn).
@@ -30,6 +33,11 @@ void dns_keep_answers(struct dns *d);
 /* name: with or without a final dot. One that is not legal (dns_name_is_legal()) is never sent,
  * and is answered DNS_NXDOMAIN: there is no such name. */
 void dns_query(struct dns *d, const char *name, enum dns_type type, dns_done *done, void *arg);
+
+/* Whether the resolver validates: of the root's address, which is not there, as the root's
+ * signatures say. Never kept. The answer: is_authentic, or nothing that counts (SERVFAIL, ...).
+ */
+void dns_probe(struct dns *d, dns_done *done, void *arg);
 
 /* Parses one DNS message; for tests and the fuzzer. */
 void dns_parse(const unsigned char *msg, int n, enum dns_type type, struct dns_answer *out);

@@ -119,13 +119,20 @@ static void parse_denial(ns_msg *msg, struct dns_answer *out)
     out->ttl_s = negative_ttl(msg);
 }
 
+static bool says_something(const ns_msg *msg)
+{
+    int rcode = ns_msg_getflag(*msg, ns_f_rcode);
+
+    return rcode == ns_r_noerror || rcode == ns_r_nxdomain;
+}
+
 void dns_parse(const unsigned char *bytes, int n, enum dns_type type, struct dns_answer *out)
 {
     ns_msg msg;
     ns_rr rr;
 
     dns_answer_clear(out, DNS_SERVFAIL);
-    if (ns_initparse(bytes, n, &msg) != 0)
+    if (ns_initparse(bytes, n, &msg) != 0 || !says_something(&msg))
         return;
     for (int i = 0; i < ns_msg_count(msg, ns_s_an) && !out->cut; i++) {
         if (ns_parserr(&msg, ns_s_an, i, &rr) != 0) {
@@ -148,4 +155,5 @@ void dns_parse(const unsigned char *bytes, int n, enum dns_type type, struct dns
         out->status = DNS_OK;
     else
         parse_denial(&msg, out);
+    out->is_authentic = ns_msg_getflag(msg, ns_f_ad) != 0;
 }

@@ -136,6 +136,33 @@ START_TEST(an_answer_cut_short_is_a_server_failure_and_never_no_data)
 }
 END_TEST
 
+START_TEST(what_a_server_could_not_or_would_not_say_is_a_failure)
+{
+    static const unsigned char rcodes[] = {1, 2, 4, 5, 15}; /* but for 3: no such name */
+
+    for (size_t i = 0; i < sizeof rcodes; i++) {
+        denial(rcodes[i], 300, 60);
+        dns_parse(msg, msg_n, DNS_A, &answer);
+        ck_assert_int_eq(answer.status, DNS_SERVFAIL);
+        ck_assert_uint_eq(answer.ttl_s, 0);
+    }
+}
+END_TEST
+
+START_TEST(that_signatures_were_checked_stands_in_the_header)
+{
+    denial(3, 300, 60);
+    dns_parse(msg, msg_n, DNS_A, &answer);
+    ck_assert(!answer.is_authentic);
+    msg[3] |= 0x20;
+    dns_parse(msg, msg_n, DNS_A, &answer);
+    ck_assert(answer.is_authentic && answer.status == DNS_NXDOMAIN);
+    msg[3] = (unsigned char)((msg[3] & 0xf0) | 2); /* a failure has none */
+    dns_parse(msg, msg_n, DNS_A, &answer);
+    ck_assert(!answer.is_authentic);
+}
+END_TEST
+
 START_TEST(more_records_than_the_limit_are_left_out)
 {
     static unsigned char big[8192];
@@ -267,6 +294,8 @@ int main(void)
     tcase_add_test(tc, records_of_another_type_or_a_wrong_length_are_passed_over);
     tcase_add_test(tc, that_there_is_nothing_counts_as_long_as_the_soa_says);
     tcase_add_test(tc, an_answer_cut_short_is_a_server_failure_and_never_no_data);
+    tcase_add_test(tc, what_a_server_could_not_or_would_not_say_is_a_failure);
+    tcase_add_test(tc, that_signatures_were_checked_stands_in_the_header);
     tcase_add_test(tc, more_records_than_the_limit_are_left_out);
     tcase_add_test(tc, a_ptr_answer_gives_names_in_lower_case);
     tcase_add_test(tc, strings_of_a_txt_record_are_joined_without_a_space);

@@ -193,7 +193,7 @@ static bool touch_known(struct greylist *g, uint64_t key, uint64_t now_ms)
  * and so open it for all. Two networks under one number share a limit: they wait once more. */
 static bool is_crowd(struct greylist *g, const struct greylist_keys *keys, uint64_t now_ms)
 {
-    uint16_t *tries = &g->crowd[keys->network % GREYLIST_CROWD];
+    uint16_t *tries = &g->crowd[keys->network % LIMIT_GREY_CROWD];
 
     if (now_ms / LIMIT_GREY_CROWD_MS != g->crowd_window) {
         g->crowd_window = now_ms / LIMIT_GREY_CROWD_MS;

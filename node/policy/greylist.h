@@ -69,8 +69,6 @@ struct greylist_options {
     uint32_t entries, first_tries;          /* 0: LIMIT_GREY_...; ceilings              */
 };
 
-#define GREYLIST_CROWD 4096 /* networks whose first tries are counted apart, by hash */
-
 struct greylist {
     struct greylist_options opt;
     struct pool pool;
@@ -79,7 +77,7 @@ struct greylist {
     struct changes changes;
     uint32_t swept;        /* where the sweep goes on */
     uint64_t crowd_window; /* private: first tries of networks, as far as we saw them */
-    uint16_t crowd[GREYLIST_CROWD];
+    uint16_t crowd[LIMIT_GREY_CROWD];
 };
 
 void greylist_init(struct greylist *g, const struct greylist_options *opt);

@@ -510,7 +510,7 @@ START_TEST(a_network_that_tries_ever_new_senders_fills_the_list_no_more)
     /* an hour later it is a client as others */
     greylist_fini(&g);
     greylist_init(&g, &(struct greylist_options){0});
-    g.crowd[k.network % GREYLIST_CROWD] = LIMIT_GREY_NETWORK_TRIES;
+    g.crowd[k.network % LIMIT_GREY_CROWD] = LIMIT_GREY_NETWORK_TRIES;
     g.crowd_window = T0 / LIMIT_GREY_CROWD_MS;
     ck_assert_int_eq(greylist_check(&g, &k, T0 + LIMIT_GREY_CROWD_MS, &wait_ms),
                      GREYLIST_FIRST);

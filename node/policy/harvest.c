@@ -9,7 +9,8 @@ struct item {
 
 void harvest_init(struct harvest *h, uint32_t entries)
 {
-    *h = (struct harvest){.entries = entries != 0 ? entries : LIMIT_HARVEST_ENTRIES};
+    memset(h, 0, sizeof *h); /* large: no literal on the stack */
+    h->entries = entries != 0 ? entries : LIMIT_HARVEST_ENTRIES;
     pool_init(&h->pool, sizeof(struct item), h->entries);
     map_init(&h->map, h->entries, 0); /* the keys are hashes under a secret already */
 }
@@ -59,6 +60,54 @@ struct harvest_keys harvest_keys(const uint64_t secret[2], const struct ip_addr 
         .client = network_key(secret, 'c', client, is_v4 ? IP_BITS : 64),
         .network = network_key(secret, 'n', client, is_v4 ? IP_V4_BITS + 24 : 48),
         .domain = key_of(secret, 'd', str_lower(domain, lower, sizeof lower))};
+}
+
+uint64_t harvest_name(const uint64_t secret[2], const struct ip_addr *client, struct str domain,
+                      struct str local)
+{
+    char b[sizeof client->b + LIMIT_SMTP_DOMAIN_BYTES + 1 + LIMIT_SMTP_LOCAL_PART_BYTES];
+    size_t n = sizeof client->b;
+
+    domain = str_head(domain,
+                      domain.n < LIMIT_SMTP_DOMAIN_BYTES ? domain.n : LIMIT_SMTP_DOMAIN_BYTES);
+    local = str_head(
+        local, local.n < LIMIT_SMTP_LOCAL_PART_BYTES ? local.n : LIMIT_SMTP_LOCAL_PART_BYTES);
+    memcpy(b, client->b, n);
+    n += str_lower(domain, b + n, LIMIT_SMTP_DOMAIN_BYTES).n;
+    b[n++] = '@';
+    n += str_lower(local, b + n, LIMIT_SMTP_LOCAL_PART_BYTES).n;
+    return siphash(secret, b, n);
+}
+
+/* --- names that were counted --- */
+
+static void turn_over(struct harvest *h, uint64_t period)
+{
+    if (period != h->period + 1)
+        memset(h->names, 0, sizeof h->names);
+    h->period = period;
+    memset(h->names[period % 2], 0, sizeof h->names[0]);
+}
+
+static bool has_bit(const uint64_t *bits, uint64_t n)
+{
+    return (bits[n / 64] >> n % 64 & 1) != 0;
+}
+
+static bool is_first(struct harvest *h, uint64_t name, uint64_t now_ms)
+{
+    uint64_t one = name % LIMIT_HARVEST_NAME_BITS, two = (name >> 32) % LIMIT_HARVEST_NAME_BITS;
+    uint64_t *now;
+    bool is_there = false;
+
+    if (now_ms / LIMIT_HARVEST_NAME_MS != h->period)
+        turn_over(h, now_ms / LIMIT_HARVEST_NAME_MS);
+    for (int i = 0; i < 2; i++)
+        is_there |= has_bit(h->names[i], one) && has_bit(h->names[i], two);
+    now = h->names[h->period % 2];
+    now[one / 64] |= UINT64_C(1) << one % 64;
+    now[two / 64] |= UINT64_C(1) << two % 64;
+    return !is_there;
 }
 
 /* --- finding --- */
@@ -191,13 +240,16 @@ static void good(struct harvest *h, uint16_t site, uint64_t key, uint64_t now_ms
         (void)add(h, &e, now_ms);
 }
 
-void harvest_bad(struct harvest *h, uint16_t site, const struct harvest_keys *k,
+bool harvest_bad(struct harvest *h, uint16_t site, const struct harvest_keys *k, uint64_t name,
                  uint64_t now_ms)
 {
     ASSERT(site >= 1 && site <= LIMIT_CLUSTER_MEMBERS);
+    if (!is_first(h, name, now_ms))
+        return false;
     bad(h, site, k->client, now_ms);
     bad(h, site, k->network, now_ms);
     bad(h, site, k->domain, now_ms);
+    return true;
 }
 
 void harvest_good(struct harvest *h, uint16_t site, const struct harvest_keys *k,

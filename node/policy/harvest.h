@@ -18,6 +18,11 @@
  * has both. Good are messages that were taken for a recipient that is known, not RCPTs alone,
  * which cost nothing; they are counted only of whom something bad is known.
  *
+ * Retries. A mail server comes again with mail that was put off, for days: a client's tries for
+ * one and the same recipient count once at each site, until it has not come for
+ * LIMIT_HARVEST_NAME_MS to twice that (two Bloom filters that take turns; after a million names
+ * one in twenty is taken for one that was there, in favour of the client).
+ *
  * Room. At the ceiling a new entry takes the place of the least one among LIMIT_HARVEST_LOOK in
  * turn that is over or has fewer than LIMIT_HARVEST_SUSPECT bad tries; when there is none, it
  * is not noted. So a flood of new addresses, which IPv6 gives away, pushes out other addresses
@@ -25,7 +30,8 @@
  *
  * Clocks: windows are numbers of cluster time; one more ahead than the next is refused.
  *
- * Pure. Threads: one owner. Memory: a counted pool, at most 20 MiB at LIMIT_HARVEST_ENTRIES.
+ * Pure. Threads: one owner. Memory: a counted pool, at most 20 MiB at LIMIT_HARVEST_ENTRIES,
+ * and 2 MiB of its own: not for the stack.
  */
 #pragma once
 
@@ -47,6 +53,9 @@ struct harvest {
     struct map map;
     struct changes changes;
     uint32_t swept, looked; /* where the sweep, and the search for room, go on */
+
+    /* private: who was counted for what, in this period and the one before */
+    uint64_t period, names[2][LIMIT_HARVEST_NAME_BITS / 64];
 };
 
 void harvest_init(struct harvest *h, uint32_t entries); /* 0: LIMIT_HARVEST_ENTRIES */
@@ -61,6 +70,10 @@ struct harvest_keys {
 struct harvest_keys harvest_keys(const uint64_t secret[2], const struct ip_addr *client,
                                  struct str domain);
 
+/* What a client named: for harvest_bad(). Both in any case. */
+uint64_t harvest_name(const uint64_t secret[2], const struct ip_addr *client, struct str domain,
+                      struct str local);
+
 enum harvest_state { HARVEST_OK, HARVEST_SUSPICIOUS, HARVEST_OFFENDER };
 
 enum harvest_state harvest_state(const struct harvest *h, const struct harvest_keys *k,
@@ -70,9 +83,10 @@ enum harvest_state harvest_key_state(const struct harvest *h, uint64_t key, uint
                                      uint64_t now_ms);
 const char *harvest_reply(void); /* "421 4.7.0 ...", without CRLF; static */
 
-/* site: 1 .. LIMIT_CLUSTER_MEMBERS, our own. A recipient that is not there, or not known to be;
- * a message that was taken for one that is known. */
-void harvest_bad(struct harvest *h, uint16_t site, const struct harvest_keys *k,
+/* site: 1 .. LIMIT_CLUSTER_MEMBERS, our own. A recipient that is not there, or not known to be
+ * (false: it was counted before, and is not again); a message that was taken for one that is
+ * known. */
+bool harvest_bad(struct harvest *h, uint16_t site, const struct harvest_keys *k, uint64_t name,
                  uint64_t now_ms);
 void harvest_good(struct harvest *h, uint16_t site, const struct harvest_keys *k,
                   uint64_t now_ms);

@@ -48,7 +48,7 @@ static void step(struct harvest *h, const uint8_t op[3], uint64_t *now_ms)
 
     switch (op[0] % 4) {
     case 0:
-        harvest_bad(h, site, &k, *now_ms);
+        (void)harvest_bad(h, site, &k, op[2], *now_ms);
         break;
     case 1:
         harvest_good(h, site, &k, *now_ms);
@@ -65,7 +65,7 @@ static void step(struct harvest *h, const uint8_t op[3], uint64_t *now_ms)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct harvest h;
+    static struct harvest h;
     uint64_t now_ms;
 
     if (size == 0)

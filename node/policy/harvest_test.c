@@ -22,12 +22,20 @@ static struct harvest_keys keys(const char *client, const char *domain)
     return harvest_keys(secret, &ip, str_of(domain));
 }
 
+/* Another one each time. */
+static uint64_t some_name(void)
+{
+    static uint64_t n;
+
+    return ++n * UINT64_C(0x9e3779b97f4a7c15);
+}
+
 static void tries(struct harvest *at, uint16_t site, const char *client, int n, uint64_t now_ms)
 {
     struct harvest_keys k = keys(client, "a.example");
 
     for (int i = 0; i < n; i++)
-        harvest_bad(at, site, &k, now_ms);
+        ck_assert(harvest_bad(at, site, &k, some_name(), now_ms));
 }
 
 static enum harvest_state state(const struct harvest *at, const char *client, uint64_t now_ms)
@@ -158,7 +166,7 @@ static void send_all(const struct harvest *from, struct harvest *to, struct chan
 
 START_TEST(tries_at_three_sites_are_added_up_once_each)
 {
-    struct harvest s[3];
+    static struct harvest s[3];
     struct change_cursor at[3][3] = {{{0}}};
     struct change_cursor again = {0};
     uint64_t bads = 0;
@@ -216,6 +224,29 @@ START_TEST(windows_that_are_over_or_far_ahead_are_not_merged)
 }
 END_TEST
 
+START_TEST(a_mail_server_that_comes_again_is_counted_once_for_each_recipient)
+{
+    struct harvest_keys k = keys("192.0.2.1", "a.example");
+    struct ip_addr ip, other;
+    uint64_t name, t = T0;
+
+    ck_assert(ip_parse(STR("192.0.2.1"), &ip) && ip_parse(STR("192.0.2.2"), &other));
+    name = harvest_name(secret, &ip, STR("a.example"), STR("bob"));
+    ck_assert_uint_eq(harvest_name(secret, &ip, STR("A.Example"), STR("Bob")), name);
+    ck_assert_uint_ne(harvest_name(secret, &ip, STR("a.example"), STR("bobo")), name);
+    ck_assert_uint_ne(harvest_name(secret, &ip, STR("a.exampl"), STR("ebob")), name);
+    ck_assert_uint_ne(harvest_name(secret, &other, STR("a.example"), STR("bob")), name);
+    ck_assert(harvest_bad(&h, 1, &k, name, t));
+    for (; t < T0 + 14 * UINT64_C(86400000); t += 600000) /* every ten minutes, while we hold */
+        ck_assert(!harvest_bad(&h, 1, &k, name, t));
+    ck_assert_int_eq(state(&h, "192.0.2.1", t), HARVEST_OK);
+    ck_assert(harvest_bad(&h, 1, &k, name, t + 2 * LIMIT_HARVEST_NAME_MS));
+    t += 2 * LIMIT_HARVEST_NAME_MS;
+    ck_assert(!harvest_bad(&h, 1, &k, name, t + LIMIT_HARVEST_NAME_MS - 1));
+    ck_assert(harvest_bad(&h, 1, &k, name, t - 5 * LIMIT_HARVEST_NAME_MS)); /* a clock's jump */
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("harvest");
@@ -224,6 +255,7 @@ int main(void)
     int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, a_mail_server_that_comes_again_is_counted_once_for_each_recipient);
     tcase_add_test(tc, S16_a_client_is_suspicious_then_an_offender_and_calms_down);
     tcase_add_test(tc, a_network_and_a_domain_add_up_what_many_clients_try);
     tcase_add_test(tc, who_sends_more_good_mail_than_bad_tries_is_left_alone);

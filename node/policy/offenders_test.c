@@ -21,6 +21,14 @@ static struct ip_addr ip(const char *text)
     return a;
 }
 
+/* Another one each time. */
+static uint64_t some_name(void)
+{
+    static uint64_t n;
+
+    return ++n * UINT64_C(0x9e3779b97f4a7c15);
+}
+
 static void note_all(const struct harvest_keys *k, uint64_t now_ms)
 {
     offenders_note(o, &h, k->client, now_ms);
@@ -33,7 +41,8 @@ static void tries(const struct ip_addr *client, int n, uint64_t now_ms)
     struct harvest_keys k = harvest_keys(secret, client, STR("a.example"));
 
     for (int i = 0; i < n; i++) {
-        harvest_bad(&h, 1, &k, now_ms);
+        while (!harvest_bad(&h, 1, &k, some_name(), now_ms))
+            ; /* of very many, some are taken for others */
         note_all(&k, now_ms);
     }
 }

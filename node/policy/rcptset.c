@@ -364,21 +364,26 @@ enum rcptset_merged rcptset_want(struct rcptset *s, const struct rcptset_name *n
     return rcptset_merge(s, &e, now_ms);
 }
 
-bool rcptset_due(struct rcptset *s, uint64_t generation, uint64_t now_ms,
-                 struct rcptset_entry *out)
+size_t rcptset_due(struct rcptset *s, uint64_t generation, uint64_t now_ms,
+                   struct rcptset_entry *out, size_t room)
 {
     static const enum rcptset_status order[] = {RCPTSET_UNKNOWN, RCPTSET_VALID};
-    uint32_t domain = rcptset_domain_find(s, generation);
+    uint32_t domain = rcptset_domain_find(s, generation), found[RCPTSET_DUE];
+    size_t n = 0;
 
+    ASSERT(room <= RCPTSET_DUE);
     for (size_t i = 0; domain != 0 && i < sizeof order / sizeof *order; i++) {
-        uint32_t handle = rcptset_domain_at(s, domain)->top[order[i]];
+        uint32_t *top = &rcptset_domain_at(s, domain)->top[order[i]];
 
-        if (handle == 0 || rcptset_rank(&rcptset_at(s, handle)->e) > now_ms)
-            continue;
-        *out = rcptset_at(s, handle)->e;
-        return true;
+        while (n < room && *top != 0 && rcptset_rank(&rcptset_at(s, *top)->e) <= now_ms) {
+            found[n] = *top;
+            out[n] = rcptset_at(s, *top)->e;
+            rcptset_leave_class(s, found[n++]); /* shows the next one */
+        }
     }
-    return false;
+    for (size_t i = 0; i < n; i++)
+        rcptset_join_class(s, found[i]);
+    return n;
 }
 
 void rcptset_asked(struct rcptset *s, const struct rcptset_entry *e, uint64_t now_ms)

@@ -24,7 +24,7 @@
  * time; one that is ahead of now is taken as now at a merge, so that a clock that is ahead
  * keeps nothing longer.
  *
- * Asking again. rcptset_due() says which recipient of a domain the primary is to be asked for
+ * Asking again. rcptset_due() says which recipients of a domain the primary is to be asked for
  * next: wishes, the oldest first; then facts VALID that are older than ..._RENEW_MS, the oldest
  * first, each at most once in ..._REASK_MS. So what is known is known afresh when the primary
  * goes away.
@@ -116,9 +116,11 @@ MUST_CHECK enum rcptset_merged rcptset_learn(struct rcptset *s, const struct rcp
 MUST_CHECK enum rcptset_merged rcptset_want(struct rcptset *s, const struct rcptset_name *n,
                                             uint64_t now_ms);
 
-/* True: *out is to be asked for now; tell so with rcptset_asked(), whatever comes of it. */
-bool rcptset_due(struct rcptset *s, uint64_t generation, uint64_t now_ms,
-                 struct rcptset_entry *out);
+/* Who is to be asked for now, at most `room`, which is RCPTSET_DUE at most; how many. The same
+ * again until rcptset_asked() says that it was asked for, whatever came of it. */
+#define RCPTSET_DUE 4
+size_t rcptset_due(struct rcptset *s, uint64_t generation, uint64_t now_ms,
+                   struct rcptset_entry *out, size_t room);
 void rcptset_asked(struct rcptset *s, const struct rcptset_entry *e, uint64_t now_ms);
 
 /* VALID ones of a domain; those that are over and not swept included. */

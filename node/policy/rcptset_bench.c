@@ -63,7 +63,7 @@ int main(int argc, char **argv)
     print_rate("find", count, clock_boot_us() - t0);
     t0 = clock_boot_us();
     for (uint32_t i = 0; i < count; i++) {
-        if (rcptset_due(&s, 1 + i % 100, T0 + LIMIT_RCPTSET_RENEW_MS + count, &e))
+        if (rcptset_due(&s, 1 + i % 100, T0 + LIMIT_RCPTSET_RENEW_MS + count, &e, 1) > 0)
             rcptset_asked(&s, &e, T0 + LIMIT_RCPTSET_RENEW_MS + count);
         else
             found++;

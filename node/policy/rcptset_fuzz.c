@@ -60,7 +60,7 @@ static void step(struct rcptset *s, const uint8_t op[4], uint64_t *now_ms)
         (void)!rcptset_want(s, &n, *now_ms);
         break;
     case 2:
-        if (rcptset_due(s, n.generation, *now_ms, &e))
+        if (rcptset_due(s, n.generation, *now_ms, &e, 1) > 0)
             rcptset_asked(s, &e, *now_ms);
         break;
     case 3:

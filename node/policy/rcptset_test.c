@@ -47,7 +47,7 @@ static bool due_is(const char *local, uint64_t now_ms)
 {
     struct rcptset_entry e;
 
-    if (!rcptset_due(&s, 7, now_ms, &e))
+    if (rcptset_due(&s, 7, now_ms, &e, 1) == 0)
         return local == NULL;
     return local != NULL && str_eq((struct str){e.local, e.local_bytes}, str_of(local));
 }
@@ -56,7 +56,7 @@ static void asked(const char *local, uint64_t now_ms)
 {
     struct rcptset_entry e;
 
-    ck_assert(due_is(local, now_ms) && rcptset_due(&s, 7, now_ms, &e));
+    ck_assert(due_is(local, now_ms) && rcptset_due(&s, 7, now_ms, &e, 1) == 1);
     rcptset_asked(&s, &e, now_ms);
 }
 
@@ -299,13 +299,15 @@ static void check_due(struct rcptset *set, uint64_t generation, uint64_t now_ms)
     uint64_t best[RCPTSET_STATUSES] = {UINT64_MAX, UINT64_MAX, UINT64_MAX};
     uint32_t count[RCPTSET_STATUSES] = {0};
     struct change_cursor at = {0};
-    struct rcptset_entry e;
+    struct rcptset_entry e, due[RCPTSET_DUE];
     uint32_t domain = rcptset_domain_find(set, generation);
+    size_t n, all_due = 0;
 
     while (rcptset_changes(set, &at, &e)) {
         if (e.generation != generation)
             continue;
         count[rcptset_class(&e)]++;
+        all_due += rcptset_class(&e) != RCPTSET_INVALID && rcptset_rank(&e) <= now_ms;
         if (rcptset_rank(&e) < best[rcptset_class(&e)])
             best[rcptset_class(&e)] = rcptset_rank(&e);
     }
@@ -317,10 +319,17 @@ static void check_due(struct rcptset *set, uint64_t generation, uint64_t now_ms)
         if (count[i] > 0)
             ck_assert_uint_eq(rcptset_rank(&rcptset_at(set, d->top[i])->e), best[i]);
     }
-    if (rcptset_due(set, generation, now_ms, &e))
-        ck_assert_uint_eq(rcptset_rank(&e), best[0] <= now_ms ? best[0] : best[RCPTSET_VALID]);
-    else
-        ck_assert(best[0] > now_ms && best[RCPTSET_VALID] > now_ms);
+    n = rcptset_due(set, generation, now_ms, due, RCPTSET_DUE);
+    ck_assert(n > 0 || (best[0] > now_ms && best[RCPTSET_VALID] > now_ms));
+    if (n > 0)
+        ck_assert_uint_eq(rcptset_rank(&due[0]),
+                          best[0] <= now_ms ? best[0] : best[RCPTSET_VALID]);
+    for (size_t i = 1; i < n; i++) /* wishes, then the others, the oldest of each first */
+        ck_assert(rcptset_class(&due[i - 1]) < rcptset_class(&due[i]) ||
+                  (rcptset_class(&due[i - 1]) == rcptset_class(&due[i]) &&
+                   rcptset_rank(&due[i - 1]) <= rcptset_rank(&due[i])));
+    if (n < RCPTSET_DUE)
+        ck_assert_uint_eq(n, all_due);
 }
 
 static void random_step(struct rcptset *set, struct prng *rnd, uint64_t now_ms)
@@ -337,7 +346,7 @@ static void random_step(struct rcptset *set, struct prng *rnd, uint64_t now_ms)
         (void)!rcptset_want(set, &n, now_ms);
         break;
     case 1:
-        if (rcptset_due(set, n.generation, now_ms, &e))
+        if (rcptset_due(set, n.generation, now_ms, &e, 1) > 0)
             rcptset_asked(set, &e, now_ms);
         break;
     case 2:

@@ -62,6 +62,7 @@ const char *spf_problem_text(enum spf_problem p)
                                         "too many DNS records",
                                         "macro expansion too long",
                                         "DNS server failure",
+                                        "DNS answer with wrong signatures",
                                         "no answer from DNS",
                                         "DNS look-ups took too long",
                                         "out of memory"};
@@ -89,6 +90,8 @@ static bool has_failed(struct spf *s, const struct dns_answer *a)
 {
     if (a->status == DNS_SERVFAIL)
         end(s, SPF_TEMPERROR, SPF_DNS_FAILED);
+    else if (a->status == DNS_BOGUS)
+        end(s, SPF_TEMPERROR, SPF_DNS_BOGUS);
     else if (a->status == DNS_SILENCE)
         end(s, SPF_TEMPERROR, SPF_DNS_SILENT);
     return s->state == DONE;

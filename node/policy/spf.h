@@ -79,6 +79,7 @@ enum spf_problem {
     SPF_MANY_ADDRS,   /* permerror: an answer was cut                           */
     SPF_LONG_MACRO,   /* permerror: LIMIT_SPF_EXPANSION_BYTES                   */
     SPF_DNS_FAILED,   /* temperror: SERVFAIL, bogus                             */
+    SPF_DNS_BOGUS,    /* temperror: an answer whose signatures are wrong         */
     SPF_DNS_SILENT,   /* temperror: no answer                                   */
     SPF_TIME,         /* temperror: spf_stop()                                  */
     SPF_NO_MEMORY     /* temperror: the arena is full                           */

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import weakref
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
@@ -161,6 +162,7 @@ class Node:
     def __exit__(self, kind, *rest):
         if self.process.poll() is None:
             if kind is None:
+                Client.leave(self.port)
                 self.stop()
             else:
                 self.kill()
@@ -230,8 +232,18 @@ def compare_ledgers(journals, received):
 
 class Client:
     """A raw SMTP client: says what it is told to say, reads whole replies."""
+    all = weakref.WeakSet()
+
+    @classmethod
+    def leave(cls, port):
+        """Those that are still there hold up the end of a node."""
+        for c in list(cls.all):
+            if c.port == port:
+                c.close()
 
     def __init__(self, port, banner=True, timeout=30, source="127.0.0.1"):
+        self.port = port
+        self.all.add(self)
         self.s = socket.create_connection(("127.0.0.1", port), timeout=timeout,
                                           source_address=(source, 0))
         self.f = self.s.makefile("rb")

@@ -12,7 +12,8 @@ class Dns(threading.Thread):
     """UDP on loopback. records: {(name, type): [rdata, ...]}; a missing name is NXDOMAIN, a missing
     type NODATA. mode: answer, silent, servfail, held (until released). quiet: names that are never
     answered. answered: how many were at once. names: all that were asked for. soa_s: seconds that a denial
-    counts; 0: it is not told."""
+    counts; 0: it is not told. validates: it says so of all it says (AD). bogus: names whose signatures are wrong: a
+    failure, but for who does not want them checked (CD). What is asked of the root is not counted."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -21,6 +22,7 @@ class Dns(threading.Thread):
         self.port = self.s.getsockname()[1]
         self.records, self.mode, self.asked, self.kept = {}, "answer", 0, []
         self.quiet, self.names, self.soa_s, self.answered = set(), [], 0, 0
+        self.validates, self.bogus = False, set()
         self.start()
 
     def run(self):
@@ -29,9 +31,10 @@ class Dns(threading.Thread):
                 q, peer = self.s.recvfrom(4096)
             except OSError:
                 return
-            self.asked += 1
             reply, name = self.reply(q)
-            self.names.append(name)
+            if name:
+                self.asked += 1
+                self.names.append(name)
             if self.mode == "held":
                 self.kept.append((q, peer))
             elif self.mode != "silent" and name not in self.quiet:
@@ -52,14 +55,16 @@ class Dns(threading.Thread):
         question = q[12:at + 5]
         found = self.records.get((".".join(labels), kind), [])
         known = any(n == ".".join(labels) for n, _ in self.records)
-        rcode = 2 if self.mode == "servfail" else 0 if known else 3
+        wants_unchecked = bool(q[3] & 0x10)
+        is_failing = self.mode == "servfail" or (".".join(labels) in self.bogus and not wants_unchecked)
+        rcode = 2 if is_failing else 0 if known or not labels else 3
         if rcode:
             found = []
         soa = b""
         if self.soa_s and not found and rcode != 2:
             numbers = name("") * 2 + struct.pack("!IIIII", 1, 1, 1, 1, self.soa_s)
             soa = name("") + struct.pack("!HHIH", 6, 1, self.soa_s, len(numbers)) + numbers
-        head = q[:2] + struct.pack("!HHHHH", 0x8180 | rcode, 1, len(found), bool(soa), 0)
+        head = q[:2] + struct.pack("!HHHHH", 0x8180 | self.validates << 5 | rcode, 1, len(found), bool(soa), 0)
         return head + question + b"".join(
             b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(d)) + d for d in found) + soa, ".".join(labels)
 

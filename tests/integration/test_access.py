@@ -1,8 +1,12 @@
 """S32: the block and allow lists. Entries are made at one node and count at all, as long as they
 are to; postmaster is always reached; what is wrong is refused with a word that helps."""
 import json
+import os
+import shutil
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 
 import pytest
@@ -133,6 +137,53 @@ def test_s32_an_entry_made_at_one_site_counts_at_the_others_for_both_families(tm
     finally:
         f.kill()
     assert not f.broken()
+
+
+ASK = """
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(sys.argv[2].encode() + b"\\n")
+for line in s.makefile():
+    print(line, end="")
+    if '"exit"' in line:
+        break
+"""
+
+
+def change_as(uid, gid, node, **args):
+    """Exit status of a change by a user of this machine."""
+    asked = json.dumps({"cmd": "access.change", "args": args})
+    done = subprocess.run([sys.executable, "-c", ASK, str(node.socket), asked], capture_output=True, text=True,
+                          user=uid, group=gid, extra_groups=[], check=True, timeout=60)
+    return json.loads(done.stdout.splitlines()[-1])["exit"]
+
+
+def with_group(gid, file):
+    """In front of a daemon: its machine has the group that may use the control socket."""
+    file.write_text("trispool:x:%d:\n" % gid)
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c",
+            'mount --bind "$0" /etc/group && exec "$@"', str(file)]
+
+
+def test_s32_who_made_an_entry_is_listed_at_all_sites(tmp_path):
+    uid, gid, home = 4711, 4712, os.getuid()
+    with tempfile.TemporaryDirectory(prefix="trispool-test-") as folder:
+        os.chmod(folder, 0o755)  # another user walks down to the socket
+        f = fleet.on_loopback(folder)
+        f[1].argv0 = with_group(gid, tmp_path / "group")
+        try:
+            f.form()
+            assert change_as(uid, gid, f[1], op="block", networks=["192.0.2.0/24", "198.51.100.0/24"]) == 0
+            tell(f[2], "allow", "198.51.100.0/24")
+            made_by = {"192.0.2.0/24": uid, "198.51.100.0/24": home}
+            for m in f.members:
+                house.until(lambda: {r["network"]: r["uid"] for r in tell(m, "list")[0]} == made_by)
+            said = f.cli("access", "list", by=f[3])
+            assert str(uid) in next(l for l in said.splitlines() if "192.0.2.0/24" in l).split(), said
+        finally:
+            f.kill()
+        assert not f.broken()
 
 
 def test_s32_nobody_is_listed_for_what_he_does(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import house
 import pytest
+from knowing import Primary
 from nameserver import Dns, a, mx, ptr, txt
 from test_checks import A, CLEAN, MX, PTR, TXT, message, send, switch
 
@@ -49,6 +50,24 @@ def test_what_was_found_out_stands_above_once(door):
     assert "spf=fail smtp.mailfrom=a@good.org; iprev=permerror" in ours[0] and rest == CLEAN
     switch(door, "all=off")
     assert [l.split(":")[0] for l in parts(door, send(door))[0]] == ["Received"]
+
+
+@pytest.mark.parametrize("known_too", [False, True])
+def test_what_spf_said_of_who_writes_to_a_stranger_stands_above_whatever_is_off(door, known_too):
+    """In a domain that learns, SPF is looked up for whom nobody knows, and decides there."""
+    switch(door, "all=off")
+    door.ask("domain.set", name="customer.test", recipients="learn", unknown="authenticated")
+    p = Primary("c", port=door.primary_port).start()
+    send(door, sender="")
+    house.until(lambda: door.ask("domain.show", name="customer.test")[0]["learned"] == 1)
+    p.stop()
+    c = house.Client(door.port, source="127.0.0.9").hello()
+    answer = c.send(CLEAN, sender="a@good.org", rcpts=["%s@customer.test" % r for r in ("c", "x")[not known_too:]])
+    ours, rest = parts(door, (answer[0], answer[1][-1]))
+    assert [l.split(":")[0] for l in ours] == ["Authentication-Results", "Received-SPF", "Received"]
+    assert ours[0] == "Authentication-Results: mx.example.net; spf=pass smtp.mailfrom=a@good.org"
+    assert ours[1].startswith("Received-SPF: pass ") and 'envelope-from="a@good.org"' in ours[1]
+    assert rest == CLEAN
 
 
 @pytest.mark.parametrize("checks", ["all=off", "spf=mark"])

@@ -6,6 +6,7 @@ import socket
 import subprocess
 
 import house
+import knowing
 import pytest
 from nameserver import Dns, a, mx, ptr, txt
 
@@ -82,6 +83,25 @@ def test_s24_with_all_off_any_mail_is_taken_and_nothing_is_asked(door):
     assert all(one.endswith("=off") for one in shown.split(",")), shown
     assert send(door, b"no header at all\r\n", source="127.0.0.8", sender="a@dead.org")[0] == 250
     assert door.dns.asked == 0 and not door.events("checked")
+
+
+@pytest.mark.parametrize("mode", ["list", "learn"])
+def test_s24_with_all_off_any_mail_is_taken_for_whoever_is_there(door, mode):
+    p = knowing.Primary("b", "c").start()
+    door.ask("domain.set", name="customer.test", route=p.route, recipients="learn")
+    if mode == "learn":
+        send(door)
+        house.until(lambda: door.ask("domain.show", name="customer.test")[0]["learned"] == 2)
+    else:
+        subprocess.run([house.CLI, "--socket", str(door.socket), "recipient", "add", "b@customer.test",
+                        "c@customer.test"], check=True, capture_output=True)
+        door.ask("domain.set", name="customer.test", recipients="list")
+    assert send(door, b"no header at all\r\n", source="127.0.0.8", sender="a@dead.org")[0] == 250
+    assert send(door, b"no header at all\r\n", source="127.0.0.7", sender="")[0] == 250
+    assert door.dns.asked == 0 and not door.events("checked")
+    assert rcpt(door, "127.0.0.8", "a@dead.org", "x@customer.test")[0] == (450 if mode == "learn" else 550)
+    house.until(lambda: len(p.taken) == (3 if mode == "learn" else 2))
+    p.stop()
 
 
 def test_what_is_not_named_stays_and_what_is_wrong_is_told(door):
@@ -515,6 +535,58 @@ def test_who_is_allowed_is_spared_all_but_the_header(door):
     answer = send(door, b"x: y\r\n\r\nz\r\n", source="127.0.0.8", sender="a@dead.org")
     assert answer[1].startswith("550 5.6.0")
     assert rcpt(door, "127.0.0.7", "a@dead.org")[0] == 550
+
+
+# --- counters ---
+
+def counted(node):
+    """All counters of the checks that are not 0, without what their names have in common."""
+    rows = [r["line"].split() for r in node.ask("metrics") if r["line"].startswith("trispool_check")]
+    return {n.removeprefix("trispool_").removesuffix("_total"): float(v) for n, v in rows if float(v) > 0}
+
+
+@pytest.mark.parametrize("check,good,bad,unsure", [
+    ("rdns", {"source": "127.0.0.9"}, {"source": "127.0.0.8"}, {"source": "127.0.0.7"}),
+    ("dnsbl", {"source": "127.0.0.9"}, {"source": "127.0.1.4"}, {"source": "127.0.0.7"}),
+    ("helo", {"helo": "mail.good.org"}, {"helo": "127.0.0.9"}, None),
+    ("sender", {"sender": "a@good.org"}, {"sender": "a@dead.org"}, {"sender": "a@gone.org"}),
+    ("forged", {"sender": "a@customer.test"}, {"sender": "a@other.test"}, {"sender": "a@third.test"}),
+    ("spf", {"source": "127.0.0.9"}, {"source": "127.0.0.8"}, {"sender": "a@gone.org"}),
+])
+def test_each_verdict_of_a_check_is_counted_once_and_for_no_other(lists, check, good, bad, unsure):
+    for name in ("other.test", "third.test"):
+        lists.add_domain(name, route="127.0.0.1:1")
+    lists.dns.records[("customer.test", TXT)] = [txt("v=spf1 ip4:127.0.0.9 -all")]
+    list_address(lists.dns, "127.0.1.4", "127.0.0.4")
+    expected = {}
+
+    def comes(mode, code, *counters, source="127.0.0.9", sender="a@good.org", helo="client.example"):
+        switch(lists, "%s=%s" % (check, mode))
+        house.until(lambda: check != "dnsbl" or state(lists) == "on")
+        c = house.Client(lists.port, source=source)
+        assert c.code("EHLO " + helo) == 250 and c.code("MAIL FROM:<%s>" % sender) == 250
+        assert c.code("RCPT TO:<b@customer.test>") == code
+        c.close()
+        for name in ("checks", *("check_" + x for x in counters)):
+            expected[name] = expected.get(name, 0) + 1
+        assert counted(lists) == expected
+
+    comes("refuse", 250, check + "_passed", **good)
+    if unsure:
+        lists.dns.mode = "servfail"
+        comes("refuse", 250, check + "_unknown", **unsure)
+        lists.dns.mode = "answer"
+    comes("mark", 250, check, **bad)
+    comes("refuse", 550, check, check + "_refused", "refused", **bad)
+    comes("defer", 450, check, check + "_deferred", "refused", **bad)
+
+
+def test_of_several_checks_only_the_one_that_refused_counts_it(door):
+    switch(door, "rdns=mark,sender=defer,spf=refuse")
+    door.dns.records[("dead.org", TXT)] = [txt("v=spf1 -all")]
+    assert rcpt(door, "127.0.0.8", "a@dead.org")[0] == 450
+    assert counted(door) == dict.fromkeys(
+        ("checks", "check_rdns", "check_sender", "check_spf", "check_sender_deferred", "check_refused"), 1)
 
 
 # --- policy test ---

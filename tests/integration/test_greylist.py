@@ -71,6 +71,23 @@ def test_s33_no_body_is_read_of_a_first_try(door):
     assert door.queued() == 0
 
 
+def test_s33_a_body_that_was_sent_ahead_is_no_mail(door):
+    """All in one write, without a wait for any answer."""
+    def speaks(whole=b"MAIL FROM:<x@sender.example>\r\nRCPT TO:<b@customer.test>\r\nDATA\r\n"
+               b"From: x@sender.example\r\n\r\n.\r\nQUIT\r\n"):
+        c = house.Client(door.port, source="127.0.0.9").hello()
+        c.raw(whole)
+        codes = []
+        while not codes or codes[-1] not in (0, 221, 421):
+            codes.append(c.reply()[0])
+        return codes
+    first = speaks()
+    assert first[:2] == [250, 450] and not {250, 354} & set(first[2:]), first
+    assert door.queued() == 0 and metric(door, "trispool_messages_accepted_total") == 0
+    house.until(lambda: speaks() == [250, 250, 354, 250, 221])
+    assert door.queued() == 1
+
+
 def test_s30_who_comes_again_in_time_is_known_with_any_sender(door):
     passes(door)
     assert verdicts(door)[-1] == "passed"

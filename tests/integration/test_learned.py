@@ -137,12 +137,12 @@ def test_one_transaction_may_name_known_and_unknown_ones(taught):
     assert [c.code("RCPT TO:<%s@customer.test>" % r) for r in ("mary", "x", "mary", "y")] == [250, 450, 250, 450]
 
 
-def test_spf_is_asked_for_besides_what_the_checks_wanted_to_know(taught):
+def test_spf_is_asked_for_together_with_what_the_checks_want_to_know(taught):
     taught.ask("domain.set", name="customer.test", checks="rdns=mark")
     c = house.Client(taught.port, source="127.0.0.9").hello()
     assert c.code("MAIL FROM:<a@good.org>") == 250
     assert [c.code("RCPT TO:<%s@customer.test>" % r) for r in ("mary", "x", "mary", "y", "z")] == [250] * 5
-    assert len(taught.events("checked")) == 2
+    assert len(taught.events("checked")) == 1 and "spf=pass" in taught.events("checked")[0]
 
 
 def test_whom_the_primary_refused_is_refused_and_stays_so_without_it(taught, primary):
@@ -362,7 +362,8 @@ def test_what_one_site_learns_all_know(three, primary):
     three[3].kill()
     primary.start()
     send(three[1], "john")
-    house.until(lambda: all(learned(m) == 2 for m in three.live()))
+    # The site that was killed may have held the domain; then another has to take it over, and try again.
+    house.until(lambda: all(learned(m) == 2 for m in three.live()), 120)
     three[3].start()
     house.until(lambda: learned(three[3]) == 2, 60)
     house.until(lambda: three[3].status()["takes_mail"], 60)
@@ -386,7 +387,7 @@ def test_s16_scaled_down_offenders_are_cut_off_at_all_sites_and_wanted_mail_come
     send(three[1], "mary")
     house.until(lambda: all(learned(m) == 1 for m in three.members))
     house.until(lambda: all(is_counted(m) for m in three.members))
-    asked, told = len(primary.asked), {}
+    told = {}
     random.seed(16)
     for turn in range(9):
         for i in range(60):
@@ -403,4 +404,7 @@ def test_s16_scaled_down_offenders_are_cut_off_at_all_sites_and_wanted_mail_come
     for n in range(10):
         send(three.members[n % 3], "mary", source="127.40.%d.1" % n, sender="a@elsewhere.example")
     house.until(lambda: three.queued() == 0, 60)
-    assert {r.split("@")[0] for r in primary.asked[asked:]} == {"mary"}
+    # Strangers wait to be asked for: they are when their site's first minute is over, and on for a minute.
+    house.until(lambda: primary.questions and primary.questions[-1][0] - primary.questions[0][0] > 60, 180)
+    assert len(primary.taken) == 11  # no mail came of any
+    assert primary.most_in_a_minute() <= 10
