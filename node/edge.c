@@ -381,7 +381,7 @@ enum err edge_recipient(struct edge *e, struct edge_rcpt *a)
  * mail. */
 static void post(struct edge *e, struct mail *m, enum edge_mail kind)
 {
-    m->kind = kind;
+    m->kind = (int)kind;
     if (mailbox_post(e->box, m) != OK)
         free(m);
 }

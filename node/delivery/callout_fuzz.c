@@ -163,6 +163,8 @@ static void answer(struct fuzz *f, struct fuzz_session *s)
                                        .code = reply.code,
                                        .tried = how % 16 != 3,
                                        .reply = str_of(text)};
+        r.brake |= rcpts[i].verdict == VERDICT_RETRY_BRAKE;
+        r.alarm |= rcpts[i].verdict == VERDICT_ODD_5XX;
     }
     if (how % 16 == 2)
         r.why = SMTPC_WHY_LOST;
@@ -205,6 +207,14 @@ static void want(struct fuzz *f)
     callout_want(&f->c, w, f->now_ms);
 }
 
+/* All sessions are over, without a further word. */
+static void abandon(struct fuzz *f)
+{
+    callout_abandon(&f->c);
+    for (size_t i = 0; i < SESSIONS; i++)
+        f->sessions[i].is_open = false;
+}
+
 static void move(struct fuzz *f)
 {
     uint8_t how = byte(f);
@@ -216,11 +226,13 @@ static void move(struct fuzz *f)
         want(f);
         break;
     case 2:
-        f->now_ms += 250 * (uint64_t)byte(f);
+        f->now_ms += (how & 128 ? 60000 : 250) * (uint64_t)byte(f);
         break;
     case 3:
         if (how == 251)
             callout_stop(&f->c);
+        else if (how == 243)
+            abandon(f);
         break;
     default:
         for (s = f->sessions; s < f->sessions + SESSIONS && !s->is_open; s++)
@@ -241,7 +253,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     f.size = size;
     f.per_minute = byte(&f) % 2 ? callout_share(3) : callout_share(1);
     callout_init(&f.c, f.per_minute, 1, 0);
-    f.now_ms = LIMIT_CALLOUT_MINUTE_MS;
+    f.now_ms = byte(&f) % 2 ? LIMIT_CALLOUT_MINUTE_MS : 0;
     while (f.at < f.size)
         move(&f);
     for (int turns = 0; !callout_is_idle(&f.c); turns++) {

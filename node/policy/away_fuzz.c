@@ -3,8 +3,6 @@
  * tells each entry once.
  *
  * Covers: node/policy/away.c
- *
- * Branches: 78
  */
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +40,7 @@ static void step(struct away *a, const uint8_t op[3], uint64_t *now_ms)
         away_told(a, site, seen, op[0] % 4 - 1U, *now_ms);
     if (op[0] % 16 == 1)
         away_answered(a, site, seen[1], *now_ms);
+    (void)away_has(a, seen[1] + op[0], *now_ms);
     if (op[0] % 4 > 1 && away_count(a) < a->entries)
         ASSERT(away_has(a, seen[0], *now_ms));
 }

@@ -1,7 +1,5 @@
 /* Any bytes from a policy server, whole and byte by byte: the same answer; a refusal is a line
  * that may be said to a client. Any bytes in the facts: a question of as many lines as ever.
- *
- * Branches: 70
  */
 #include <stdlib.h>
 
@@ -70,12 +68,32 @@ static void questions(struct str in)
                                .sender = piece_of(&in, LIMIT_SMTP_PATH_BYTES),
                                .recipient = piece_of(&in, LIMIT_SMTP_PATH_BYTES)};
     char buf[LIMIT_DELEGATE_REQUEST_BYTES];
-    struct str q = delegate_request(&f, buf);
     unsigned lines = 0;
+    struct str q;
+
+    f.esmtp = f.helo.n % 2 == 0;
+    q = delegate_request(&f, buf);
 
     for (size_t i = 0; i < q.n; i++)
         lines += q.p[i] == '\n';
     ASSERT(lines == 26 && q.p[q.n - 1] == '\n' && q.p[q.n - 2] == '\n');
+}
+
+/* A server that fails in any order rests, and is asked again in the end. */
+static void rests(struct str in)
+{
+    struct delegate_rest r = {0};
+    uint64_t now_ms = 1;
+
+    for (size_t i = 0; i < in.n; i++, now_ms += 100) {
+        if (in.p[i] % 3 == 0)
+            delegate_answered(&r);
+        else if (in.p[i] % 3 == 1)
+            delegate_failed(&r, now_ms);
+        else if (delegate_timed_out(&r, now_ms))
+            ASSERT(delegate_is_resting(&r, now_ms));
+    }
+    ASSERT(!delegate_is_resting(&r, now_ms + LIMIT_DELEGATE_REST_MS));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -86,5 +104,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     answers(in);
     questions(in);
+    rests(in);
     return 0;
 }

@@ -3,8 +3,6 @@
  * entry once.
  *
  * Covers: node/policy/harvest.c
- *
- * Branches: 70
  */
 #include <stdlib.h>
 
@@ -40,13 +38,29 @@ static void read_all(const struct harvest *h)
     ASSERT(count == harvest_count(h) && count <= h->entries);
 }
 
+/* Texts of any length: cut at their limits. */
+static void names(uint8_t length, uint8_t first)
+{
+    static const uint64_t secret[2] = {1, 2};
+    static char text[400];
+    struct ip_addr v4 = ip_v4((const uint8_t[4]){192, 0, 2, first}), v6 = {{0x20, 1, first}};
+    struct str s = {text, (size_t)length * 400 / 255};
+    struct harvest_keys k;
+
+    memset(text, 'a', sizeof text);
+    text[0] = (char)first;
+    k = harvest_keys(secret, first % 2 != 0 ? &v4 : &v6, s);
+    ASSERT(k.client != 0 && k.network != 0 && k.domain != 0 && k.client != k.network);
+    (void)harvest_name(secret, &v4, s, s);
+}
+
 static void step(struct harvest *h, const uint8_t op[3], uint64_t *now_ms)
 {
     uint64_t key = 1 + op[1] % 7;
     struct harvest_keys k = {key, 100 + key / 2, 200};
     uint16_t site = 1 + op[2] % LIMIT_CLUSTER_MEMBERS;
 
-    switch (op[0] % 4) {
+    switch (op[0] % 5) {
     case 0:
         (void)harvest_bad(h, site, &k, op[2], *now_ms);
         break;
@@ -59,6 +73,9 @@ static void step(struct harvest *h, const uint8_t op[3], uint64_t *now_ms)
         break;
     case 3:
         ASSERT(harvest_state(h, &k, *now_ms) <= HARVEST_OFFENDER);
+        break;
+    case 4:
+        names(op[1], op[2]);
         break;
     }
 }

@@ -3,8 +3,6 @@
  * tells each entry once.
  *
  * Covers: node/policy/rcptset.c node/policy/rcptset_order.c
- *
- * Branches: 78
  */
 #include <stdlib.h>
 
@@ -49,8 +47,14 @@ static void step(struct rcptset *s, const uint8_t op[4], uint64_t *now_ms)
 {
     static const char locals[] = "aAbBcC+d";
     struct rcptset_name n = {1 + op[1] % 3, {locals + op[2] % 6, 1 + op[2] / 64 % 3}, '+'};
-    struct rcptset_entry e, dropped[16];
+    static const char long_local[LIMIT_SMTP_LOCAL_PART_BYTES + 1] = "long";
+    struct rcptset_entry e, dropped[16], due[RCPTSET_DUE];
     enum rcptset_status status = 1 + op[3] % 2;
+
+    if (op[2] >= 253)
+        n.local = op[2] == 255 ? STR_NONE : (struct str){long_local, sizeof long_local};
+    if (op[2] == 252)
+        n.separator = 0;
 
     switch (op[0] % 6) {
     case 0:
@@ -60,8 +64,8 @@ static void step(struct rcptset *s, const uint8_t op[4], uint64_t *now_ms)
         (void)!rcptset_want(s, &n, *now_ms);
         break;
     case 2:
-        if (rcptset_due(s, n.generation, *now_ms, &e, 1) > 0)
-            rcptset_asked(s, &e, *now_ms);
+        for (size_t k = rcptset_due(s, n.generation, *now_ms, due, op[3] % 5); k > 0; k--)
+            rcptset_asked(s, &due[k - 1], *now_ms);
         break;
     case 3:
         *now_ms += op[1] * UINT64_C(100000) << op[2] % 10;

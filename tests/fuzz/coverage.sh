@@ -13,9 +13,6 @@
 #             (default tests/corpus/fuzz); it is only read
 #   KEEP      folder in which grown corpora are kept from run to run (default: thrown away)
 #
-# A fuzzer whose files unit tests reach further than bytes do says so in a comment line of its own,
-# with a limit for it: " * Branches: 75". It is a floor, to be raised.
-#
 # A fuzzer that covers other files than its neighbour names them in a comment line of its own:
 #   " * Covers: node/smtp/a.c node/smtp/b.c". A file x_fuzz.dict beside it is its dictionary.
 set -eu
@@ -119,13 +116,11 @@ for source in $(cd "$root" && find . -name '*_fuzz.c' -not -path './build/*' | s
     inputs=$(awk '/number_of_executed_units/ { print $2 }' "$work/$target/log")
     covers=$(sed -n '/^ \* Covers: /{s/^ \* Covers: *//;s, *\*/$,,;p}' "$root/$source")
     branches "$exe" "$target" ${covers:-${source%_fuzz.c}.c} >"$work/$target/branches"
-    floor=$(sed -n '/^ \* Branches: /{s/^ \* Branches: *//;s, *\*/$,,;p}' "$root/$source")
-    floor=${floor:-$limit}
     while read -r hit found file; do
         percent=$((found > 0 ? hit * 100 / found : 0))
         verdict=
-        if [ "$percent" -lt "$floor" ]; then
-            verdict="  below $floor %"
+        if [ "$percent" -lt "$limit" ]; then
+            verdict="  below $limit %"
             failed=1
         fi
         printf '%-34s %10s %4d/%-4d %3d %% %s%s\n' "$target" "$inputs" "$hit" "$found" "$percent" \
