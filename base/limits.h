@@ -199,7 +199,7 @@
 #define LIMIT_CALLOUT_CONNECT_MS   5000
 #define LIMIT_CALLOUT_GREET_MS     30000  /* banner to the reply to EHLO */
 #define LIMIT_CALLOUT_SESSION_MS   60000  /* a session, all in all; then it is cut */
-#define LIMIT_CALLOUT_WISH_MS      60000  /* a wish that had no turn goes back */
+#define LIMIT_CALLOUT_WISH_MS      65000  /* a wish that had no turn goes back */
 #define LIMIT_CALLOUT_PATIENCE_MS  180000 /* the same, when nobody waits for it */
 #define LIMIT_CALLOUT_REST_MS      60000 /* a primary that failed is left alone; doubling ... */
 #define LIMIT_CALLOUT_REST_MAX_MS  3600000  /* ... to this */

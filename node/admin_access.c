@@ -35,8 +35,8 @@ static json_t *row_of(const struct access_record *r, const struct admin_times *t
 
     admin_set_text(row, "network", prefix_text(&p, text));
     admin_set_z(row, "action", action_text(r->action));
-    admin_set(row, "expires", json_integer(admin_wall_of(t, r->expires_ms)));
-    admin_set(row, "added", json_integer(admin_wall_of(t, r->added_ms)));
+    admin_set_time(row, "expires", admin_wall_of(t, r->expires_ms));
+    admin_set_time(row, "added", admin_wall_of(t, r->added_ms));
     admin_set_u64(row, "uid", r->uid);
     admin_set_z(row, "reason", r->reason);
     return row;

@@ -125,9 +125,12 @@ static const struct cli_command commands[] = {
      access_options, COUNT(access_options), "access.change", "block", false, CLI_TABLE,
      access_columns, COUNT(access_columns)},
     {"access", "allow", "Take mail from clients of these networks",
-     "For a part of a network that is blocked.", "trispool access allow 192.0.2.25", NETWORKS,
-     access_options, COUNT(access_options), "access.change", "allow", false, CLI_TABLE,
-     access_columns, COUNT(access_columns)},
+     "Also within a network that is blocked. They are spared all checks of their domains but "
+     "that of the header, the greylist, the policy server, the limits of clients, and the "
+     "count "
+     "of recipients that are not there.",
+     "trispool access allow 192.0.2.25", NETWORKS, access_options, COUNT(access_options),
+     "access.change", "allow", false, CLI_TABLE, access_columns, COUNT(access_columns)},
     {"access", "remove", "Forget entries", "Networks without an entry are fine.", NULL,
      NETWORKS, access_remove_options, COUNT(access_remove_options), "access.change", "remove",
      false, CLI_SUMMARY, access_columns, COUNT(access_columns)},

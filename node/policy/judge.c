@@ -323,7 +323,9 @@ static const char *forged_word(const struct judge *j)
 
 const char *judge_word(const struct judge *j, enum domain_check_kind kind)
 {
-    if (!is_on(j, kind))
+    bool has_word = is_on(j, kind) || (kind == DOMAIN_CHECK_SPF && j->has_spf);
+
+    if (!has_word)
         return "off";
     switch (kind) {
     case DOMAIN_CHECK_RDNS:

@@ -104,7 +104,8 @@ struct str judge_reply(const struct judge *j, char buf[static JUDGE_REPLY_BYTES]
 #define JUDGE_CHECKS 6
 enum domain_check_kind judge_kind(size_t place);
 
-/* What was found out, in a word: "off", "mismatch"; static. Of the checks above. */
+/* What was found out, in a word: "off", "mismatch"; static. Of the checks above; of SPF also
+ * when it is off, and was looked up for another. */
 const char *judge_word(const struct judge *j, enum domain_check_kind kind);
 
 /* And more of it: the client's name, the lists that name it, SPF's mechanism. May hold bytes

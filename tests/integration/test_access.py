@@ -2,7 +2,6 @@
 are to; postmaster is always reached; what is wrong is refused with a word that helps."""
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -179,6 +178,7 @@ def test_s32_who_made_an_entry_is_listed_at_all_sites(tmp_path):
             made_by = {"192.0.2.0/24": uid, "198.51.100.0/24": home}
             for m in f.members:
                 house.until(lambda: {r["network"]: r["uid"] for r in tell(m, "list")[0]} == made_by)
+                assert all(r["expires"] is None and r["added"].endswith("Z") for r in tell(m, "list")[0])
             said = f.cli("access", "list", by=f[3])
             assert str(uid) in next(l for l in said.splitlines() if "192.0.2.0/24" in l).split(), said
         finally:

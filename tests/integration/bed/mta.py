@@ -2,6 +2,7 @@
 The package is unpacked (postfix.py), not installed."""
 import os
 import re
+import time
 
 import postfix
 from postfix import MASTER, QUEUE, UIDS
@@ -65,9 +66,9 @@ def backup(net, name, domains, disk=None, **settings):
                    **settings)
 
 
-def primary(net, name, domains, disk=None, **settings):
+def primary(net, name, domains, disk=None, virtual_mailbox_maps="static:all/", **settings):
     return machine(net, name, {MAIL: disk} if disk else None, virtual_mailbox_domains=domains,
-                   virtual_mailbox_base=MAIL, virtual_mailbox_maps="static:all/",
+                   virtual_mailbox_base=MAIL, virtual_mailbox_maps=virtual_mailbox_maps,
                    virtual_uid_maps="static:%d" % UIDS["vmail"],
                    virtual_gid_maps="static:%d" % UIDS["vmail"],
                    smtpd_relay_restrictions="reject_unauth_destination",
@@ -123,9 +124,10 @@ server.quit()
 FLOOD = r"""
 import smtplib, sys
 host, count, rcpt, sender, helo = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5]
+sources = sys.argv[6:]
 for i in range(count):
     try:
-        server = smtplib.SMTP(host, 25, helo, timeout=60)
+        server = smtplib.SMTP(host, 25, helo, timeout=60, source_address=(sources[i % len(sources)], 0))
         server.ehlo()
         server.mail(sender.replace("{n}", str(i)))
         code = server.rcpt(rcpt.replace("{n}", str(i)))[0]
@@ -140,10 +142,10 @@ for i in range(count):
 """
 
 
-def flood(host, address, count, rcpt, sender):
-    """{code: how often}, of RCPT, or of the dot where that was 250."""
-    told = host.run(["/usr/bin/python3", "-c", FLOOD, address, str(count), rcpt, sender, host.name + ".bed"],
-                    timeout=600).split()
+def flood(host, address, count, rcpt, sender, sources=()):
+    """{code: how often}, of RCPT, or of the dot where that was 250. From these addresses of the host in turn."""
+    told = host.run(["/usr/bin/python3", "-c", FLOOD, address, str(count), rcpt, sender, host.name + ".bed",
+                     *(sources or [host.v4])], timeout=600).split()
     return {code: told.count(code) for code in set(told)}
 
 
@@ -153,3 +155,18 @@ def inject(host, address, count, rcpt, size=2000, tag="m", sender="s@sender.bed"
     told = host.run(["/usr/bin/python3", "-c", INJECT, address, str(count), rcpt, str(size), tag, sender],
                     timeout=600)
     return [l for l in told.split("\n") if l and " " not in l]
+
+
+DISCONNECT = re.compile(r"^(\w+ +\d+ [\d:]+) .* disconnect from \S+\[([\da-f.:]+)\] .* rcpt=(?:\d+/)?(\d+)")
+
+
+def questions(m, clients):
+    """[time, ...] of each recipient that this Postfix was named by these addresses, in sessions without DATA; times
+    are those of the end of the session."""
+    times = []
+    with open(folder_of(m, "/var/log") + "/postfix.log") as f:
+        for line in f:
+            found = DISCONNECT.match(line)
+            if found and found[2] in clients and " data=" not in line:
+                times += [time.mktime(time.strptime("2000 " + found[1], "%Y %b %d %H:%M:%S"))] * int(found[3])
+    return times

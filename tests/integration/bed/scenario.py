@@ -19,6 +19,7 @@ from pathlib import Path
 
 import fleet
 import house
+import knowing
 from bed import book, mta, stations
 from bed.dns import Dns
 from bed.net import Net
@@ -70,6 +71,7 @@ class Runner:
         self.accepted, self.journals, self.loads, self.watches = set(), [], {}, {}
         self.measured = {"bad_ends": 0, "bad_spools": 0, "broken": 0}
         self.stations, self.aliases, self.fleet = {}, {}, None
+        self.given = set()
 
     def say(self, *words):
         print("%8.2f  %s" % (time.monotonic() - self.began, " ".join(map(str, words))), flush=True)
@@ -146,16 +148,27 @@ class Runner:
         self.accepted.update(ids)
         return "%d of %d accepted" % (len(ids), count)
 
-    def do_flood(self, to, count, rcpt, sender, name, host="sender"):
-        """A client that sends each message to each of these nodes in turn and never tries again; no book
-        has them. Measures NAME_250, NAME_450 and so on."""
+    def do_flood(self, to, count, rcpt, sender, name, host="sender", clients=1):
+        """Clients, all on one host, that send each message to each of these nodes in turn and never try again; no
+        book has them. Measures NAME_250, NAME_450 and so on."""
         to, seen = [to] if isinstance(to, str) else to, {}
         for n in to:
             for code, times in mta.flood(self.net.hosts[host], self.net.hosts[n].v4, count // len(to), rcpt,
-                                         sender).items():
+                                         sender, self.addresses(host, clients)).items():
                 seen[code] = seen.get(code, 0) + times
         self.measured.update({"%s_%s" % (name, code): seen.get(code, 0) for code in (*seen, "250", "450", "550", "421")})
         return seen
+
+    def addresses(self, host, count):
+        """So many of the host; it gets those that it lacks."""
+        v4 = self.net.hosts[host].v4
+        net, own = v4.rsplit(".", 1)
+        more = ["%s.%d" % (net, int(own) + 100 + i) for i in range(count - 1)]
+        for address in more:
+            if address not in self.given:
+                self.net.add_address(host, address)
+                self.given.add(address)
+        return [v4, *more]
 
     def do_count_mail(self, node, name, to=None):
         """Measures how many messages a sink has, or how many of them are for an address with this in it."""
@@ -197,6 +210,25 @@ class Runner:
             row, = m.ask("policy.test", False, ip="192.0.2.1", helo="h.example", rcpt="nobody@" + domain, **{"from": ""})
             return any("primary is away" in (c.get("detail") or "") for c in row["checks"])
         until(lambda: all(is_known(m) for m in self.members()), seconds, 0.1, "all know that it is away")
+
+    def do_wait_learned(self, count, domain="cust.bed", seconds=60):
+        """Until all our nodes know so many recipients of a domain that learns."""
+        until(lambda: all(m.ask("domain.show", name=domain)[0].get("learned", 0) >= count for m in self.members()),
+              seconds, 0.1, "%d recipients are known" % count)
+
+    def questions(self, node):
+        return mta.questions(self.station(node).machine, [a for m in self.members() for a in (m.host.v4, m.host.v6)])
+
+    def do_wait_asked(self, count=1, node="primary", seconds=120):
+        """Until our nodes have asked a Postfix for so many recipients, without mail for them."""
+        if self.fleet:
+            until(lambda: len(self.questions(node)) >= count, seconds, 0.2, "%s is asked" % node)
+
+    def do_asked(self, name, node="primary"):
+        """Measures for how many recipients our nodes asked a Postfix so, and NAME_most: in any one minute."""
+        times = self.questions(node)
+        self.measured[name], self.measured[name + "_most"] = len(times), knowing.most_in_a_minute(times)
+        return self.measured[name], self.measured[name + "_most"]
 
     def do_wait_delivered(self, seconds=60, count=None):
         """All that was accepted so far, or so many, are with the primary; goes on in any case."""
