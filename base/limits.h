@@ -144,6 +144,8 @@
 #define LIMIT_GREY_DELAY_MS      60000   /* a retry that comes earlier is refused as well */
 #define LIMIT_GREY_NETWORK_TRIES 1000    /* of a network in a LIMIT_GREY_CROWD_MS, by sender */
 #define LIMIT_GREY_CROWD_MS      3600000 /* then its tries count as one for each domain */
+#define LIMIT_FAMILIAR           4096    /* clients that an SMTP thread remembers as known */
+#define LIMIT_FAMILIAR_MS        60000   /* for so long */
 #define LIMIT_GREY_WINDOW_MS     172800000  /* a first try without a retry is forgotten */
 #define LIMIT_GREY_KNOWN_MS      3110400000 /* a client without mail is forgotten */
 #define LIMIT_GREY_TOUCH_MS      3600000    /* a known client is noted anew at most so often */

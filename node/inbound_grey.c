@@ -2,11 +2,13 @@
  * thread knows; the session waits for its answer to RCPT. */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/stats.h"
 #include "node/edge.h"
 #include "node/inbound_private.h"
 #include "node/net/dns.h"
+#include "node/policy/familiar.h"
 #include "node/policy/homehost.h"
 
 /* A look whether a stranger is one of the domain's own hosts. One that nobody waits for any
@@ -61,6 +63,13 @@ const char *inbound_ask_greylist(struct inbound *in, bool *is_later)
         return "";
     if (in->tx.grey_generation == in->tx.generation)
         return refusal_of(in);
+    if (familiar_is(in->thread->familiar, &in->ip, str_of(in->tx.spf_domain),
+                    clock_boot_ms())) {
+        stat_add(STAT_GREYLIST_KNOWN_TOTAL, 1);
+        in->tx.grey_generation = in->tx.generation;
+        in->tx.is_grey = false;
+        return "";
+    }
     a = ask_of(in);
     if (a == NULL || edge_greylist(in->thread->node->edge, a) != OK) {
         stat_add(STAT_GREYLIST_UNASKED_TOTAL, 1);
@@ -226,8 +235,11 @@ static void take_verdict(struct inbound *in, const struct edge_ask *a)
         stat_add(STAT_GREYLIST_UNASKED_TOTAL, 1);
         return;
     }
-    if (a->verdict == GREYLIST_KNOWN)
+    if (a->verdict == GREYLIST_KNOWN) {
+        familiar_note(in->thread->familiar, &in->ip, str_of(in->tx.spf_domain),
+                      clock_boot_ms());
         return;
+    }
     LOG(EV_GREYLISTED, L_CSTR("client", in->peer), L_STR("from", in->tx.sender),
         L_CSTR("domain", in->tx.domain), L_CSTR("spf", in->tx.spf_domain),
         L_CSTR("verdict", greylist_verdict_text(a->verdict)), L_U64("wait_ms", a->wait_ms),

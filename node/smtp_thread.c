@@ -6,11 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/stats.h"
+#include "node/policy/familiar.h"
 #include "node/resolver.h"
 
 #define ACCEPT_PER_TURN 64
@@ -288,7 +291,20 @@ static void thread_free(struct smtp_thread *t)
     if (t->spare_fd >= 0)
         close(t->spare_fd);
     mailbox_free(&t->box);
+    free(t->familiar);
     free(t);
+}
+
+static struct familiar *familiar_new(void)
+{
+    struct familiar *f = calloc(1, sizeof *f);
+    uint64_t secret[2] = {clock_boot_us(), (uint64_t)(uintptr_t)f};
+
+    ASSERT(f != NULL);
+    if (getrandom(secret, sizeof secret, 0) != (ssize_t)sizeof secret)
+        LOG(EV_INTERNAL, L_CSTR("call", "getrandom"));
+    familiar_init(f, secret);
+    return f;
 }
 
 enum err smtp_thread_start(struct node *n, struct smtp_thread **out)
@@ -304,6 +320,7 @@ enum err smtp_thread_start(struct node *n, struct smtp_thread **out)
     t->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     t->base = base_new();
     t->conns.base = t->base;
+    t->familiar = familiar_new();
     e = spool_reader_open(n->spool, &t->reader);
     if (e == OK)
         e = resolver_open(t->base, s->config, &t->dns);

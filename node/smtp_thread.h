@@ -19,6 +19,7 @@ struct delegates;
 struct dns;
 struct edge_ask;
 struct edge_rcpt;
+struct familiar;
 struct inbound;
 struct intake;
 struct home_look;
@@ -35,6 +36,7 @@ struct smtp_thread {
     struct delegates *delegates;   /* connections to the policy server */
     struct judging_place judgings; /* what is looked up for sessions */
     struct home_look *homes;       /* the same, of hosts of the house */
+    struct familiar *familiar;     /* whom the greylist knew */
     uint64_t auth_silent_ms;       /* boot: until then no end of a body waits for SPF */
     struct inbound *inbound;       /* all sessions */
     struct outbound *outbound;     /* all connections */
