@@ -36,7 +36,7 @@ const char *dns_status_text(enum dns_status s)
                                         "no such domain",
                                         "no such record",
                                         "server failure",
-                                        "signatures are wrong",
+                                        "failure, but for who asks unchecked",
                                         "no answer"};
 
     ASSERT((int)s >= 0 && s < DNS_STATUSES);

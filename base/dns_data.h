@@ -22,7 +22,7 @@ enum dns_status {
     DNS_NXDOMAIN,
     DNS_NODATA,
     DNS_SERVFAIL,
-    DNS_BOGUS, /* the resolver fails it, but has an answer for who does not want it checked */
+    DNS_BOGUS, /* the resolver failed, but has an answer for who does not want it checked */
     DNS_SILENCE,
     DNS_STATUSES
 };

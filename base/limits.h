@@ -183,6 +183,7 @@
 #define LIMIT_HARVEST_NETWORK    5       /* a network has so many times the tries of a client */
 #define LIMIT_HARVEST_DOMAIN     1000    /* in a domain: nobody is asked for strangers there */
 #define LIMIT_HARVEST_NAME_MS    43200000 /* a name tried again in less counts once */
+#define LIMIT_HARVEST_NAMES      1000000  /* in one of these */
 #define LIMIT_HARVEST_NAME_BITS  8388608  /* of a filter of names: a MiB */
 #define LIMIT_HARVEST_LOOK       16       /* entries that one looks at to find room */
 #define LIMIT_OFFENDERS          4096     /* of them, known before the banner */

@@ -64,6 +64,7 @@ enum cluster_resolver_state {
     RESOLVER_NOT_ASKED,
     RESOLVER_VALIDATES,
     RESOLVER_UNVALIDATED, /* or it stands on another machine, whose word does not count */
+    RESOLVER_BOGUS,       /* it does not believe the root */
     RESOLVER_SILENT,
     RESOLVER_STATES
 };

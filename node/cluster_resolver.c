@@ -14,7 +14,8 @@ struct cluster_resolver {
 
 const char *cluster_resolver_text(enum cluster_resolver_state s)
 {
-    static const char *const texts[] = {"not-asked", "validates", "unvalidated", "no-answer"};
+    static const char *const texts[] = {"not-asked", "validates", "unvalidated", "bogus-root",
+                                        "no-answer"};
 
     ASSERT((int)s >= 0 && s < RESOLVER_STATES);
     return texts[s];
@@ -24,6 +25,8 @@ static enum cluster_resolver_state state_of(const struct dns_answer *a)
 {
     if (a->is_authentic)
         return RESOLVER_VALIDATES;
+    if (a->status == DNS_BOGUS)
+        return RESOLVER_BOGUS;
     return a->status == DNS_OK || a->status == DNS_NODATA || a->status == DNS_NXDOMAIN
                ? RESOLVER_UNVALIDATED
                : RESOLVER_SILENT;
@@ -31,18 +34,22 @@ static enum cluster_resolver_state state_of(const struct dns_answer *a)
 
 static void tell(enum cluster_resolver_state is, const struct dns_answer *a)
 {
+    static const enum log_event events[RESOLVER_STATES] = {
+        [RESOLVER_VALIDATES] = EV_RESOLVER_VALIDATES,
+        [RESOLVER_UNVALIDATED] = EV_RESOLVER_UNVALIDATED,
+        [RESOLVER_BOGUS] = EV_RESOLVER_BOGUS,
+        [RESOLVER_SILENT] = EV_RESOLVER_SILENT,
+    };
+
     stat_set(STAT_DNS_VALIDATES, is == RESOLVER_VALIDATES);
-    LOG(is == RESOLVER_VALIDATES     ? EV_RESOLVER_VALIDATES
-        : is == RESOLVER_UNVALIDATED ? EV_RESOLVER_UNVALIDATED
-                                     : EV_RESOLVER_SILENT,
-        L_CSTR("answer", dns_status_text(a->status)));
+    LOG(events[is], L_CSTR("answer", dns_status_text(a->status)));
 }
 
 static void on_answer(void *arg, const struct dns_answer *a)
 {
     struct cluster_resolver *r = arg;
     enum cluster_resolver_state is = state_of(a);
-    uint64_t ms = is == RESOLVER_SILENT ? LIMIT_DNS_PROBE_SOON_MS : LIMIT_DNS_PROBE_MS;
+    uint64_t ms = is >= RESOLVER_BOGUS ? LIMIT_DNS_PROBE_SOON_MS : LIMIT_DNS_PROBE_MS;
     struct timeval tv = {.tv_sec = (time_t)(ms / 1000)};
 
     if (is != r->state)

@@ -64,7 +64,9 @@ static void post(struct edge_callout *e, const struct edge_callout_domain *d, st
 {
     struct edge_callout_out *o = e->out;
 
-    if (e->out_count == LIMIT_CALLOUT_OUT || find_out(e, d->generation, local) != NULL)
+    /* what nobody waits for leaves room for those who do */
+    if (e->out_count >= LIMIT_CALLOUT_OUT - (hurries ? 0 : LIMIT_CALLOUT_WAITS) ||
+        find_out(e, d->generation, local) != NULL)
         return;
     while (o->generation != 0)
         o++;
@@ -180,15 +182,17 @@ void edge_callout_end(struct edge_callout *e)
 
 /* --- answers --- */
 
-/* It was asked, and nothing is known: who waits for exactly this need not any longer. */
-static void end_vain(struct edge_callout *e, uint64_t generation, struct str local)
+/* Who waits for exactly this need not any longer: of an answer that says nothing, or for which
+ * the set had no room. */
+static void end_waits(struct edge_callout *e, uint64_t generation, struct str local,
+                      enum rcptset_status status)
 {
     for (uint32_t i = 0; i < LIMIT_CALLOUT_WAITS && e->wait_count > 0; i++) {
         struct edge_callout_wait *w = &e->waits[i];
 
         if (w->waiter != NULL && w->generation == generation &&
             str_eq((struct str){w->local, w->local_bytes}, local))
-            end_wait(e, w, RCPTSET_UNKNOWN);
+            end_wait(e, w, status);
     }
 }
 
@@ -208,6 +212,7 @@ enum rcptset_merged edge_callout_answer(struct edge_callout *e, uint64_t generat
 {
     struct edge_callout_out *place = find_out(e, generation, local), o;
     enum rcptset_merged learned = RCPTSET_NO_NEWS;
+    enum rcptset_status status = verdict == CALLOUT_VALID ? RCPTSET_VALID : RCPTSET_INVALID;
     struct edge_callout_rest *rest;
     struct rcptset_name name;
 
@@ -220,14 +225,13 @@ enum rcptset_merged edge_callout_answer(struct edge_callout *e, uint64_t generat
     case CALLOUT_VALID:
     case CALLOUT_INVALID:
         note_asked(e, &o, now);
-        learned = rcptset_learn(e->opt.set, &name,
-                                verdict == CALLOUT_VALID ? RCPTSET_VALID : RCPTSET_INVALID,
-                                RCPTSET_CALLOUT, now.cluster_ms);
+        learned = rcptset_learn(e->opt.set, &name, status, RCPTSET_CALLOUT, now.cluster_ms);
         edge_callout_news(e, generation, now);
+        end_waits(e, generation, name.local, status);
         break;
     case CALLOUT_UNKNOWN:
         note_asked(e, &o, now);
-        end_vain(e, generation, name.local);
+        end_waits(e, generation, name.local, RCPTSET_UNKNOWN);
         break;
     case CALLOUT_NOT_ASKED: /* another site may: who waits goes on waiting */
         rest_for(e, generation)->wish_ms = now.boot_ms + LIMIT_CALLOUT_LATER_MS;
@@ -235,7 +239,7 @@ enum rcptset_merged edge_callout_answer(struct edge_callout *e, uint64_t generat
     case CALLOUT_TAKES_ALL:
         rest = rest_for(e, generation);
         rest->wish_ms = rest->wait_ms = now.boot_ms + LIMIT_CALLOUT_TAKES_ALL_MS;
-        end_vain(e, generation, name.local);
+        end_waits(e, generation, name.local, RCPTSET_UNKNOWN);
         break;
     case CALLOUT_VERDICTS:
         ASSERT(false);

@@ -268,6 +268,21 @@ START_TEST(a_wait_without_an_answer_ends_and_is_the_last_one_for_a_minute)
 }
 END_TEST
 
+START_TEST(an_answer_for_which_there_is_no_room_is_told_all_the_same)
+{
+    rcptset_fini(&w->set);
+    rcptset_init(&w->set, &(struct rcptset_options){.entries = 16, .per_domain = 2});
+    learn("one", RCPTSET_VALID);
+    ck_assert(begin("ann", &ann));
+    learn("two", RCPTSET_VALID); /* pushes the wish out */
+    ck_assert_int_eq(w->overs, 0);
+    answer("ann", CALLOUT_VALID);
+    ck_assert_int_eq(w->overs, 1);
+    ck_assert_int_eq(w->status, RCPTSET_VALID);
+    ck_assert_int_eq(known("ann"), RCPTSET_UNKNOWN);
+}
+END_TEST
+
 START_TEST(few_of_a_domain_wait_and_not_too_many_in_all)
 {
     char local[16];
@@ -291,7 +306,7 @@ START_TEST(few_of_a_domain_wait_and_not_too_many_in_all)
         ck_assert_int_eq(rcptset_want(&w->set, &name, w->now.cluster_ms), RCPTSET_NEWS);
         edge_callout_look(&w->e, &d, w->now);
     }
-    ck_assert_int_eq(w->posts, LIMIT_CALLOUT_OUT);
+    ck_assert_int_eq(w->posts, LIMIT_CALLOUT_OUT - LIMIT_CALLOUT_WAITS); /* room for waits */
     edge_callout_end(&w->e);
     ck_assert_int_eq(w->overs, LIMIT_CALLOUT_WAITS);
     ck_assert_uint_eq(w->e.wait_count, 0);
@@ -325,6 +340,7 @@ int main(void)
     tcase_add_loop_test(tc, a_wait_ends_with_what_the_primary_says, 0, 3);
     tcase_add_test(tc, a_wait_that_another_site_asks_for_ends_with_its_news);
     tcase_add_test(tc, a_wait_without_an_answer_ends_and_is_the_last_one_for_a_minute);
+    tcase_add_test(tc, an_answer_for_which_there_is_no_room_is_told_all_the_same);
     tcase_add_test(tc, few_of_a_domain_wait_and_not_too_many_in_all);
     tcase_add_test(tc, two_who_wait_for_one_cost_one_question);
     suite_add_tcase(suite, tc);

@@ -113,14 +113,14 @@ static bool go_to(struct place *at, struct str key)
 }
 
 /* E_NOTFOUND: to the end; E_CORRUPT: up to a damaged one, which *at is then. */
-static enum err visit(struct ctlkv_txn *t, enum known_table table, struct place *at, void *ctx,
-                      bool (*keeps)(void *ctx, struct str key, struct str value))
+static enum err visit(struct ctlkv_txn *t, enum known_table table, struct place *at, bool drops,
+                      void *ctx, bool (*keeps)(void *ctx, struct str key, struct str value))
 {
     struct str key = STR_NONE, value;
     enum err e = ctlkv_next(t, table, key_at(at), &key, &value);
 
     while (e == OK && go_to(at, key)) {
-        if (!(*keeps)(ctx, key_at(at), value))
+        if (!(*keeps)(ctx, key_at(at), value) && drops)
             ctlkv_del(t, table, key_at(at));
         key = STR_NONE;
         e = ctlkv_next(t, table, key_at(at), &key, &value);
@@ -139,20 +139,23 @@ enum err known_each(struct known *k, enum known_table table, void *ctx,
                     bool (*keeps)(void *ctx, struct str key, struct str value))
 {
     struct place at = {.n = 0};
+    bool drops = true;
     struct ctlkv_txn t;
     enum err e;
 
     do {
-        ctlkv_begin(&t, &k->kv, true);
-        e = visit(&t, table, &at, ctx, keeps);
+        ctlkv_begin(&t, &k->kv, drops);
+        e = visit(&t, table, &at, drops, ctx, keeps);
         if (e == E_NOTFOUND) {
             e = ctlkv_commit(&t);
-            return e == E_FULL ? OK : e; /* what should go stays until the next start */
+            return e == E_FULL ? OK : e;
         }
         ctlkv_abort(&t);
-        if (e == E_CORRUPT) /* logged; the next one behind it */
+        if (e == E_CORRUPT && drops) /* logged; the next one behind it */
             e = drop_one(k, table, key_at(&at));
-    } while (e == OK);
+        if (e == E_FULL) /* what should go stays until the next start */
+            drops = false;
+    } while (e == OK || e == E_FULL || e == E_CORRUPT);
     return e;
 }
 

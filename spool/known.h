@@ -33,7 +33,8 @@ MUST_CHECK enum err known_open(struct known **out, const char *dir);
 void known_close(struct known **k); /* NULL: fine */
 
 /* All records of a table, in the order of their keys; borrowed for the call. False: it is not
- * to be kept, and goes. A damaged one is logged, and goes. */
+ * to be kept, and goes: now or, without room or beside a damaged one, the next time. A damaged
+ * one is logged, and goes. */
 MUST_CHECK enum err known_each(struct known *k, enum known_table table, void *ctx,
                                bool (*keeps)(void *ctx, struct str key, struct str value));
 

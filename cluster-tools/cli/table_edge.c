@@ -125,10 +125,10 @@ static const struct cli_command commands[] = {
      access_options, COUNT(access_options), "access.change", "block", false, CLI_TABLE,
      access_columns, COUNT(access_columns)},
     {"access", "allow", "Take mail from clients of these networks",
-     "Also within a network that is blocked. They are spared all checks of their domains but "
-     "that of the header, the greylist, the policy server, the limits of clients, and the "
-     "count "
-     "of recipients that are not there.",
+     "Also within a network that is blocked. They are spared the greylist, the policy server, "
+     "the "
+     "limits of clients, the count of recipients that are not there, and all checks of their "
+     "domains but that of the header.",
      "trispool access allow 192.0.2.25", NETWORKS, access_options, COUNT(access_options),
      "access.change", "allow", false, CLI_TABLE, access_columns, COUNT(access_columns)},
     {"access", "remove", "Forget entries", "Networks without an entry are fine.", NULL,

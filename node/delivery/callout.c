@@ -464,18 +464,31 @@ static bool look(struct callout *c, struct callout_domain *d, uint64_t now_ms,
     return false;
 }
 
-bool callout_next(struct callout *c, uint64_t now_ms, struct callout_action *out)
+/* True: *out is what is to be done at the next place that has something; of all, or of those
+ * for whom somebody waits. */
+static bool next_place(struct callout *c, uint64_t now_ms, bool hurries,
+                       struct callout_action *out)
 {
     for (uint32_t i = 0; i < LIMIT_CALLOUT_DOMAINS; i++) {
         uint32_t place = (c->turn + i) % LIMIT_CALLOUT_DOMAINS;
+        struct callout_domain *d = &c->domains[place];
 
-        *out = (struct callout_action){.place = place, .domain = &c->domains[place]};
-        if (!look(c, &c->domains[place], now_ms, &out->act))
+        if (hurries && (d->first == NULL || !d->first->hurries))
+            continue;
+        *out = (struct callout_action){.place = place, .domain = d};
+        if (!look(c, d, now_ms, &out->act))
             continue;
         if (out->act == CALLOUT_OPEN) /* others of its address are before it now */
             c->turn = (place + 1) % LIMIT_CALLOUT_DOMAINS;
         return true;
     }
+    return false;
+}
+
+bool callout_next(struct callout *c, uint64_t now_ms, struct callout_action *out)
+{
+    if (next_place(c, now_ms, true, out) || next_place(c, now_ms, false, out))
+        return true;
     if (c->answers == NULL)
         return false;
     *out = (struct callout_action){.act = CALLOUT_ANSWER, .wish = c->answers};

@@ -267,11 +267,12 @@ static enum dns_status of_unchecked(enum dns_status s)
     return s == DNS_OK || s == DNS_NXDOMAIN || s == DNS_NODATA ? DNS_BOGUS : s;
 }
 
+/* Of failures alone c-ares says in the end that nobody was there, or that time was up, if a
+ * server took long for one of them. Of silence it says so only after LIMIT_DNS_MS. */
 static bool has_failed(int ares)
 {
-    enum dns_status s = status_of(ares);
-
-    return s == DNS_SERVFAIL || ares == ARES_ECONNREFUSED;
+    return status_of(ares) == DNS_SERVFAIL || ares == ARES_ECONNREFUSED ||
+           ares == ARES_ETIMEOUT;
 }
 
 static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, int n)

@@ -221,9 +221,12 @@ static enum greylist_verdict note_first(struct greylist *g, const struct greylis
 /* The first try of these, by its sender, or as one of a crowd. 0: none. */
 static uint32_t find_try(struct greylist *g, const struct greylist_keys *keys, uint64_t now_ms)
 {
-    uint32_t handle = live(g, keys->try, now_ms);
+    const uint64_t ways[] = {keys->try, keys->plain, keys->crowd};
+    uint32_t handle = 0;
 
-    return handle != 0 ? handle : live(g, keys->crowd, now_ms);
+    for (size_t i = 0; handle == 0 && i < sizeof ways / sizeof *ways; i++)
+        handle = live(g, ways[i], now_ms);
+    return handle;
 }
 
 static enum greylist_verdict judge(struct greylist *g, const struct greylist_keys *keys,
@@ -285,7 +288,8 @@ enum greylist_verdict greylist_look(const struct greylist *g, const struct greyl
     if (is_known(g, keys->client, now_ms) || is_known(g, keys->network, now_ms))
         return GREYLIST_KNOWN;
     *wait_ms = g->opt.delay_ms;
-    if (!greylist_get(g, keys->try, now_ms, &e) && !greylist_get(g, keys->crowd, now_ms, &e))
+    if (!greylist_get(g, keys->try, now_ms, &e) && !greylist_get(g, keys->plain, now_ms, &e) &&
+        !greylist_get(g, keys->crowd, now_ms, &e))
         return GREYLIST_FIRST;
     age_ms = now_ms > e.first_ms ? now_ms - e.first_ms : 0;
     *wait_ms -= min_of(age_ms, g->opt.delay_ms);

@@ -100,6 +100,8 @@ struct greylist_try {
 struct greylist_keys {
     uint64_t try, client, network;
     uint64_t crowd; /* the network to this domain, whoever the sender: for who fills the list */
+    uint64_t
+        plain; /* try without SPF: what DNS did not say then, it may say when he comes again */
 };
 
 /* secret: of the cluster, 128 bits; with another one all are strangers again. Texts are cut at

@@ -62,7 +62,8 @@ static void step(struct greylist *g, const uint8_t op[4], uint64_t *now_ms,
                  struct change_cursor *at)
 {
     uint64_t key = 1 + op[1] % 13, dropped[16], wait_ms;
-    struct greylist_keys keys = {key, 100 + key / 2, 100 + key / 3, 200 + key};
+    struct greylist_keys keys = {key, 100 + key / 2, 100 + key / 3, 200 + key,
+                                 1 + op[1] / 16 % 13};
     struct greylist_entry e = {key + (op[3] & 1) * 99, op[2] * UINT64_C(20000000),
                                op[2] * UINT64_C(20000000) + op[3] * UINT64_C(10000000),
                                op[3] & 1};

@@ -162,13 +162,18 @@ struct greylist_keys greylist_keys(const uint64_t secret[2], const struct greyli
     char sender[LIMIT_SMTP_PATH_BYTES];
     struct input network = client_by_network(&t->client);
     struct input client = t->spf_domain.n > 0 ? client_by_name(t->spf_domain) : network;
-    struct input try = client, crowd = network;
+    struct input try = client, crowd = network, plain = network;
+    struct str from = greylist_sender(t->sender, sender);
 
     try.b[0] = try.b[0] == 'n' ? 'N' : 'D';
-    add_part(&try, greylist_sender(t->sender, sender));
+    add_part(&try, from);
     add_part(&try, limited(t->domain, LIMIT_SMTP_DOMAIN_BYTES));
+    plain.b[0] = 'N';
+    add_part(&plain, from);
+    add_part(&plain, limited(t->domain, LIMIT_SMTP_DOMAIN_BYTES));
     crowd.b[0] = 'C';
     add_part(&crowd, limited(t->domain, LIMIT_SMTP_DOMAIN_BYTES));
     return (struct greylist_keys){hash(secret, &try), hash(secret, &client),
-                                  hash(secret, &network), hash(secret, &crowd)};
+                                  hash(secret, &network), hash(secret, &crowd),
+                                  hash(secret, &plain)};
 }

@@ -139,6 +139,10 @@ START_TEST(a_client_is_its_network_or_the_domain_that_spf_passes)
     ck_assert_int_eq(check(&g, d, T0 + MINUTE), GREYLIST_KNOWN);
     ck_assert_int_eq(check(&g, a, T0 + MINUTE), GREYLIST_FIRST); /* without SPF a stranger */
     ck_assert_int_eq(check(&g, a, T0 + 2 * MINUTE), GREYLIST_PASSED);
+    b = keys_of("198.51.100.1", "", "a@late.example", "c.example"); /* DNS did not say then */
+    d = keys_of("198.51.100.1", "late.example", "a@late.example", "c.example");
+    ck_assert_int_eq(check(&g, b, T0 + 2 * MINUTE), GREYLIST_FIRST);
+    ck_assert_int_eq(check(&g, d, T0 + 3 * MINUTE), GREYLIST_PASSED);
     d = keys_of("192.0.2.7", "small.example", "x@small.example", "c.example");
     ck_assert_int_eq(check(&g, d, T0 + 2 * MINUTE), GREYLIST_KNOWN); /* by its network */
     greylist_fini(&g);
@@ -210,25 +214,25 @@ START_TEST(a_full_list_takes_mail_and_keeps_room_for_known_clients)
 
     greylist_init(&g, &small);
     for (uint64_t i = 1; i <= 8; i++)
-        ck_assert_int_eq(check(&g, (struct greylist_keys){i, 100 + i, 100 + i, 200 + i}, T0),
+        ck_assert_int_eq(check(&g, (struct greylist_keys){i, 100 + i, 100 + i, 200 + i, i}, T0),
                          GREYLIST_FIRST);
-    ck_assert_int_eq(check(&g, (struct greylist_keys){9, 109, 109, 209}, T0), GREYLIST_FULL);
+    ck_assert_int_eq(check(&g, (struct greylist_keys){9, 109, 109, 209, 9}, T0), GREYLIST_FULL);
     e.key = 9;
     ck_assert_int_eq(greylist_merge(&g, &e, T0), GREYLIST_NO_ROOM);
     for (uint64_t i = 1; i <= 2; i++)
         ck_assert_int_eq(
-            check(&g, (struct greylist_keys){i, 100 + i, 100 + i, 200 + i}, T0 + MINUTE),
+            check(&g, (struct greylist_keys){i, 100 + i, 100 + i, 200 + i, i}, T0 + MINUTE),
             GREYLIST_PASSED);
-    ck_assert_int_eq(check(&g, (struct greylist_keys){3, 103, 103, 203}, T0 + MINUTE),
+    ck_assert_int_eq(check(&g, (struct greylist_keys){3, 103, 103, 203, 3}, T0 + MINUTE),
                      GREYLIST_FULL);
-    ck_assert_int_eq(check(&g, (struct greylist_keys){1, 101, 101, 201}, T0 + MINUTE),
+    ck_assert_int_eq(check(&g, (struct greylist_keys){1, 101, 101, 201, 1}, T0 + MINUTE),
                      GREYLIST_KNOWN);
     e = (struct greylist_entry){.key = 55, .last_ms = T0, .is_passed = true};
     ck_assert_int_eq(greylist_merge(&g, &e, T0 + MINUTE), GREYLIST_NO_ROOM);
     /* age makes room */
-    ck_assert_int_eq(
-        greylist_check(&g, &(struct greylist_keys){3, 103, 103, 203}, T0 + 3 * DAY, &wait_ms),
-        GREYLIST_FIRST);
+    ck_assert_int_eq(greylist_check(&g, &(struct greylist_keys){3, 103, 103, 203, 3},
+                                    T0 + 3 * DAY, &wait_ms),
+                     GREYLIST_FIRST);
     ck_assert_uint_eq(greylist_sweep(&g, T0 + 3 * DAY, 10, (uint64_t[10]){0}), 7);
     ck_assert_uint_eq(greylist_count(&g), 3);
     ck_assert_uint_eq(g.first_tries, 1);
@@ -241,7 +245,7 @@ END_TEST
 START_TEST(a_clock_that_is_behind_makes_nothing_of_others_older)
 {
     struct greylist right[2], behind;
-    struct greylist_keys k = {1, 101, 101, 201};
+    struct greylist_keys k = {1, 101, 101, 201, 1};
     uint64_t lag = (uint64_t)_i * 50 * MINUTE + SECOND;
 
     greylist_init(&right[0], &defaults);
@@ -266,7 +270,7 @@ END_TEST
 START_TEST(a_clock_that_is_ahead_keeps_nothing_alive_and_lets_nobody_in)
 {
     struct greylist right, ahead;
-    struct greylist_keys k = {1, 101, 101, 201}, passed = {2, 102, 102, 202};
+    struct greylist_keys k = {1, 101, 101, 201, 1}, passed = {2, 102, 102, 202, 2};
     uint64_t gap = 3650 * DAY;
     struct greylist_entry e;
 
@@ -297,7 +301,7 @@ START_TEST(at_the_beginning_of_time_nothing_is_old)
     struct greylist_entry e = {.key = 7, .first_ms = 0, .last_ms = 0};
 
     greylist_init(&g, &defaults);
-    ck_assert_int_eq(check(&g, (struct greylist_keys){1, 101, 101, 201}, 0), GREYLIST_FIRST);
+    ck_assert_int_eq(check(&g, (struct greylist_keys){1, 101, 101, 201, 1}, 0), GREYLIST_FIRST);
     ck_assert_int_eq(greylist_merge(&g, &e, 5), GREYLIST_NEWS);
     ck_assert_int_eq(greylist_merge(&g, &e, 2 * DAY), GREYLIST_NO_NEWS);
     ck_assert_uint_eq(greylist_sweep(&g, 2 * DAY, 10, (uint64_t[10]){0}), 1);
@@ -351,7 +355,7 @@ static void turn(struct world *w)
 {
     int from = (int)prng_below(&w->rng, SITES), to = (int)prng_below(&w->rng, SITES);
     uint64_t key = 1 + prng_below(&w->rng, KEYS);
-    struct greylist_keys k = {key, 1000 + key / 2, 1000 + key / 2, 5000 + key};
+    struct greylist_keys k = {key, 1000 + key / 2, 1000 + key / 2, 5000 + key, key};
     struct greylist_entry e;
     uint64_t dropped[8];
 

@@ -66,13 +66,14 @@ uint64_t harvest_name(const uint64_t secret[2], const struct ip_addr *client, st
                       struct str local)
 {
     char b[sizeof client->b + LIMIT_SMTP_DOMAIN_BYTES + 1 + LIMIT_SMTP_LOCAL_PART_BYTES];
-    size_t n = sizeof client->b;
+    struct ip_addr who = ip_network(client, ip_is_v4(client) ? IP_BITS : 64);
+    size_t n = sizeof who.b;
 
     domain = str_head(domain,
                       domain.n < LIMIT_SMTP_DOMAIN_BYTES ? domain.n : LIMIT_SMTP_DOMAIN_BYTES);
     local = str_head(
         local, local.n < LIMIT_SMTP_LOCAL_PART_BYTES ? local.n : LIMIT_SMTP_LOCAL_PART_BYTES);
-    memcpy(b, client->b, n);
+    memcpy(b, who.b, n);
     n += str_lower(domain, b + n, LIMIT_SMTP_DOMAIN_BYTES).n;
     b[n++] = '@';
     n += str_lower(local, b + n, LIMIT_SMTP_LOCAL_PART_BYTES).n;
@@ -81,12 +82,23 @@ uint64_t harvest_name(const uint64_t secret[2], const struct ip_addr *client, st
 
 /* --- names that were counted --- */
 
-static void turn_over(struct harvest *h, uint64_t period)
+/* The other filter is the present one, and empty. */
+static void turn_over(struct harvest *h)
 {
-    if (period != h->period + 1)
-        memset(h->names, 0, sizeof h->names);
+    h->turn = !h->turn;
+    h->named = 0;
+    memset(h->names[h->turn], 0, sizeof h->names[0]);
+}
+
+static void follow_clock(struct harvest *h, uint64_t now_ms)
+{
+    uint64_t period = now_ms / LIMIT_HARVEST_NAME_MS;
+
+    if (period != h->period)
+        turn_over(h);
+    if (period != h->period && period != h->period + 1)
+        turn_over(h); /* both are of long ago */
     h->period = period;
-    memset(h->names[period % 2], 0, sizeof h->names[0]);
 }
 
 static bool has_bit(const uint64_t *bits, uint64_t n)
@@ -100,11 +112,13 @@ static bool is_first(struct harvest *h, uint64_t name, uint64_t now_ms)
     uint64_t *now;
     bool is_there = false;
 
-    if (now_ms / LIMIT_HARVEST_NAME_MS != h->period)
-        turn_over(h, now_ms / LIMIT_HARVEST_NAME_MS);
+    follow_clock(h, now_ms);
+    if (h->named >= LIMIT_HARVEST_NAMES) /* fuller, it would know everybody */
+        turn_over(h);
     for (int i = 0; i < 2; i++)
         is_there |= has_bit(h->names[i], one) && has_bit(h->names[i], two);
-    now = h->names[h->period % 2];
+    h->named += !is_there;
+    now = h->names[h->turn];
     now[one / 64] |= UINT64_C(1) << one % 64;
     now[two / 64] |= UINT64_C(1) << two % 64;
     return !is_there;

@@ -20,8 +20,9 @@
  *
  * Retries. A mail server comes again with mail that was put off, for days: a client's tries for
  * one and the same recipient count once at each site, until it has not come for
- * LIMIT_HARVEST_NAME_MS to twice that (two Bloom filters that take turns; after a million names
- * one in twenty is taken for one that was there, in favour of the client).
+ * LIMIT_HARVEST_NAME_MS to twice that (two Bloom filters that take turns, also when one has
+ * LIMIT_HARVEST_NAMES; then one name in ten is taken for one that was there, in favour of the
+ * client).
  *
  * Room. At the ceiling a new entry takes the place of the least one among LIMIT_HARVEST_LOOK in
  * turn that is over or has fewer than LIMIT_HARVEST_SUSPECT bad tries; when there is none, it
@@ -56,6 +57,8 @@ struct harvest {
 
     /* private: who was counted for what, in this period and the one before */
     uint64_t period, names[2][LIMIT_HARVEST_NAME_BITS / 64];
+    uint32_t named; /* in the present one */
+    bool turn;      /* which is the present one */
 };
 
 void harvest_init(struct harvest *h, uint32_t entries); /* 0: LIMIT_HARVEST_ENTRIES */

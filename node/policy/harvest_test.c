@@ -224,6 +224,21 @@ START_TEST(windows_that_are_over_or_far_ahead_are_not_merged)
 }
 END_TEST
 
+/* A quarter of a million networks name what they may; those who come then are counted as well.
+ */
+START_TEST(a_flood_of_names_makes_nobody_known_for_long)
+{
+    struct harvest_keys k = keys("192.0.2.1", "a.example");
+    int counted = 0;
+
+    for (uint32_t i = 0; i < 5 * LIMIT_HARVEST_NAMES; i++)
+        (void)harvest_bad(&h, 1, &k, some_name(), T0);
+    for (int i = 0; i < 1000; i++)
+        counted += harvest_bad(&h, 1, &k, some_name(), T0);
+    ck_assert_int_gt(counted, 850);
+}
+END_TEST
+
 START_TEST(a_mail_server_that_comes_again_is_counted_once_for_each_recipient)
 {
     struct harvest_keys k = keys("192.0.2.1", "a.example");
@@ -236,6 +251,10 @@ START_TEST(a_mail_server_that_comes_again_is_counted_once_for_each_recipient)
     ck_assert_uint_ne(harvest_name(secret, &ip, STR("a.example"), STR("bobo")), name);
     ck_assert_uint_ne(harvest_name(secret, &ip, STR("a.exampl"), STR("ebob")), name);
     ck_assert_uint_ne(harvest_name(secret, &other, STR("a.example"), STR("bob")), name);
+    ck_assert(ip_parse(STR("2001:db8:1:2::1"), &ip) &&
+              ip_parse(STR("2001:db8:1:2::2"), &other));
+    ck_assert_uint_eq(harvest_name(secret, &other, STR("a.example"), STR("bob")),
+                      harvest_name(secret, &ip, STR("a.example"), STR("bob"))); /* one client */
     ck_assert(harvest_bad(&h, 1, &k, name, t));
     for (; t < T0 + 14 * UINT64_C(86400000); t += 600000) /* every ten minutes, while we hold */
         ck_assert(!harvest_bad(&h, 1, &k, name, t));
@@ -255,6 +274,8 @@ int main(void)
     int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, a_flood_of_names_makes_nobody_known_for_long);
+    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, a_mail_server_that_comes_again_is_counted_once_for_each_recipient);
     tcase_add_test(tc, S16_a_client_is_suspicious_then_an_offender_and_calms_down);
     tcase_add_test(tc, a_network_and_a_domain_add_up_what_many_clients_try);

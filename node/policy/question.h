@@ -4,8 +4,8 @@
  * in with the tag of its question; in any order.
  *
  * What an answer may be: base/dns_data.h. Only NXDOMAIN and NODATA are statements about a name,
- * and only they may ever count against a client; of silence and SERVFAIL (a bogus signature
- * included) the policy says "unknown".
+ * and only they may ever count against a client; of silence, SERVFAIL and bogus
+ * signatures the policy says "unknown".
  *
  * Plain data. Threads: any.
  */

@@ -255,23 +255,26 @@ static bool is_same(struct rcptset_fact a, struct rcptset_fact b)
     return a.ms == b.ms && a.source == b.source;
 }
 
-/* The item becomes *e, which has the same name. */
+/* The item becomes *e, which has the same name. Who is VALID no more is so whatever room there
+ * is for doubts; a wish has none. */
 static enum rcptset_merged change(struct rcptset *s, uint32_t handle,
                                   const struct rcptset_entry *e)
 {
     struct rcptset_item *it = rcptset_at(s, handle);
+    struct rcptset_entry c = *e;
+    bool is_shut = rcptset_class(&it->e) == RCPTSET_VALID &&
+                   rcptset_class(e) != RCPTSET_VALID &&
+                   !has_room(s, it->domain, rcptset_class(e), false);
 
-    if (is_same(it->e.valid, e->valid) && is_same(it->e.invalid, e->invalid) &&
-        it->e.asked_ms == e->asked_ms && it->e.wanted_ms == e->wanted_ms)
-        return RCPTSET_NO_NEWS;
-    if (rcptset_class(&it->e) == RCPTSET_VALID && rcptset_class(e) != RCPTSET_VALID &&
-        !has_room(s, it->domain, rcptset_class(e), false)) {
-        if (rcptset_class(e) == RCPTSET_INVALID)
-            drop(s, handle); /* it is not VALID any more, and there is no room for the doubt */
-        return RCPTSET_NO_ROOM;
-    }
+    if (is_shut && rcptset_class(e) == RCPTSET_UNKNOWN)
+        c.wanted_ms = it->e.wanted_ms;
+    if (is_same(it->e.valid, c.valid) && is_same(it->e.invalid, c.invalid) &&
+        it->e.asked_ms == c.asked_ms && it->e.wanted_ms == c.wanted_ms)
+        return is_shut ? RCPTSET_NO_ROOM : RCPTSET_NO_NEWS;
+    if (is_shut && rcptset_class(&c) != RCPTSET_VALID)
+        (void)shed(s, it->domain);
     rcptset_leave_class(s, handle);
-    it->e = *e;
+    it->e = c;
     rcptset_join_class(s, handle);
     changes_touch(&s->changes, &s->pool, handle);
     return RCPTSET_NEWS;

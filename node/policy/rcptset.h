@@ -32,8 +32,9 @@
  * Ceilings. VALID: LIMIT_RCPTSET_PER_DOMAIN, with all others of the domain; the others
  * ("doubts"): LIMIT_RCPTSET_DOUBTS a domain, a quarter of all. A wish never pushes anything
  * out; a doubt that is a fact pushes out the oldest doubt of its domain, a wish before a fact;
- * VALID does so too; when there is no doubt, it is not taken. Doubts come from strangers, VALID
- * from the primary alone. Below the ceilings the sets end equal.
+ * VALID does so too; when there is no doubt, it is not taken. Who was VALID and is refused is
+ * noted whatever room there is, as the number of entries does not rise by it. Doubts come from
+ * strangers, VALID from the primary alone. Below the ceilings the sets end equal.
  *
  * Pure. Threads: one owner. Memory: counted pools; about 90 MiB at LIMIT_RCPTSET_ENTRIES.
  */

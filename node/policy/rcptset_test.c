@@ -206,6 +206,15 @@ START_TEST(doubts_are_bounded_and_never_push_out_what_is_valid)
     ck_assert_int_eq(learn("v7", RCPTSET_VALID, T0 + 5), RCPTSET_NO_ROOM);
     ck_assert_int_eq(learn("i5", RCPTSET_INVALID, T0 + 5), RCPTSET_NO_ROOM);
     ck_assert_int_eq(find("v1", T0 + 5), RCPTSET_VALID);
+    ck_assert_int_eq(want("v2", T0 + 6), RCPTSET_NEWS);
+    ck_assert_int_eq(learn("v3", RCPTSET_INVALID, T0 + 6), RCPTSET_NEWS);
+    ck_assert_int_eq(learn("v4", RCPTSET_INVALID, T0 + 6), RCPTSET_NEWS);
+    ck_assert_int_eq(want("v5", T0 + 7), RCPTSET_NO_ROOM);
+    ck_assert_int_eq(find("v5", T0 + 7), RCPTSET_VALID);
+    /* who has left is known to have, whatever room there is */
+    ck_assert_int_eq(learn("v5", RCPTSET_INVALID, T0 + 7), RCPTSET_NEWS);
+    ck_assert_int_eq(find("v5", T0 + 7), RCPTSET_INVALID);
+    ck_assert_int_eq(find("v2", T0 + 7), RCPTSET_UNKNOWN); /* the wish made room */
 }
 END_TEST
 

@@ -62,7 +62,7 @@ const char *spf_problem_text(enum spf_problem p)
                                         "too many DNS records",
                                         "macro expansion too long",
                                         "DNS server failure",
-                                        "DNS answer with wrong signatures",
+                                        "DNS failure, but for who asks unchecked (DNSSEC)",
                                         "no answer from DNS",
                                         "DNS look-ups took too long",
                                         "out of memory"};

@@ -78,8 +78,8 @@ enum spf_problem {
     SPF_MANY_NAMES,   /* permerror: LIMIT_SPF_NAMES hosts of an mx              */
     SPF_MANY_ADDRS,   /* permerror: an answer was cut                           */
     SPF_LONG_MACRO,   /* permerror: LIMIT_SPF_EXPANSION_BYTES                   */
-    SPF_DNS_FAILED,   /* temperror: SERVFAIL, bogus                             */
-    SPF_DNS_BOGUS,    /* temperror: an answer whose signatures are wrong         */
+    SPF_DNS_FAILED,   /* temperror: SERVFAIL                                    */
+    SPF_DNS_BOGUS,    /* temperror: DNS_BOGUS                                    */
     SPF_DNS_SILENT,   /* temperror: no answer                                   */
     SPF_TIME,         /* temperror: spf_stop()                                  */
     SPF_NO_MEMORY     /* temperror: the arena is full                           */
