@@ -57,6 +57,18 @@ static void read_all(const struct greylist *g, struct change_cursor *at, bool fr
     ASSERT(count == greylist_count(g) && g->first_tries <= count);
 }
 
+/* A look says what the check behind it says, but whether there is room. */
+static void check(struct greylist *g, const struct greylist_keys *keys, uint64_t now_ms)
+{
+    uint64_t wait_ms, said_ms;
+    enum greylist_verdict said = greylist_look(g, keys, now_ms, &said_ms);
+    enum greylist_verdict v = greylist_check(g, keys, now_ms, &wait_ms);
+
+    ASSERT(wait_ms <= g->opt.delay_ms);
+    ASSERT(greylist_verdict_text(v)[0] != 0 && greylist_reply()[0] == '4');
+    ASSERT(v == GREYLIST_FULL || (v == said && wait_ms == said_ms));
+}
+
 /* One operation: four bytes. Few keys and coarse times, so that they meet. */
 static void step(struct greylist *g, const uint8_t op[4], uint64_t *now_ms,
                  struct change_cursor *at)
@@ -70,8 +82,11 @@ static void step(struct greylist *g, const uint8_t op[4], uint64_t *now_ms,
 
     switch (op[0] % 6) {
     case 0:
-        (void)greylist_check(g, &keys, *now_ms, &wait_ms);
-        ASSERT(wait_ms <= g->opt.delay_ms);
+        if (op[2] % 4 == 0)
+            ASSERT(greylist_watch(g, &keys, *now_ms, &wait_ms) <= GREYLIST_FULL);
+        if (op[2] % 64 == 1)
+            greylist_set_delay(g, 1 + op[3] * UINT64_C(1000));
+        check(g, &keys, *now_ms);
         break;
     case 1:
         (void)!greylist_merge(g, &e, *now_ms);
