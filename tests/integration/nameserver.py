@@ -36,10 +36,10 @@ class Dns(threading.Thread):
                 self.asked += 1
                 self.names.append(name)
             if self.mode == "held":
-                self.kept.append((q, peer))
+                self.kept += [(q, peer)] if name else []
             elif self.mode != "silent" and name not in self.quiet:
                 self.s.sendto(reply, peer)
-                self.answered += 1
+                self.answered += bool(name)
 
     def release(self):
         self.mode = "answer"
