@@ -34,7 +34,7 @@ static struct dns_answer *hear(struct input *in)
     struct dns_answer *a = calloc(1, sizeof *a);
 
     ASSERT(a != NULL);
-    a->status = (enum dns_status)(next(in) % 5);
+    a->status = (enum dns_status)(next(in) % DNS_STATUSES);
     if (a->status != DNS_OK)
         return a;
     a->count = next(in) % (MOST + 1);

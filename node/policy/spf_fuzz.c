@@ -59,6 +59,7 @@ static const struct dns_answer *answer(struct script *s, enum dns_type type)
     a.status = status == 'n'   ? DNS_NXDOMAIN
                : status == 'd' ? DNS_NODATA
                : status == 's' ? DNS_SERVFAIL
+               : status == 'b' ? DNS_BOGUS
                : status == 't' ? DNS_SILENCE
                                : DNS_OK;
     if (a.status != DNS_OK)
