@@ -129,9 +129,13 @@ static const struct admin_arg set_args[] = {
     {"dry_run", ADMIN_ARG_BOOL, 0, false},
 };
 
+static const struct admin_arg show_args[] = {
+    {"name", ADMIN_ARG_TEXT, LIMIT_PLAN_NAME_BYTES, true},
+};
+
 static const struct admin_command rows[] = {
     {"plan.list", NULL, 0, false, sizeof(struct list_state), list_step, NULL},
-    {"plan.show", ADMIN_ARGS(set_args), false, 0, show_step, NULL},
+    {"plan.show", ADMIN_ARGS(show_args), false, 0, show_step, NULL},
     {"plan.set", ADMIN_ARGS(set_args), true, sizeof(struct set_state), set_step, set_end},
 };
 

@@ -307,7 +307,7 @@ static const char *add_greylist(json_t *lines, const struct test_state *s)
     return is_against && mode != CHECK_OFF && mode != CHECK_MARK ? greylist_reply() : "";
 }
 
-/* A stranger to this node is asked only by a client's mail: it might take note of him. */
+/* It might take note of the question, as of a first try. */
 static void add_server(json_t *lines, const struct test_state *s)
 {
     add_line(lines, check_kind_text(DOMAIN_CHECK_SERVER),

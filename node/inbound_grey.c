@@ -66,6 +66,7 @@ const char *inbound_ask_greylist(struct inbound *in, bool *is_later)
     if (familiar_is(in->thread->familiar, &in->ip, str_of(in->tx.spf_domain),
                     clock_boot_ms())) {
         stat_add(STAT_GREYLIST_KNOWN_TOTAL, 1);
+        stat_add(STAT_GREYLIST_FAMILIAR_TOTAL, 1);
         in->tx.grey_generation = in->tx.generation;
         in->tx.is_grey = false;
         return "";

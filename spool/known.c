@@ -139,7 +139,7 @@ enum err known_each(struct known *k, enum known_table table, void *ctx,
                     bool (*keeps)(void *ctx, struct str key, struct str value))
 {
     struct place at = {.n = 0};
-    bool drops = true;
+    bool drops = true, is_full;
     struct ctlkv_txn t;
     enum err e;
 
@@ -153,9 +153,9 @@ enum err known_each(struct known *k, enum known_table table, void *ctx,
         ctlkv_abort(&t);
         if (e == E_CORRUPT && drops) /* logged; the next one behind it */
             e = drop_one(k, table, key_at(&at));
-        if (e == E_FULL) /* what should go stays until the next start */
-            drops = false;
-    } while (e == OK || e == E_FULL || e == E_CORRUPT);
+        is_full = e == E_FULL && drops; /* what should go stays until the next start */
+        drops = drops && !is_full;
+    } while (e == OK || e == E_CORRUPT || is_full);
     return e;
 }
 

@@ -534,6 +534,46 @@ START_TEST(a_domain_that_met_its_address_busy_goes_before_one_that_has_been_ther
 }
 END_TEST
 
+START_TEST(who_is_waited_for_goes_first_whatever_the_turn)
+{
+    struct world *w = world_new(10, &knows_two);
+    struct callout_wish *fast = &w->wishes[w->wish_count++];
+
+    w->hangs = true;
+    want(w, 1, "u0");
+    *fast = (struct callout_wish){.domain = "d2.example",
+                                  .generation = 2,
+                                  .local = "ann",
+                                  .hurries = true,
+                                  .verdict = CALLOUT_VERDICTS};
+    callout_want(&w->c, fast, w->now_ms);
+    pull(w);
+    ck_assert_uint_eq(w->opened_count, 1);
+    ck_assert_uint_eq(w->c.domains[w->opened[0]].generation, 2);
+    free(w);
+}
+END_TEST
+
+START_TEST(a_wish_of_the_first_second_lives_until_the_first_minute_is_over)
+{
+    struct world *w = world_new(10, &knows_two);
+    struct callout_wish *fast = &w->wishes[w->wish_count++];
+
+    w->now_ms = w->c.start_ms - LIMIT_CALLOUT_MINUTE_MS; /* of callout_init() */
+    *fast = (struct callout_wish){.domain = "d2.example",
+                                  .generation = 2,
+                                  .local = "ann",
+                                  .hurries = true,
+                                  .verdict = CALLOUT_VERDICTS};
+    callout_want(&w->c, fast, w->now_ms);
+    pass(w, LIMIT_CALLOUT_MINUTE_MS - 500);
+    ck_assert_int_eq(w->sessions, 0);
+    pass(w, 1000);
+    ck_assert_int_eq(fast->verdict, CALLOUT_VALID);
+    free(w);
+}
+END_TEST
+
 /* What a domain of tens of thousands needs, to be known when its primary goes. */
 START_TEST(a_member_keeps_two_names_a_minute_known)
 {
@@ -722,6 +762,8 @@ int main(void)
     tcase_add_test(tc, domains_of_an_address_take_turns);
     tcase_add_test(tc, who_waits_goes_first);
     tcase_add_test(tc, a_domain_that_met_its_address_busy_goes_before_one_that_has_been_there);
+    tcase_add_test(tc, who_is_waited_for_goes_first_whatever_the_turn);
+    tcase_add_test(tc, a_wish_of_the_first_second_lives_until_the_first_minute_is_over);
     tcase_add_test(tc, a_member_keeps_two_names_a_minute_known);
     tcase_add_test(tc, a_wish_that_has_no_turn_goes_back);
     tcase_add_test(tc, what_is_above_a_limit_is_not_asked);

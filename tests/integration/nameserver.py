@@ -13,7 +13,7 @@ class Dns(threading.Thread):
     type NODATA. mode: answer, silent, servfail, held (until released). quiet: names that are never
     answered. answered: how many were at once. names: all that were asked for. soa_s: seconds that a denial
     counts; 0: it is not told. validates: it says so of all it says (AD). bogus: names whose signatures are wrong: a
-    failure, but for who does not want them checked (CD). What is asked of the root is not counted."""
+    failure, but for who does not want them checked (CD). late: names whose first question gets no answer. What is asked of the root is not counted."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -22,7 +22,7 @@ class Dns(threading.Thread):
         self.port = self.s.getsockname()[1]
         self.records, self.mode, self.asked, self.kept = {}, "answer", 0, []
         self.quiet, self.names, self.soa_s, self.answered = set(), [], 0, 0
-        self.validates, self.bogus = False, set()
+        self.validates, self.bogus, self.late = False, set(), set()
         self.start()
 
     def run(self):
@@ -37,6 +37,8 @@ class Dns(threading.Thread):
                 self.names.append(name)
             if self.mode == "held":
                 self.kept += [(q, peer)] if name else []
+            elif name in self.late:
+                self.late.discard(name)
             elif self.mode != "silent" and name not in self.quiet:
                 self.s.sendto(reply, peer)
                 self.answered += bool(name)

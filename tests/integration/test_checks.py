@@ -370,7 +370,7 @@ def test_s31_only_an_answer_that_is_named_refuses(lists):
     assert state(lists) == "on" and not lists.events("dnsbl_off")
 
 
-@pytest.mark.parametrize("answer", ["127.255.255.252", "127.255.255.254", "127.255.255.255", "192.0.2.80"])
+@pytest.mark.parametrize("answer", ["127.255.255.252", "127.255.255.254", "127.255.255.255", "192.0.2.80", "0.0.0.0"])
 def test_s31_an_error_switches_the_list_off_and_mail_flows(lists, answer):
     listed(lists)
     list_address(lists.dns, "127.0.1.50", answer)

@@ -423,6 +423,7 @@ def test_plans(cli, node):
     cli.run("plan", "set", "gold", "--max-connections", "5")
     assert cli.items("plan", "show", "gold") == [{"name": "gold", "hold_s": 2592000, "max_connections": 5}]
     assert [r["name"] for r in cli.items("plan", "list")] == ["gold"]
+    assert node.ask("plan.show", check=False, name="gold", hold_s=1) == []  # nothing but the name
     cli.run("plan", "set", "short", "--hold", "1h", status=64)
     cli.run("plan", "set", "Bad Name", status=64)
     cli.run("domain", "set", "example.test", "--plan", "gold")

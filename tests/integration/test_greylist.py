@@ -96,6 +96,17 @@ def test_s30_who_comes_again_in_time_is_known_with_any_sender(door):
     assert attempt(door, source="127.0.1.9")[0] == 450
 
 
+def test_a_thread_remembers_whom_the_list_knew_for_its_network_and_spf_domain_alone(door):
+    passes(door)
+    c = house.Client(door.port, source="127.0.0.9").hello()  # one session is of one thread
+    for known, familiar in ((1, 0), (2, 1), (3, 2)):
+        assert c.code("MAIL FROM:<x%d@sender.example>" % known) == 250
+        assert c.code("RCPT TO:<b@customer.test>") == 250 and c.code("RSET") == 250
+        assert metric(door, "trispool_greylist_known_total") == known
+        assert metric(door, "trispool_greylist_familiar_total") == familiar
+    assert attempt(door, source="127.0.1.9")[0] == 450
+
+
 @pytest.mark.parametrize("first, second", [
     ("list-bounce-17-b=customer.test@lists.example", "list-bounce-18-b=customer.test@lists.example"),
     ("prvs=1234abcdef=a@batv.example", "prvs=5678abcdef=a@batv.example"),

@@ -76,3 +76,12 @@ def test_wrong_signatures_are_an_answer_of_their_own_and_held_against_nobody(sta
     assert reply == "250" and "DNS server failure" in found["spf"][1]
     dns.mode = "answer"
     assert policy(n, "a@none.org")[0] == "550"
+
+
+def test_a_failure_that_took_long_is_no_silence(start, dns):
+    """The resolver lets a question wait, and then fails it: c-ares says that time was up."""
+    n = start()
+    n.add_domain("customer.test", route="127.0.0.1:%d" % house.free_port(), dsn="none")
+    n.ask("domain.set", name="customer.test", checks="spf=refuse")
+    dns.bogus, dns.late = {"good.org"}, {"good.org"}
+    assert "DNSSEC" in policy(n, "a@good.org")[1]["spf"][1] and not dns.late
