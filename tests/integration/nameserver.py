@@ -13,7 +13,7 @@ class Dns(threading.Thread):
     type NODATA. mode: answer, silent, servfail, held (until released). quiet: names that are never
     answered. answered: how many were at once. names: all that were asked for. soa_s: seconds that a denial
     counts; 0: it is not told. validates: it says so of all it says (AD). bogus: names whose signatures are wrong: a
-    failure, but for who does not want them checked (CD). late: names whose first question gets no answer. What is asked of the root is not counted."""
+    failure, but for who does not want them checked (CD). late: (name, type) whose first question gets no answer. What is asked of the root is not counted."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -31,14 +31,14 @@ class Dns(threading.Thread):
                 q, peer = self.s.recvfrom(4096)
             except OSError:
                 return
-            reply, name = self.reply(q)
+            reply, name, kind = self.reply(q)
             if name:
                 self.asked += 1
                 self.names.append(name)
             if self.mode == "held":
                 self.kept += [(q, peer)] if name else []
-            elif name in self.late:
-                self.late.discard(name)
+            elif (name, kind) in self.late:
+                self.late.discard((name, kind))
             elif self.mode != "silent" and name not in self.quiet:
                 self.s.sendto(reply, peer)
                 self.answered += bool(name)
@@ -68,7 +68,7 @@ class Dns(threading.Thread):
             soa = name("") + struct.pack("!HHIH", 6, 1, self.soa_s, len(numbers)) + numbers
         head = q[:2] + struct.pack("!HHHHH", 0x8180 | self.validates << 5 | rcode, 1, len(found), bool(soa), 0)
         return head + question + b"".join(
-            b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(d)) + d for d in found) + soa, ".".join(labels)
+            b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(d)) + d for d in found) + soa, ".".join(labels), kind
 
 
 def mx(preference, host):

@@ -83,5 +83,5 @@ def test_a_failure_that_took_long_is_no_silence(start, dns):
     n = start()
     n.add_domain("customer.test", route="127.0.0.1:%d" % house.free_port(), dsn="none")
     n.ask("domain.set", name="customer.test", checks="spf=refuse")
-    dns.bogus, dns.late = {"good.org"}, {"good.org"}
+    dns.bogus, dns.late = {"good.org"}, {("good.org", TXT)}
     assert "DNSSEC" in policy(n, "a@good.org")[1]["spf"][1] and not dns.late
