@@ -98,6 +98,10 @@ static bool overlay(struct admin_call *c, struct arena *arena, struct domain *d)
         return bad_word(c, "eight_bit", "pass, hold");
     if (admin_given(c, "dsn") && !domain_dsn_parse(admin_text(c, "dsn"), &d->dsn))
         return bad_word(c, "dsn", "authenticated, all, none");
+    if (admin_given(c, "digest"))
+        d->digest = admin_text(c, "digest");
+    if (admin_given(c, "smtputf8"))
+        d->smtputf8 = admin_flag(c, "smtputf8");
     if (admin_given(c, "plan"))
         d->plan = admin_text(c, "plan");
     if (admin_given(c, "paused"))
@@ -348,7 +352,8 @@ static enum admin_next remove_step(struct admin_call *c, void *state)
         {"paused", ADMIN_ARG_BOOL, 0, false}, {"dsn", ADMIN_ARG_TEXT, 16, false},              \
         {"checks", ADMIN_ARG_TEXT, CHECKS_TEXT_SIZE, false},                                   \
         {"recipients", ADMIN_ARG_TEXT, 16, false}, {"separator", ADMIN_ARG_TEXT, 16, false},   \
-        {"unknown", ADMIN_ARG_TEXT, 16, false}, DRY_RUN_ARG
+        {"unknown", ADMIN_ARG_TEXT, 16, false}, {"smtputf8", ADMIN_ARG_BOOL, 0, false},        \
+        {"digest", ADMIN_ARG_TEXT, LIMIT_SMTP_PATH_BYTES + 1, false}, DRY_RUN_ARG
 
 static const struct admin_arg add_args[] = {
     NAME_ARG, RECORD_ARGS, {"reopen", ADMIN_ARG_BOOL, 0, false}};

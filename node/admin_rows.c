@@ -194,6 +194,8 @@ json_t *admin_row_envelope(const struct envelope *e, const struct admin_times *t
     snprintf(digest, sizeof digest, "%016llx", (unsigned long long)e->body_digest);
     admin_set_z(row, "body_xxh3", digest);
     admin_set(row, "eight_bit", json_boolean(e->eight_bit));
+    admin_set(row, "smtputf8", json_boolean(e->smtputf8));
+    admin_set(row, "is_digest", json_boolean(e->digest_until_ms != 0));
     admin_set_text(row, "client_addr", e->client_addr);
     admin_set_text(row, "client_helo", e->client_helo);
     admin_set_z(row, "spf", sender_auth_text(e->sender_auth));
@@ -232,6 +234,8 @@ json_t *admin_row_domain(const struct domain *d, const struct domain_terms *term
     admin_set_text(row, "separator", (struct str){&d->separator, d->separator != 0});
     admin_set_z(row, "dsn", domain_dsn_text(d->dsn));
     admin_set_z(row, "unknown", domain_unknown_text(d->unknown));
+    admin_set(row, "smtputf8", json_boolean(d->smtputf8));
+    admin_set_text(row, "digest", d->digest);
     admin_set_u64(row, "generation", d->generation);
     admin_set_u64(row, "changed", d->changed);
     return row;

@@ -2,7 +2,7 @@
 
 #include "base/bigendian.h"
 #include "base/limits.h"
-#include "proto/command.pb-c.h"
+#include "proto/command_private.h"
 
 #define MID_BYTES      sizeof(struct mid)
 #define SLOT_REF_BYTES 9 /* of a slot in a release: number, epoch */
@@ -262,59 +262,6 @@ const char *command_check(const struct command *c)
 
 /* --- to bytes --- */
 
-static ProtobufCBinaryData bytes_of(struct str s)
-{
-    return (ProtobufCBinaryData){.len = s.n, .data = (uint8_t *)s.p};
-}
-
-/* The generated form of a domain; lives as long as its source. */
-struct domain_pb {
-    Control__Domain domain;
-    Control__Host hosts[LIMIT_ROUTE_HOSTS];
-    Control__Host *host_list[LIMIT_ROUTE_HOSTS];
-};
-
-static void domain_to_pb(const struct domain *d, struct domain_pb *pb)
-{
-    ASSERT(d->route.host_count <= LIMIT_ROUTE_HOSTS);
-    control__domain__init(&pb->domain);
-    for (uint32_t i = 0; i < d->route.host_count; i++) {
-        control__host__init(&pb->hosts[i]);
-        pb->hosts[i].host = bytes_of(d->route.hosts[i].host);
-        pb->hosts[i].port = d->route.hosts[i].port;
-        pb->hosts[i].preference = d->route.hosts[i].preference;
-        pb->host_list[i] = &pb->hosts[i];
-    }
-    pb->domain.name = bytes_of(d->name);
-    pb->domain.route_kind = (uint32_t)d->route.kind;
-    pb->domain.n_hosts = d->route.host_count;
-    pb->domain.hosts = pb->host_list;
-    pb->domain.hold_s = d->hold_s;
-    pb->domain.tls = (uint32_t)d->tls;
-    pb->domain.eight_bit = (uint32_t)d->eight_bit;
-    pb->domain.dsn = (uint32_t)d->dsn;
-    pb->domain.paused = d->paused;
-    pb->domain.plan = bytes_of(d->plan);
-    pb->domain.max_connections = d->max_connections;
-    for (unsigned i = 0; i < DOMAIN_CHECK_KINDS; i++)
-        pb->domain.checks |= (uint32_t)d->checks[i] << 2 * i;
-    pb->domain.recipients = (uint32_t)d->recipients;
-    pb->domain.separator = (uint8_t)d->separator;
-    pb->domain.unknown = (uint32_t)d->unknown;
-}
-
-static enum err pack(const ProtobufCMessage *m, size_t limit, uint8_t *buf, size_t size,
-                     struct str *out)
-{
-    size_t n = protobuf_c_message_get_packed_size(m);
-
-    if (n > size || n > limit)
-        return E_FULL;
-    ASSERT(protobuf_c_message_pack(m, buf) == n);
-    *out = (struct str){(const char *)buf, n};
-    return OK;
-}
-
 /* Any one body of a command; only one is used. */
 union body_pb {
     Control__SessionOpen session_open;
@@ -342,7 +289,7 @@ union body_pb {
 
 /* What the generated forms of a command point to. */
 struct room {
-    struct domain_pb domain;
+    struct command_domain domain;
     uint8_t slots[COMMAND_SLOTS * SLOT_REF_BYTES];
 };
 
@@ -352,17 +299,17 @@ static void operate_to_pb(const struct operate *o, Control__Operate *pb)
     pb->op = (uint32_t)o->op;
     pb->select = (uint32_t)o->select;
     pb->ids = (ProtobufCBinaryData){.len = o->id_count * MID_BYTES, .data = (uint8_t *)o->ids};
-    pb->domain = bytes_of(o->domain);
+    pb->domain = command_bytes(o->domain);
     pb->generation = o->generation;
     pb->cutoff_ms = o->cutoff_ms;
     pb->uid = o->uid;
 }
 
-static void put_domain_body(const struct command *c, union body_pb *b, struct domain_pb *d,
+static void put_domain_body(const struct command *c, union body_pb *b, struct command_domain *d,
                             Control__Command *pb)
 {
     if (c->kind == COMMAND_DOMAIN_PUT) {
-        domain_to_pb(&c->domain_put.domain, d);
+        command_domain_to_pb(&c->domain_put.domain, d);
         control__domain_put__init(&b->domain_put);
         b->domain_put.mode = (uint32_t)c->domain_put.mode;
         b->domain_put.if_changed = c->domain_put.if_changed;
@@ -370,11 +317,11 @@ static void put_domain_body(const struct command *c, union body_pb *b, struct do
         pb->domain_put = &b->domain_put;
     } else if (c->kind == COMMAND_DOMAIN_REMOVE) {
         control__domain_remove__init(&b->domain_remove);
-        b->domain_remove.name = bytes_of(c->domain_remove.name);
+        b->domain_remove.name = command_bytes(c->domain_remove.name);
         pb->domain_remove = &b->domain_remove;
     } else {
         control__domain_drop__init(&b->domain_drop);
-        b->domain_drop.name = bytes_of(c->domain_drop.name);
+        b->domain_drop.name = command_bytes(c->domain_drop.name);
         b->domain_drop.generation = c->domain_drop.generation;
         pb->domain_drop = &b->domain_drop;
     }
@@ -389,15 +336,17 @@ static void put_member_body(const struct command *c, union body_pb *b, Control__
         control__member_add__init(&b->member_add);
         b->member_add.site = add->site;
         b->member_add.incarnation = add->incarnation;
-        b->member_add.key = bytes_of((struct str){(const char *)add->key, MEMBER_KEY_BYTES});
-        b->member_add.control = bytes_of(add->control);
-        b->member_add.data = bytes_of(add->data);
+        b->member_add.key =
+            command_bytes((struct str){(const char *)add->key, MEMBER_KEY_BYTES});
+        b->member_add.control = command_bytes(add->control);
+        b->member_add.data = command_bytes(add->data);
         pb->member_add = &b->member_add;
     } else if (c->kind == COMMAND_MEMBER_KEY) {
         control__member_key__init(&b->member_key);
         b->member_key.site = key->site;
         b->member_key.incarnation = key->incarnation;
-        b->member_key.key = bytes_of((struct str){(const char *)key->key, MEMBER_KEY_BYTES});
+        b->member_key.key =
+            command_bytes((struct str){(const char *)key->key, MEMBER_KEY_BYTES});
         b->member_key.keep_old = key->keep_old;
         pb->member_key = &b->member_key;
     } else if (c->kind == COMMAND_MEMBER_REMOVE) {
@@ -456,18 +405,19 @@ static void put_slot_body(const struct command *c, union body_pb *b, struct room
 
     if (c->kind == COMMAND_SLOT_WANTED) {
         control__slot_wanted__init(&b->slot_wanted);
-        b->slot_wanted.slots = bytes_of((struct str){(const char *)w->slots, sizeof w->slots});
+        b->slot_wanted.slots =
+            command_bytes((struct str){(const char *)w->slots, sizeof w->slots});
         b->slot_wanted.site = w->site;
         b->slot_wanted.balance = w->balance;
         pb->slot_wanted = &b->slot_wanted;
     } else if (c->kind == COMMAND_SLOT_RELEASE) {
         control__slot_release__init(&b->slot_release);
-        b->slot_release.slots = bytes_of(release_bytes(&c->slot_release, room->slots));
+        b->slot_release.slots = command_bytes(release_bytes(&c->slot_release, room->slots));
         b->slot_release.to = c->slot_release.to;
         pb->slot_release = &b->slot_release;
     } else if (c->kind == COMMAND_PLACE) {
         control__place__init(&b->place);
-        b->place.domain = bytes_of(c->place.domain);
+        b->place.domain = command_bytes(c->place.domain);
         b->place.site = c->place.site;
         b->place.epoch = c->place.epoch;
         pb->place = &b->place;
@@ -512,13 +462,13 @@ static void put_body(const struct command *c, union body_pb *b, struct room *roo
         return;
     case COMMAND_SETTING_PUT:
         control__setting_put__init(&b->setting_put);
-        b->setting_put.name = bytes_of(c->setting_put.name);
-        b->setting_put.value = bytes_of(c->setting_put.value);
+        b->setting_put.name = command_bytes(c->setting_put.name);
+        b->setting_put.value = command_bytes(c->setting_put.value);
         pb->setting_put = &b->setting_put;
         return;
     case COMMAND_PLAN_PUT:
         control__plan_put__init(&b->plan_put);
-        b->plan_put.name = bytes_of(c->plan_put.name);
+        b->plan_put.name = command_bytes(c->plan_put.name);
         b->plan_put.hold_s = c->plan_put.hold_s;
         b->plan_put.max_connections = c->plan_put.max_connections;
         pb->plan_put = &b->plan_put;
@@ -534,15 +484,15 @@ static void put_body(const struct command *c, union body_pb *b, struct room *roo
         return;
     case COMMAND_ACCESS:
         control__access__init(&b->access);
-        b->access.entries = bytes_of(c->access.entries);
+        b->access.entries = command_bytes(c->access.entries);
         b->access.uid = c->access.uid;
         pb->access = &b->access;
         return;
     case COMMAND_ROSTER:
         control__roster__init(&b->roster);
-        b->roster.domain = bytes_of(c->roster.domain);
+        b->roster.domain = command_bytes(c->roster.domain);
         b->roster.generation = c->roster.generation;
-        b->roster.entries = bytes_of(c->roster.entries);
+        b->roster.entries = command_bytes(c->roster.entries);
         b->roster.uid = c->roster.uid;
         pb->roster = &b->roster;
         return;
@@ -568,96 +518,10 @@ enum err command_encode(const struct command *c, uint8_t *buf, size_t size, stru
         return E_PROTO;
     pb.kind_case = (Control__Command__KindCase)c->kind;
     put_body(c, &body, &room, &pb);
-    return pack(&pb.base, LIMIT_COMMAND_BYTES, buf, size, out);
-}
-
-enum err domain_encode(const struct domain *d, uint8_t *buf, size_t size, struct str *out)
-{
-    struct domain_pb pb;
-
-    if (domain_check(d) != NULL)
-        return E_PROTO;
-    domain_to_pb(d, &pb);
-    pb.domain.generation = d->generation;
-    pb.domain.changed = d->changed;
-    pb.domain.closing = d->closing;
-    return pack(&pb.domain.base, LIMIT_COMMAND_BYTES, buf, size, out);
+    return command_pack(&pb.base, LIMIT_COMMAND_BYTES, buf, size, out);
 }
 
 /* --- from bytes --- */
-
-/* Memory for protobuf-c: an arena with a fixed ceiling, so that a small input cannot grow large
- * and the answer does not depend on what else the caller keeps in its arena. */
-static void *scratch_alloc(void *arena, size_t n)
-{
-    return arena_take(arena, n);
-}
-
-static void scratch_free(void *arena, void *p)
-{
-    (void)arena;
-    (void)p;
-}
-
-static ProtobufCAllocator scratch_allocator(struct arena *scratch)
-{
-    arena_init(scratch, LIMIT_COMMAND_SCRATCH);
-    return (ProtobufCAllocator){scratch_alloc, scratch_free, scratch};
-}
-
-/* A copy in the caller's arena; *full is set when there is no room. */
-static struct str keep(ProtobufCBinaryData b, struct arena *a, bool *full)
-{
-    struct str copy = arena_str(a, (struct str){(const char *)b.data, b.len});
-
-    if (b.len > 0 && copy.p == NULL)
-        *full = true;
-    return copy;
-}
-
-/* False: a number does not fit, which its text form could not have come from. */
-static bool hosts_from_pb(const Control__Domain *pb, struct arena *a, struct domain_route *r,
-                          bool *full)
-{
-    if (pb->n_hosts > LIMIT_ROUTE_HOSTS)
-        return false;
-    r->host_count = (uint32_t)pb->n_hosts;
-    for (uint32_t i = 0; i < r->host_count; i++) {
-        const Control__Host *h = pb->hosts[i];
-
-        if (h->port > UINT16_MAX || h->preference > UINT16_MAX)
-            return false;
-        r->hosts[i].host = keep(h->host, a, full);
-        r->hosts[i].port = (uint16_t)h->port;
-        r->hosts[i].preference = (uint16_t)h->preference;
-    }
-    return true;
-}
-
-static bool domain_from_pb(const Control__Domain *pb, struct arena *a, struct domain *d,
-                           bool *full)
-{
-    *d = (struct domain){.name = keep(pb->name, a, full),
-                         .route.kind = (enum route_kind)pb->route_kind,
-                         .hold_s = pb->hold_s,
-                         .tls = (enum domain_tls)pb->tls,
-                         .eight_bit = (enum domain_eight_bit)pb->eight_bit,
-                         .dsn = (enum domain_dsn)pb->dsn,
-                         .paused = pb->paused != 0,
-                         .plan = keep(pb->plan, a, full),
-                         .max_connections = pb->max_connections,
-                         .recipients = (enum domain_recipients)pb->recipients,
-                         .separator = (char)pb->separator,
-                         .unknown = (enum domain_unknown)pb->unknown,
-                         .generation = pb->generation,
-                         .changed = pb->changed,
-                         .closing = pb->closing != 0};
-    if (pb->checks >> 2 * DOMAIN_CHECK_KINDS != 0) /* of a later version */
-        return false;
-    for (unsigned i = 0; i < DOMAIN_CHECK_KINDS; i++)
-        d->checks[i] = pb->checks >> 2 * i & 3;
-    return hosts_from_pb(pb, a, &d->route, full);
-}
 
 static bool operate_from_pb(const Control__Operate *pb, struct arena *a, struct operate *o,
                             bool *full)
@@ -666,12 +530,12 @@ static bool operate_from_pb(const Control__Operate *pb, struct arena *a, struct 
 
     if (pb->ids.len % MID_BYTES != 0 || pb->ids.len / MID_BYTES > LIMIT_OPERATION_IDS)
         return false;
-    ids = keep(pb->ids, a, full);
+    ids = command_keep(pb->ids, a, full);
     *o = (struct operate){.op = (enum operate_op)pb->op,
                           .select = (enum operate_select)pb->select,
                           .ids = ids.n > 0 ? (const struct mid *)(const void *)ids.p : NULL,
                           .id_count = (uint32_t)(ids.n / MID_BYTES),
-                          .domain = keep(pb->domain, a, full),
+                          .domain = command_keep(pb->domain, a, full),
                           .generation = pb->generation,
                           .cutoff_ms = pb->cutoff_ms,
                           .uid = pb->uid};
@@ -698,8 +562,8 @@ static bool member_from_pb(const Control__Command *pb, struct arena *a, struct c
 {
     if (c->kind == COMMAND_MEMBER_ADD) {
         c->member_add.incarnation = pb->member_add->incarnation;
-        c->member_add.control = keep(pb->member_add->control, a, full);
-        c->member_add.data = keep(pb->member_add->data, a, full);
+        c->member_add.control = command_keep(pb->member_add->control, a, full);
+        c->member_add.data = command_keep(pb->member_add->data, a, full);
         return member_key_from_pb(pb->member_add->key, c->member_add.key) &&
                site_from_pb(pb->member_add->site, &c->member_add.site);
     }
@@ -774,7 +638,7 @@ static bool slot_from_pb(const Control__Command *pb, struct arena *a, struct com
         return release_from_pb(pb->slot_release->slots, a, &c->slot_release, full) &&
                site_from_pb(pb->slot_release->to, &c->slot_release.to);
     if (c->kind == COMMAND_PLACE) {
-        c->place.domain = keep(pb->place->domain, a, full);
+        c->place.domain = command_keep(pb->place->domain, a, full);
         c->place.epoch = pb->place->epoch;
         return site_from_pb(pb->place->site, &c->place.site);
     }
@@ -808,20 +672,20 @@ static bool from_pb(const Control__Command *pb, struct arena *a, struct command 
         c->domain_put.mode = (enum domain_put_mode)pb->domain_put->mode;
         c->domain_put.if_changed = pb->domain_put->if_changed;
         return pb->domain_put->domain != NULL &&
-               domain_from_pb(pb->domain_put->domain, a, &c->domain_put.domain, full);
+               command_domain_from_pb(pb->domain_put->domain, a, &c->domain_put.domain, full);
     case CONTROL__COMMAND__KIND_DOMAIN_REMOVE:
-        c->domain_remove.name = keep(pb->domain_remove->name, a, full);
+        c->domain_remove.name = command_keep(pb->domain_remove->name, a, full);
         return true;
     case CONTROL__COMMAND__KIND_DOMAIN_DROP:
-        c->domain_drop.name = keep(pb->domain_drop->name, a, full);
+        c->domain_drop.name = command_keep(pb->domain_drop->name, a, full);
         c->domain_drop.generation = pb->domain_drop->generation;
         return true;
     case CONTROL__COMMAND__KIND_SETTING_PUT:
-        c->setting_put.name = keep(pb->setting_put->name, a, full);
-        c->setting_put.value = keep(pb->setting_put->value, a, full);
+        c->setting_put.name = command_keep(pb->setting_put->name, a, full);
+        c->setting_put.value = command_keep(pb->setting_put->value, a, full);
         return true;
     case CONTROL__COMMAND__KIND_PLAN_PUT:
-        c->plan_put.name = keep(pb->plan_put->name, a, full);
+        c->plan_put.name = command_keep(pb->plan_put->name, a, full);
         c->plan_put.hold_s = pb->plan_put->hold_s;
         c->plan_put.max_connections = pb->plan_put->max_connections;
         return true;
@@ -831,13 +695,13 @@ static bool from_pb(const Control__Command *pb, struct arena *a, struct command 
         c->operate_done.index = pb->operate_done->index;
         return true;
     case CONTROL__COMMAND__KIND_ACCESS:
-        c->access.entries = keep(pb->access->entries, a, full);
+        c->access.entries = command_keep(pb->access->entries, a, full);
         c->access.uid = pb->access->uid;
         return true;
     case CONTROL__COMMAND__KIND_ROSTER:
-        c->roster = (struct roster){.domain = keep(pb->roster->domain, a, full),
+        c->roster = (struct roster){.domain = command_keep(pb->roster->domain, a, full),
                                     .generation = pb->roster->generation,
-                                    .entries = keep(pb->roster->entries, a, full),
+                                    .entries = command_keep(pb->roster->entries, a, full),
                                     .uid = pb->roster->uid};
         return true;
     case CONTROL__COMMAND__KIND__NOT_SET:
@@ -851,7 +715,7 @@ static bool from_pb(const Control__Command *pb, struct arena *a, struct command 
 enum err command_decode(struct str bytes, struct arena *a, struct command *out)
 {
     struct arena scratch;
-    ProtobufCAllocator alloc = scratch_allocator(&scratch);
+    ProtobufCAllocator alloc = command_scratch(&scratch);
     Control__Command *pb;
     struct str again;
     uint8_t *buf;
@@ -867,31 +731,6 @@ enum err command_decode(struct str bytes, struct arena *a, struct command *out)
         if (full)
             e = E_FULL;
         else if (command_encode(out, buf, bytes.n, &again) == OK && str_eq(again, bytes))
-            e = OK;
-    }
-    arena_reset(&scratch);
-    return e;
-}
-
-enum err domain_decode(struct str bytes, struct arena *a, struct domain *out)
-{
-    struct arena scratch;
-    ProtobufCAllocator alloc = scratch_allocator(&scratch);
-    Control__Domain *pb;
-    struct str again;
-    uint8_t *buf;
-    bool full = false;
-    enum err e = E_PROTO;
-
-    *out = (struct domain){.name = STR_NONE};
-    if (bytes.n == 0 || bytes.n > LIMIT_COMMAND_BYTES)
-        return E_PROTO;
-    pb = control__domain__unpack(&alloc, bytes.n, (const uint8_t *)bytes.p);
-    buf = arena_take(&scratch, bytes.n);
-    if (pb != NULL && buf != NULL && domain_from_pb(pb, a, out, &full)) {
-        if (full)
-            e = E_FULL;
-        else if (domain_encode(out, buf, bytes.n, &again) == OK && str_eq(again, bytes))
             e = OK;
     }
     arena_reset(&scratch);

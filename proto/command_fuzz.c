@@ -113,6 +113,8 @@ static void build_domain(struct str *in, struct domain *d)
                          .recipients = (enum domain_recipients)(byte(in) % 4),
                          .separator = (char)byte(in),
                          .unknown = (enum domain_unknown)(byte(in) % 4),
+                         .smtputf8 = byte(in) % 2 != 0,
+                         .digest = text(in),
                          .generation = number(in),
                          .changed = number(in),
                          .closing = byte(in) % 2 != 0};

@@ -62,6 +62,8 @@ static const struct command good[] = {
                                .recipients = RECIPIENTS_LIST,
                                .separator = '+',
                                .unknown = UNKNOWN_DEFER,
+                               .smtputf8 = true,
+                               .digest = S("o.w+n@b.example"),
                                .checks = {1, 2, 3, 3}}}},
     {COMMAND_DOMAIN_REMOVE, .domain_remove = {.name = S("a.example")}},
     {COMMAND_DOMAIN_DROP, .domain_drop = {.name = S("a.example"), .generation = 5}},
@@ -132,6 +134,7 @@ static bool same_domain(const struct domain *a, const struct domain *b)
            a->generation == b->generation && a->changed == b->changed &&
            a->closing == b->closing && a->recipients == b->recipients &&
            a->separator == b->separator && a->unknown == b->unknown &&
+           a->smtputf8 == b->smtputf8 && str_eq(a->digest, b->digest) &&
            memcmp(a->checks, b->checks, sizeof a->checks) == 0;
 }
 

@@ -131,6 +131,37 @@ static const char *no_mode_text(int kind)
                : "greylist: off, mark or defer: it wants to see another try";
 }
 
+/* RFC 5321 4.1.2: Dot-string, of ASCII. */
+static bool is_dot_string(struct str s)
+{
+    static const char others[] = "!#$%&'*+-/=?^_`{|}~";
+
+    if (s.n == 0 || s.n > LIMIT_SMTP_LOCAL_PART_BYTES || s.p[0] == '.' || str_ends(s, '.'))
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+
+        if (c == '.' ? s.p[i - 1] == '.'
+                     : !is_digit(c) && !(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') &&
+                           (c == 0 || strchr(others, c) == NULL))
+            return false;
+    }
+    return true;
+}
+
+const char *domain_digest_check(struct str address)
+{
+    size_t at = str_find_last(address, '@');
+
+    if (at >= address.n)
+        return "digest: not an address: no @";
+    if (!is_dot_string(str_head(address, at)))
+        return "digest: in front of the @: 1 to 64 letters, digits and signs, no quotes";
+    return domain_name_check(str_from(address, at + 1)) == NULL
+               ? NULL
+               : "digest: behind the @: the name of a domain, in lower case";
+}
+
 const char *domain_check(const struct domain *d)
 {
     const char *why = domain_name_check(d->name);
@@ -157,6 +188,8 @@ const char *domain_check(const struct domain *d)
             return no_mode_text(i);
     if ((unsigned)d->recipients > RECIPIENTS_LEARN || (unsigned)d->unknown > UNKNOWN_DEFER)
         return "unknown mode of recipients";
+    if (d->digest.n > 0 && domain_digest_check(d->digest) != NULL)
+        return domain_digest_check(d->digest);
     return roster_separator_check(d->separator);
 }
 

@@ -115,6 +115,9 @@ struct domain {
     enum domain_recipients recipients;
     char separator;              /* of sub-addresses: john+list@ is john@; 0: none */
     enum domain_unknown unknown; /* counts for RECIPIENTS_LEARN */
+    bool smtputf8;     /* its primary takes internationalised mail (RFC 6531), so we may */
+    struct str digest; /* address of the owner, who is told there of mail that ended undelivered
+                          and whose sender was not told; empty: nobody is */
 
     /* Set by the store; ignored in a command. */
     uint64_t generation; /* log index of the adding            */
@@ -127,6 +130,11 @@ struct domain {
  * Else why not: static text that fits behind "domain: ". Upper case is refused: lower it
  * first. Names in other scripts come as A-labels. */
 const char *domain_name_check(struct str name);
+
+/* NULL: an address that the owner of a domain can be told at: a local part of 1 to
+ * LIMIT_SMTP_LOCAL_PART_BYTES without quotes (RFC 5321 4.1.2, Dot-string), @, and a name that
+ * domain_name_check() takes. Else why not, static. */
+const char *domain_digest_check(struct str address);
 
 /* NULL: limits and texts of the whole record are fine; else why not, static. */
 const char *domain_check(const struct domain *d);

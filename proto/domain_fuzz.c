@@ -83,8 +83,10 @@ static void record(struct str in)
                         .checks = {f[7] % 5, 0, 0, f[7] / 64}};
     for (uint32_t i = 0; i < d.route.host_count && i < LIMIT_ROUTE_HOSTS; i++)
         d.route.hosts[i] = (struct domain_host){.host = str_split(&rest, ';'), .port = f[6]};
+    d.digest = rest;
     if (domain_check(&d) != NULL)
         return;
+    ASSERT(d.digest.n == 0 || domain_digest_check(d.digest) == NULL);
     ASSERT(domain_name_check(d.name) == NULL);
     ASSERT((d.route.kind == ROUTE_MX) == (d.route.host_count == 0));
     ASSERT(d.route.host_count == 0 || d.route.hosts[0].port != 0);

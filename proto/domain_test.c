@@ -240,6 +240,12 @@ static const struct {
       .recipients = RECIPIENTS_LEARN,
       .unknown = UNKNOWN_DEFER},
      true},
+    {"digest",
+     {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .digest = {"o@b.example", 11}},
+     true},
+    {"digest without a name",
+     {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .digest = {"o@b", 3}},
+     false},
     {"unknown recipients",
      {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .unknown = UNKNOWN_DEFER + 1},
      false},
@@ -255,6 +261,39 @@ static const struct {
      {.name = {"a.example", 9}, .route.kind = ROUTE_MX, .max_connections = 1001},
      false},
 };
+
+static const struct {
+    const char *address;
+    bool is_good;
+} digests[] = {
+    {"o@b.example", true},
+    {"o.w-n+1=x@b.xn--p1ai", true},
+    {"", false},
+    {"o", false},
+    {"@b.example", false},
+    {"o@", false},
+    {"o@b", false},
+    {"o@B.example", false},
+    {"o@[192.0.2.1]", false},
+    {".o@b.example", false},
+    {"o.@b.example", false},
+    {"o..o@b.example", false},
+    {"o o@b.example", false},
+    {"o\r\n@b.example", false},
+    {"\"o\"@b.example", false},
+    {"o@b@b.example", false},
+    {"\xc3\xb6@b.example", false},
+    {"0123456789012345678901234567890123456789012345678901234567890123@b.example", true},
+    {"01234567890123456789012345678901234567890123456789012345678901234@b.example", false},
+};
+
+START_TEST(an_address_of_an_owner_is_one_that_can_be_written_to)
+{
+    ck_assert_msg((domain_digest_check(str_of(digests[_i].address)) == NULL) ==
+                      digests[_i].is_good,
+                  "%s", digests[_i].address);
+}
+END_TEST
 
 START_TEST(a_record_out_of_bounds_is_refused)
 {
@@ -377,6 +416,8 @@ int main(void)
     tcase_add_test(tc, the_text_of_a_route_reads_back_as_the_same_route);
     tcase_add_test(tc, a_route_has_at_most_20_hosts_and_its_longest_text_fits);
     tcase_add_loop_test(tc, a_record_out_of_bounds_is_refused, 0, COUNT(records));
+    tcase_add_loop_test(tc, an_address_of_an_owner_is_one_that_can_be_written_to, 0,
+                        sizeof digests / sizeof *digests);
     tcase_add_test(tc, words_read_back_as_what_they_name);
     tcase_add_loop_test(tc, checks_go_over_what_is_there, 0, COUNT(checks_texts));
     suite_add_tcase(suite, tc);

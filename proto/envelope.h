@@ -74,6 +74,7 @@ struct envelope {
     uint64_t body_digest;    /* XXH3-64 of the body                                   */
     uint64_t body_number;    /* where the spool keeps the chunks; set by the spool    */
     bool eight_bit;          /* BODY=8BITMIME or 8-bit bytes seen                     */
+    bool smtputf8;           /* MAIL said SMTPUTF8 (RFC 6531): goes on with it, or not at all */
     struct str trace_header; /* Received, and what goes above it; each with its CRLF  */
 
     uint64_t received_ms;
@@ -95,4 +96,9 @@ struct envelope {
     struct str dsn_reply;     /* last reply to the DSN                                 */
     uint64_t settled_ms;      /* set by the spool when it settles, else 0              */
     int64_t settled_wall_ms;
+
+    /* Not 0: no mail of a client but a digest for the owner of `domain`, about mail that
+     * settled before that cluster time (of the site that made it). It begins in PHASE_DSN, with
+     * the owner's address as `sender`, the whole message as body, and no recipients. */
+    uint64_t digest_until_ms;
 };

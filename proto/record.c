@@ -56,7 +56,9 @@ static bool legal(const struct envelope *e)
         e->dsn > DSN_WITHHELD || (int)e->sender_auth < SENDER_UNASKED ||
         e->sender_auth > SENDER_PERMERROR)
         return false;
-    if (e->rcpt_count == 0 || e->rcpt_count > LIMIT_SMTP_RCPTS)
+    if ((e->rcpt_count == 0) != (e->digest_until_ms != 0) || e->rcpt_count > LIMIT_SMTP_RCPTS)
+        return false;
+    if (e->digest_until_ms != 0 && (e->phase == PHASE_DELIVER || e->sender.n == 0))
         return false;
     for (uint32_t i = 0; i < e->rcpt_count; i++)
         if (!rcpt_legal(&e->rcpts[i]))
@@ -129,6 +131,8 @@ static void message_of(struct message *m, const struct envelope *e)
     to->settled_wall_ms = e->settled_wall_ms;
     to->held_index = e->held_index;
     to->sender_auth = (uint32_t)e->sender_auth;
+    to->smtputf8 = e->smtputf8;
+    to->digest_until_ms = e->digest_until_ms;
 }
 
 size_t envelope_encoded_size(const struct envelope *e)
@@ -225,6 +229,8 @@ static void copy_numbers(const Trispool__EnvelopeRecord *from, struct envelope *
     to->settled_wall_ms = from->settled_wall_ms;
     to->held_index = from->held_index;
     to->sender_auth = (enum sender_auth)from->sender_auth;
+    to->smtputf8 = from->smtputf8 != 0;
+    to->digest_until_ms = from->digest_until_ms;
 }
 
 /* A field we do not know means a newer writer, or damage: what it asks for is not guessed. */
@@ -241,8 +247,7 @@ static bool known_fields_only(const Trispool__EnvelopeRecord *m)
 static enum err convert(const Trispool__EnvelopeRecord *m, struct arena *a,
                         struct envelope *out)
 {
-    if (m->id.len != sizeof out->id.b || m->n_rcpts == 0 || m->n_rcpts > LIMIT_SMTP_RCPTS ||
-        !known_fields_only(m))
+    if (m->id.len != sizeof out->id.b || m->n_rcpts > LIMIT_SMTP_RCPTS || !known_fields_only(m))
         return E_PROTO;
     copy_numbers(m, out);
     if (!copy_strings(m, a, out) || !copy_rcpts(m, a, out))

@@ -54,6 +54,7 @@ static struct envelope sample(struct rcpt rcpts[2])
                              .dsn_deadline_ms = 15,
                              .dsn_reply = STR("451 later"),
                              .sender_auth = SENDER_SOFTFAIL,
+                             .smtputf8 = true,
                              .settled_ms = 16,
                              .settled_wall_ms = 17};
 }
@@ -83,7 +84,8 @@ static void ck_same(const struct envelope *a, const struct envelope *b)
     ck_assert(str_eq(a->client_helo, b->client_helo) && a->held == b->held &&
               a->held_index == b->held_index);
     ck_assert(a->possible_duplicates == b->possible_duplicates && a->phase == b->phase);
-    ck_assert(a->sender_auth == b->sender_auth);
+    ck_assert(a->sender_auth == b->sender_auth && a->smtputf8 == b->smtputf8);
+    ck_assert_uint_eq(a->digest_until_ms, b->digest_until_ms);
     ck_assert(a->dsn == b->dsn && a->dsn_attempts == b->dsn_attempts);
     ck_assert(a->dsn_next_ms == b->dsn_next_ms && a->dsn_deadline_ms == b->dsn_deadline_ms);
     ck_assert(str_eq(a->dsn_reply, b->dsn_reply) && a->settled_ms == b->settled_ms);
@@ -262,6 +264,9 @@ END_TEST
 #define ID       "\x0a\x10" "0123456789abcdef"
 #define DOMAIN   "\x12\x01" "d"
 #define RCPT     "\x2a\x03\x0a\x01" "r"
+#define OWNER     "\x22\x01" "o"
+#define DSN_PHASE "\x98\x01\x01"
+#define DIGEST    "\xf0\x01\x05"
 
 static const struct {
     const char *what;
@@ -286,7 +291,11 @@ static const struct {
     {"sender_auth 7", STR(ID DOMAIN RCPT "\xe0\x01\x07"), OK},
     {"sender_auth 8", STR(ID DOMAIN RCPT "\xe0\x01\x08"), E_PROTO},
     {"sender_auth 2^31", STR(ID DOMAIN RCPT "\xe0\x01\x80\x80\x80\x80\x08"), E_PROTO},
-    {"an unknown field", STR(ID DOMAIN RCPT "\xe8\x01\x01"), E_PROTO},
+    {"a digest", STR(ID DOMAIN OWNER DSN_PHASE DIGEST), OK},
+    {"a digest to be delivered", STR(ID DOMAIN OWNER DIGEST), E_PROTO},
+    {"a digest to nobody", STR(ID DOMAIN DSN_PHASE DIGEST), E_PROTO},
+    {"a digest with a recipient", STR(ID DOMAIN OWNER RCPT DSN_PHASE DIGEST), E_PROTO},
+    {"an unknown field", STR(ID DOMAIN RCPT "\xf8\x01\x01"), E_PROTO},
     {"an unknown field of a recipient", STR(ID DOMAIN "\x2a\x05\x0a\x01" "r\x48\x01"), E_PROTO},
     {"a field of another wire type", STR(ID DOMAIN RCPT "\x30\x01\x3d\x01\x02\x03\x04"), E_PROTO},
     {"a length beyond the end", STR(ID DOMAIN "\x2a\x04\x0a\x01" "r"), E_PROTO},

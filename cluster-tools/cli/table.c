@@ -300,6 +300,8 @@ static const struct cli_option add_options[] = {
     OPT_RECIPIENTS,
     OPT_SEPARATOR,
     OPT_DSN,
+    OPT_DIGEST,
+    OPT_SMTPUTF8,
     OPT_UNKNOWN,
     {"reopen", 0, NULL, CLI_FLAG, "reopen", NULL, 0,
      "Take back a domain that was removed and still has mail; what is not named stays as it "
@@ -308,9 +310,9 @@ static const struct cli_option add_options[] = {
 };
 
 static const struct cli_option set_options[] = {
-    OPT_ROUTE,       OPT_HOLD,   OPT_TLS,     OPT_EIGHT_BIT,  OPT_PLAN,
-    OPT_CONNECTIONS, OPT_PAUSED, OPT_CHECKS,  OPT_RECIPIENTS, OPT_SEPARATOR,
-    OPT_UNKNOWN,     OPT_DSN,    OPT_DRY_RUN,
+    OPT_ROUTE,       OPT_HOLD,   OPT_TLS,    OPT_EIGHT_BIT,  OPT_PLAN,
+    OPT_CONNECTIONS, OPT_PAUSED, OPT_CHECKS, OPT_RECIPIENTS, OPT_SEPARATOR,
+    OPT_UNKNOWN,     OPT_DSN,    OPT_DIGEST, OPT_SMTPUTF8,   OPT_DRY_RUN,
 };
 
 static const struct cli_option remove_options[] = {OPT_DRY_RUN, OPT_YES};
@@ -328,7 +330,9 @@ static const struct cli_column domain_list_columns[] = {
         {"connections", "max_connections", CLI_F_COUNT, NULL, 0},                              \
         {"TLS", "tls", CLI_F_TEXT, NULL, 0}, {"8-bit mail", "eight_bit", CLI_F_TEXT, NULL, 0}, \
         {"checks", "checks", CLI_F_TEXT, NULL, 0},                                             \
+        {"internationalised mail", "smtputf8", CLI_F_BOOL, NULL, 0},                           \
         {"senders told", "dsn", CLI_F_TEXT, NULL, 0},                                          \
+        {"digest to", "digest", CLI_F_TEXT, NULL, 0},                                          \
         {"recipients", "recipients", CLI_F_TEXT, NULL, 0},                                     \
         {"unknown recipients", "unknown", CLI_F_TEXT, NULL, 0},                                \
     {                                                                                          \

@@ -19,6 +19,13 @@
             "Show what would be done, and do nothing"                                          \
     }
 
+#define OPT_SMTPUTF8                                                                           \
+    {                                                                                          \
+        "smtputf8", 0, "yes|no", CLI_YESNO, "smtputf8", "yes|no", 0,                           \
+            "Whether its primary takes internationalised mail (RFC 6531), so that it may be "  \
+            "taken here"                                                                       \
+    }
+
 #define ONE_DOMAIN                                                                             \
     {                                                                                          \
         "DOMAIN", CLI_DOMAIN, CLI_ONE, "name", NULL, 0                                         \

@@ -13,6 +13,13 @@
             "undelivered tells"                                                                \
     }
 
+#define OPT_DIGEST                                                                             \
+    {                                                                                          \
+        "digest", 0, "ADDRESS", CLI_TEXT, "digest", NULL, 0,                                   \
+            "Where its owner is told, once a day at most, of mail that ended undelivered and " \
+            "whose sender was not told; \"\": nowhere"                                         \
+    }
+
 static const struct cli_option undelivered_options[] = {
     {"domain", 'd', "DOMAIN", CLI_DOMAIN, "domain", NULL, 0, "Mail for this domain"},
     {"within", 0, "TIME", CLI_SPAN, "within_s", NULL, INT32_MAX,

@@ -148,8 +148,8 @@ static void run(uint64_t ms)
         turn();
 }
 
-/* Says it again and again, as the protocols above do, until it has come: what was said before, to
- * one that did not listen then, may come first. */
+/* Says it again and again, as the protocols above do, until it has come: what was said before,
+ * to one that did not listen then, may come first. */
 static void reaches(int from, int to, const char *text)
 {
     int before = nodes[to].frames;
