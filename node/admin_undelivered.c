@@ -2,6 +2,7 @@
  * For the owner of the domain, from the traces: LIMIT_TRACE_DAYS back. A row a recipient. */
 #include "base/limits.h"
 #include "node/admin_parts.h"
+#include "node/delivery/digest.h"
 
 struct undelivered_state {
     bool begun;
@@ -22,11 +23,6 @@ static void undelivered_end(struct admin_call *c, void *state)
     (void)c;
     for (uint32_t i = 0; i < s->count; i++)
         json_decref(s->emit[i]);
-}
-
-static bool is_undelivered(const struct rcpt *r)
-{
-    return r->fate == FATE_BOUNCED || r->fate == FATE_EXPIRED;
 }
 
 static json_t *row_of(const struct envelope *e, const struct rcpt *r)
@@ -53,11 +49,11 @@ static bool one(void *user, const struct envelope *e, bool dot_open)
     uint32_t before = s->count;
 
     (void)dot_open;
-    if (e->dsn == DSN_SENT || (s->domain.p != NULL && !str_eq(s->domain, e->domain)) ||
+    if (!digest_tells(e) || (s->domain.p != NULL && !str_eq(s->domain, e->domain)) ||
         (s->within_s > 0 && admin_age_s(&s->t, e->settled_ms) > s->within_s))
         return true;
     for (uint32_t i = 0; i < e->rcpt_count; i++)
-        if (is_undelivered(&e->rcpts[i]))
+        if (digest_tells_of(&e->rcpts[i]))
             s->emit[s->count++] = row_of(e, &e->rcpts[i]);
     s->messages += s->count > before;
     return s->count < ADMIN_ROWS_A_STEP;

@@ -267,6 +267,12 @@ static void dispatch(struct cluster *c, struct mail *m)
         control_answer_free(&a);
         break;
     }
+    case CLUSTER_MAIL_BARRIER:
+        cluster_digest_go(c, (struct writer_request *)m);
+        break;
+    case CLUSTER_MAIL_DIGEST:
+        cluster_digest_stored(c, m);
+        break;
     case CLUSTER_MAIL_REPLICA:
         cluster_news(c, (struct replica_event *)m);
         free(m);
@@ -421,6 +427,7 @@ enum err cluster_run(struct cluster *c)
     cluster_dnsbl_begin(c);
     cluster_resolver_begin(c);
     cluster_callout_begin(c);
+    cluster_digest_begin(c);
     c->box_event = event_new(c->base, mailbox_fd(c->box), EV_READ | EV_PERSIST, on_mail, c);
     c->wake = event_new(c->base, -1, 0, on_wake, c);
     c->retry = event_new(c->base, -1, 0, on_retry, c);
@@ -498,6 +505,7 @@ void cluster_end(struct cluster *c)
     cluster_dnsbl_end(c);
     cluster_resolver_end(c);
     cluster_away_end(c);
+    cluster_digest_end(c);
     if (c->reader != NULL)
         spool_reader_close(&c->reader);
 }

@@ -26,6 +26,8 @@ enum cluster_mail {
     CLUSTER_MAIL_ASK,     /* struct cluster_ask                                   */
     CLUSTER_MAIL_JUDGE,   /* struct judge_ask                                     */
     CLUSTER_MAIL_CALLOUT, /* struct callout_ask                                   */
+    CLUSTER_MAIL_BARRIER, /* struct writer_request: before a walk for digests */
+    CLUSTER_MAIL_DIGEST,  /* struct intake, of a node alone struct writer_request */
     CLUSTER_MAIL_REPLICA, /* struct replica_event                                 */
     CLUSTER_MAIL_CONSENT, /* struct dot_ask: answered, of an expiry or an order   */
     CLUSTER_MAIL_DRAIN,   /* struct mail: give no new jobs                        */

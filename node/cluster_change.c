@@ -210,7 +210,10 @@ void cluster_give(struct cluster *c, const struct sched_action *a)
         return;
     }
     j->conn = a->conn;
-    if (a->phase == PHASE_DSN ? !build_dsn(c, j) : !choose_rcpts(c, j, a->recovered)) {
+    if (j->env.digest_until_ms != 0) {
+        j->dsn = true;
+        j->size_bytes = j->env.body_bytes;
+    } else if (a->phase == PHASE_DSN ? !build_dsn(c, j) : !choose_rcpts(c, j, a->recovered)) {
         cluster_job_free(&j);
         not_given(c, a, E_FULL);
         return;
@@ -301,6 +304,7 @@ static void log_deferred(const struct delivery_job *j)
 void cluster_facts(struct delivery_job *j)
 {
     const struct outcome *o = &j->outcome;
+    bool is_digest = j->env.digest_until_ms != 0;
 
     j->counted = NULL;
     stat_add(STAT_RCPTS_DELIVERED_TOTAL, o->delivered);
@@ -308,8 +312,8 @@ void cluster_facts(struct delivery_job *j)
     stat_add(STAT_RCPTS_EXPIRED_TOTAL, o->expired);
     stat_add(STAT_RCPTS_PURGED_TOTAL, o->purged);
     stat_add(STAT_DEFERRALS_TOTAL, o->deferred > 0);
-    stat_add(STAT_DSNS_SENT_TOTAL, o->dsn_sent);
-    stat_add(STAT_DSNS_FAILED_TOTAL, o->dsn_given_up);
+    stat_add(is_digest ? STAT_DIGESTS_SENT_TOTAL : STAT_DSNS_SENT_TOTAL, o->dsn_sent);
+    stat_add(is_digest ? STAT_DIGESTS_FAILED_TOTAL : STAT_DSNS_FAILED_TOTAL, o->dsn_given_up);
     stat_add(STAT_DSNS_WITHHELD_TOTAL, o->dsn_withheld);
     log_rcpts(j, EV_MESSAGE_DELIVERED, FATE_DELIVERED);
     log_rcpts(j, EV_MESSAGE_BOUNCED, FATE_BOUNCED);
@@ -326,8 +330,10 @@ void cluster_facts(struct delivery_job *j)
         LOG(EV_PRIMARY_ALARM, L_MID(j->env.id), L_STR("domain", j->env.domain));
     }
     if (o->dsn_sent || o->dsn_given_up)
-        LOG(o->dsn_sent ? EV_DSN_SENT : EV_DSN_FAILED, L_MID(j->env.id),
-            L_STR("to", j->env.sender), L_STR("reply", o->env.dsn_reply));
+        LOG(is_digest     ? o->dsn_sent ? EV_DIGEST_SENT : EV_DIGEST_FAILED
+            : o->dsn_sent ? EV_DSN_SENT
+                          : EV_DSN_FAILED,
+            L_MID(j->env.id), L_STR("to", j->env.sender), L_STR("reply", o->env.dsn_reply));
     if (o->dsn_withheld)
         LOG(EV_DSN_WITHHELD, L_MID(j->env.id), L_STR("from", j->env.sender),
             L_STR("domain", j->env.domain), L_STR("why", o->env.dsn_reply));
@@ -417,6 +423,7 @@ static void settled_or_changed(struct cluster *c, const struct writer_request *r
     if (r->err == OK) {
         cluster_facts(j);
         cluster_learn(c, j);
+        cluster_digest_ended(c, j);
     }
     if (r->err == OK && r->op == WRITER_SETTLE) {
         LOG(EV_MESSAGE_SETTLED, L_MID(j->env.id));

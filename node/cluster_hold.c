@@ -140,6 +140,7 @@ void cluster_hold_look(struct cluster *c)
     c->views++;
     say_holding(c);
     cluster_domains_held(c);
+    cluster_digest_owe(c);
     cluster_dsn_walk(c);
     cluster_operate_look(c);
     cluster_recall(c, STR_NONE);

@@ -314,6 +314,7 @@ void cluster_copy_written(struct cluster *c, struct writer_request *r)
     if (good) {
         cluster_facts(j);
         cluster_learn(c, j);
+        cluster_digest_ended(c, j);
         tell_peers(c, j, op);
     }
     if (good && op->state == COPY_SETTLED) {

@@ -101,7 +101,7 @@ void cluster_domains_changed(struct cluster *c)
     uint64_t seen = control_applied(control);
     struct arena arena;
     struct domain d;
-    bool wants_lists = false;
+    bool wants_lists = false, wants_digests = false;
 
     arena_init(&arena, LIMIT_COMMAND_SCRATCH);
     c->some_closing = false;
@@ -111,6 +111,7 @@ void cluster_domains_changed(struct cluster *c)
             sched_domain_is_set(c->sched, d.name, d.generation | CLUSTER_DSN_GENERATION))
             cluster_set_domain(c, &d, d.generation | CLUSTER_DSN_GENERATION);
         c->some_closing |= d.closing;
+        wants_digests |= d.digest.n > 0;
         wants_lists |= !d.closing && d.checks[DOMAIN_CHECK_DNSBL] != CHECK_OFF;
         name = str_lower(d.name, after, sizeof after);
         arena_reset(&arena);
@@ -119,6 +120,7 @@ void cluster_domains_changed(struct cluster *c)
     arena_reset(&arena);
     c->domains_seen = seen;
     cluster_dnsbl_want(c, wants_lists);
+    cluster_digest_want(c, wants_digests);
     if (c->some_closing)
         cluster_look_again(c);
 }

@@ -19,6 +19,7 @@
 #define CLUSTER_GENERATION(g)   ((g) & ~(CLUSTER_DSN_GENERATION | CLUSTER_LOOK_GENERATION))
 
 struct cluster_callout;
+struct cluster_digest;
 struct cluster_dnsbl;
 struct cluster_resolver;
 struct cluster_reach;
@@ -50,6 +51,7 @@ struct cluster {
     struct cluster_dnsbl *dnsbl;
     struct cluster_resolver *resolver;
     struct cluster_callout *callout;
+    struct cluster_digest *digest;
     struct judging_place judgings;
     struct event *away; /* once a second */
     uint64_t *away_now; /* generations: room for LIMIT_DOMAINS */
@@ -205,6 +207,16 @@ void cluster_away_end(struct cluster *c);
 void cluster_dnsbl_begin(struct cluster *c);
 void cluster_dnsbl_want(struct cluster *c, bool wanted); /* some domain has its check on */
 void cluster_dnsbl_end(struct cluster *c);               /* the dns is closed */
+
+/* cluster_digest.c: owners are told by mail of what ended untold */
+void cluster_digest_begin(struct cluster *c);
+void cluster_digest_want(struct cluster *c, bool is_wanted); /* some domain has an address */
+void cluster_digest_owe(struct cluster *c); /* other domains are ours than before */
+/* Of an outcome that is durable. */
+void cluster_digest_ended(struct cluster *c, const struct delivery_job *j);
+void cluster_digest_go(struct cluster *c, struct writer_request *r); /* CLUSTER_MAIL_BARRIER */
+void cluster_digest_stored(struct cluster *c, struct mail *m);       /* CLUSTER_MAIL_DIGEST */
+void cluster_digest_end(struct cluster *c);
 
 /* cluster_resolver.c: what the resolver is worth */
 void cluster_resolver_begin(struct cluster *c);

@@ -403,6 +403,14 @@ static const struct config_key keys[] = {
      .port = 25,
      .help = "where delivery status notifications go: to the MX of the sender's domain, or to "
              "these hosts"},
+    {.name = "delivery.digest_every",
+     .type = CONFIG_DURATION,
+     .offset = AT(delivery.digest_every_ms),
+     .preset = "24h",
+     .min = 1000,
+     .max = 30 * UINT64_C(86400000),
+     .help = "how often at most the owner of a domain (`--digest`) is told of mail that ended "
+             "undelivered and whose sender was not told"},
     {.name = "delivery.tls_ca_file",
      .type = CONFIG_PATH,
      .offset = AT(delivery.tls_ca_file),

@@ -66,6 +66,7 @@ struct node_config {
         bool allow_private_addresses;          /* deliver to RFC 1918, loopback, link-local */
         uint64_t max_connections;              /* to one destination address */
         struct config_hosts dsn_route;         /* empty: the MX of the sender's domain */
+        uint64_t digest_every_ms;              /* at least, between two to one owner */
         const char *tls_ca_file;               /* PEM; NULL: the system's store */
     } delivery;
 

@@ -54,7 +54,7 @@ struct delivery_job {
     uint32_t rcpt_count;
     bool dsn;
     bool asks;           /* a question (smtpc.h): env has its recipients and no more */
-    struct str dsn_text; /* of a DSN: the whole message, in arena */
+    struct str dsn_text; /* of a DSN: the whole message, in arena; of a digest: nothing */
     uint64_t size_bytes;
 
     bool consent; /* the DOT mark is durable; of a member also: and a peer says yes */

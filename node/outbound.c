@@ -151,7 +151,7 @@ static enum err body_read(struct outbound *o, char *buf, size_t size, struct str
     enum err e = OK;
 
     if (o->source == BODY_TRACE) {
-        o->source = j->dsn ? BODY_ENDED : BODY_STORED;
+        o->source = j->dsn && j->env.digest_until_ms == 0 ? BODY_ENDED : BODY_STORED;
         *piece = text;
         return OK;
     }

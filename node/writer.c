@@ -118,6 +118,8 @@ static enum err run(struct writer *w, struct spool_txn *t, struct writer_request
     case WRITER_COPY:
         copy_store_apply(w->o.copies, t, r->copy);
         return OK;
+    case WRITER_BARRIER:
+        return OK;
     case WRITER_LINK:
         copy_store_link_new(w->o.copies, t, r->site);
         return OK;

@@ -33,6 +33,7 @@ enum writer_op {
     WRITER_SETTLE,  /* env */
     WRITER_COPY,    /* copy: one record of the data plane; its answer is in it. err: OK, or why
                        nothing of it is durable (then the answer is FAILED or NO_ROOM) */
+    WRITER_BARRIER, /* nothing: answered when all that was posted before it is durable */
     WRITER_LINK,    /* site: its link is new: what it began to send is dropped */
 };
 
