@@ -66,7 +66,7 @@ static bool read_addresses(struct admin_call *c, struct test_state *s)
 
     if (v != ADDRESS_OK)
         return wrong(c, address_reply(v, false), "from", "as a@example.com, or <>");
-    v = address_parse_rcpt(to, &path);
+    v = address_parse_rcpt(to, false, &path);
     if (v != ADDRESS_OK)
         return wrong(c, address_reply(v, true), "rcpt", "as b@example.com");
     if (path.relay_form || !domain_normalize(path.domain, buf, &name))

@@ -195,7 +195,7 @@ static bool is_sound(const struct callout_wish *w)
     int n = snprintf(text, sizeof text, "<%s@%s>", w->local, w->domain);
 
     return n > 0 && (size_t)n < sizeof text &&
-           address_parse_rcpt((struct str){text, (size_t)n}, &path) == ADDRESS_OK &&
+           address_parse_rcpt((struct str){text, (size_t)n}, true, &path) == ADDRESS_OK &&
            str_eq(path.local, str_of(w->local)) && str_eq(path.domain, str_of(w->domain)) &&
            !path.relay_form;
 }

@@ -8,7 +8,7 @@
 #include "base/stats.h"
 #include "node/cluster_private.h"
 #include "node/delivery/dsn.h"
-#include "node/smtp/address.h"
+#include "node/domain_name.h"
 #include "node/smtp_thread.h"
 #include "proto/record.h"
 
@@ -25,7 +25,7 @@ static bool sender_domain(struct cluster *c, const struct envelope *e, char *buf
     struct arena scratch;
     struct domain d;
 
-    if (at >= e->sender.n || !domain_normalize(str_from(e->sender, at + 1), buf, &out->domain))
+    if (at >= e->sender.n || !domain_name_ascii(str_from(e->sender, at + 1), buf, &out->domain))
         return false;
     arena_init(&scratch, LIMIT_COMMAND_SCRATCH);
     out->generation = 0;

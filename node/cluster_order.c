@@ -101,7 +101,7 @@ void cluster_domains_changed(struct cluster *c)
     uint64_t seen = control_applied(control);
     struct arena arena;
     struct domain d;
-    bool wants_lists = false, wants_digests = false;
+    bool wants_lists = false, wants_digests = false, takes_utf8 = false;
 
     arena_init(&arena, LIMIT_COMMAND_SCRATCH);
     c->some_closing = false;
@@ -112,6 +112,7 @@ void cluster_domains_changed(struct cluster *c)
             cluster_set_domain(c, &d, d.generation | CLUSTER_DSN_GENERATION);
         c->some_closing |= d.closing;
         wants_digests |= d.digest.n > 0;
+        takes_utf8 |= !d.closing && d.smtputf8;
         wants_lists |= !d.closing && d.checks[DOMAIN_CHECK_DNSBL] != CHECK_OFF;
         name = str_lower(d.name, after, sizeof after);
         arena_reset(&arena);
@@ -121,6 +122,7 @@ void cluster_domains_changed(struct cluster *c)
     c->domains_seen = seen;
     cluster_dnsbl_want(c, wants_lists);
     cluster_digest_want(c, wants_digests);
+    atomic_store(&c->node->smtputf8, takes_utf8);
     if (c->some_closing)
         cluster_look_again(c);
 }

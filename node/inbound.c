@@ -91,7 +91,7 @@ static void body_begin(struct inbound *in)
 
     bodyscan_init(&in->tx.scan, in->options.max_body_bytes);
     headerscan_init(&in->tx.header, str_of(s->config->cluster));
-    headers_init(&in->tx.headers, false);
+    headers_init(&in->tx.headers, in->tx.smtputf8);
     auth_strip_init(&in->tx.strip, str_of(s->config->authserv_id));
     XXH3_64bits_reset(in->digest);
 }
@@ -270,6 +270,7 @@ static bool envelope_fill(struct inbound *in, struct arena *a, struct envelope *
                            .body_bytes = in->tx.scan.body_bytes - in->tx.strip.removed_bytes,
                            .body_digest = XXH3_64bits_digest(in->digest),
                            .eight_bit = in->tx.eight_bit || in->tx.scan.eight_bit_bytes > 0,
+                           .smtputf8 = in->tx.smtputf8,
                            .client_addr = arena_str(a, str_of(in->peer)),
                            .sender_auth = in->tx.sender_auth,
                            .client_helo = arena_str(a, smtpd_helo(&in->smtpd)),
@@ -279,6 +280,7 @@ static bool envelope_fill(struct inbound *in, struct arena *a, struct envelope *
                              .host = arena_str(a, str_of(c->hostname)),
                              .cluster = arena_str(a, str_of(c->cluster)),
                              .esmtp = in->smtpd.esmtp,
+                             .smtputf8 = in->tx.smtputf8,
                              .tls = e->tls,
                              .above = arena_str(a, in->tx.above),
                              .rcpt = in->tx.rcpt_count == 1 ? rcpts[0].path : STR_NONE};
@@ -760,7 +762,8 @@ void inbound_accept(struct smtp_thread *t, int fd, const struct sockaddr *addr)
         (struct smtpd_options){.hostname = str_of(c->hostname),
                                .max_body_bytes = c->smtp.max_message_bytes,
                                .tls_offered = inbound_settings(in)->server_tls != NULL,
-                               .tls_required = c->smtp.require_tls};
+                               .tls_required = c->smtp.require_tls,
+                               .smtputf8 = atomic_load(&n->smtputf8)};
     arena_init(&in->tx.arena, TX_ARENA_BYTES);
     smtpd_init(&in->smtpd, &in->options);
     in->retry = event_new(t->base, -1, 0, on_retry, in);

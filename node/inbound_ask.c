@@ -2,7 +2,9 @@
  * the node itself knows is answered at once; what DNS has a part in, later. */
 #include "base/log.h"
 #include "base/stats.h"
+#include "base/utf8.h"
 #include "node/access_view.h"
+#include "node/domain_name.h"
 #include "node/edge.h"
 #include "node/inbound_private.h"
 #include "node/replica_thread.h"
@@ -20,6 +22,24 @@ const char *inbound_shut(const struct node *n)
     return n->replica != NULL && !replica_thread_is_open(n->replica) ? NO_PEER : "";
 }
 
+/* Where the domain is in another script, DNS and the lists know it by its A-labels. .p NULL: it
+ * has none. What goes on with the mail is what the client said. */
+static struct str sender_for_checks(struct inbound *in, const struct path *path)
+{
+    char buf[LIMIT_SMTP_DOMAIN_BYTES], whole[LIMIT_SMTP_PATH_BYTES + LIMIT_SMTP_DOMAIN_BYTES];
+    struct str domain;
+    size_t head = path->local.n + 1; /* with the @ */
+
+    if (!utf8_has_8bit(path->domain))
+        return in->tx.sender;
+    if (!domain_name_ascii(path->domain, buf, &domain) ||
+        head + domain.n > LIMIT_SMTP_PATH_BYTES)
+        return STR_NONE;
+    memcpy(whole, path->whole.p, head);
+    memcpy(whole + head, domain.p, domain.n);
+    return arena_str(&in->tx.arena, (struct str){whole, head + domain.n});
+}
+
 static const char *ask_mail(struct inbound *in, const struct smtpd_out *out)
 {
     struct node *n = in->thread->node;
@@ -33,10 +53,14 @@ static const char *ask_mail(struct inbound *in, const struct smtpd_out *out)
     if (in->tx.sender.p == NULL)
         return "452 4.3.0 Out of memory";
     in->tx.path = out->path;
-    in->tx.path.whole = in->tx.sender;
+    in->tx.path.whole = sender_for_checks(in, &out->path);
+    if (in->tx.path.whole.p == NULL)
+        return "553 5.1.7 The sender's domain is not a name";
     in->tx.path.local = STR_NONE;
-    in->tx.path.domain = str_from(in->tx.sender, in->tx.sender.n - out->path.domain.n);
+    in->tx.path.domain =
+        str_from(in->tx.path.whole, out->path.is_null ? 0 : out->path.local.n + 1);
     in->tx.eight_bit = out->params.eight_bit;
+    in->tx.smtputf8 = out->params.smtputf8;
     in->tx.size_bytes = out->params.size_bytes;
     return "";
 }
@@ -50,6 +74,7 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
     struct domain_terms terms = {0};
     uint8_t checks[DOMAIN_CHECK_KINDS] = {0};
     enum domain_dsn dsn = DOMAIN_DSN_AUTHENTICATED;
+    bool takes_utf8 = false;
     uint64_t generation = 0, hold_ms = inbound_settings(in)->config->hold_ms;
     enum err e;
 
@@ -60,6 +85,7 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
     if (e == OK) {
         generation = d.generation;
         dsn = d.dsn;
+        takes_utf8 = d.smtputf8;
         if (d.hold_s > 0 || d.plan.n > 0)
             hold_ms = (uint64_t)terms.hold_s * 1000;
         if (!ours) { /* the postmaster is reached by everybody */
@@ -74,6 +100,8 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
     arena_reset(&scratch);
     if (e == E_NOTFOUND && !ours)
         return DOOR_NOT_SERVED;
+    if (in->tx.smtputf8 && !takes_utf8)
+        return "550 5.6.7 The server of this domain takes no internationalised mail";
     if (e != OK && e != E_NOTFOUND)
         return "451 4.3.0 Cannot look that domain up now";
     if (in->tx.rcpt_count > 0 && generation != in->tx.generation)
@@ -198,7 +226,7 @@ static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out, boo
         name = str_from(path, str_find_last(path, '@') + 1);
     }
     if (out->path.is_postmaster ? !domain_normalize(name, buf, &name)
-                                : !address_owner(&out->path, buf, &name))
+                                : !domain_name_owner(&out->path, buf, &name))
         return "550 5.7.1 Relaying denied";
     if (in->tx.rcpt_count > 0 && !str_eq(name, str_of(in->tx.domain)))
         return "452 4.5.3 One domain per message, send the others in another";

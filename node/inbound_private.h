@@ -47,7 +47,7 @@ struct transaction {
     char domain[LIMIT_SMTP_DOMAIN_BYTES + 1];
     uint64_t generation;
     uint64_t hold_ms;
-    bool eight_bit;
+    bool eight_bit, smtputf8;
     uint64_t size_bytes, instance;      /* for the policy server */
     uint8_t checks[DOMAIN_CHECK_KINDS]; /* of that domain, at the last RCPT */
     char separator;                     /* the same */

@@ -53,6 +53,7 @@ struct node {
 
     atomic_bool fenced;   /* acknowledges nothing more */
     atomic_bool stopping; /* ends its sessions */
+    atomic_bool smtputf8; /* the primary of some domain takes it, so it is offered */
     atomic_uint sessions;
     struct crowd *clients, *networks; /* of open sessions, by where they come from */
 };

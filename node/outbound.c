@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/stats.h"
+#include "base/utf8.h"
 #include "node/cluster.h"
 #include "node/delivery/stuff.h"
 #include "node/net/conn.h"
@@ -220,6 +221,17 @@ static void body_pump(struct outbound *o)
 
 /* --- the turn --- */
 
+/* A notification is ASCII: it is the address that may not be. */
+static bool needs_smtputf8(const struct delivery_job *j)
+{
+    if (j->dsn)
+        return utf8_has_8bit(j->env.sender);
+    for (uint32_t i = 0; j->asks && i < j->env.rcpt_count; i++)
+        if (utf8_has_8bit(j->env.rcpts[i].path))
+            return true;
+    return !j->asks && j->env.smtputf8;
+}
+
 static void start_job(struct outbound *o)
 {
     struct delivery_job *j = o->first;
@@ -229,6 +241,7 @@ static void start_job(struct outbound *o)
                             .dsn = j->dsn,
                             .asks = j->asks,
                             .eight_bit = !j->dsn && j->env.eight_bit,
+                            .smtputf8 = needs_smtputf8(j),
                             .size_bytes = j->size_bytes};
 
     if (is_stale(o, j))

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "cluster-tools/cli/ask.h"
-#include "cluster-tools/cli/idn.h"
+#include "node/idn.h"
 #include "cluster-tools/cli/show.h"
 #include "cluster-tools/common/version.h"
 #include "proto/roster.h"

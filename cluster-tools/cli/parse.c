@@ -7,7 +7,7 @@
 #include "base/base64.h"
 #include "base/limits.h"
 #include "cluster-tools/cli/header.h"
-#include "cluster-tools/cli/idn.h"
+#include "node/idn.h"
 #include "cluster-tools/common/version.h"
 
 struct parser {

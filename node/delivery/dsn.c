@@ -4,16 +4,20 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/utf8.h"
 #include "node/delivery/reply.h"
 
 #define LINE_BYTES      998  /* RFC 5322 2.1.1, without CRLF */
 #define TEXT_DIAG_BYTES 128  /* of a reply, in the part for people */
 #define FIXED_BYTES     4096 /* all that does not grow with recipients or headers */
 
+#define XTEXT_TIMES 6 /* a byte of an address becomes so many at worst: \\x{5C} */
+
 /* Per recipient: address and reply in the part for people, then in the one for programs. */
 static_assert(FIXED_BYTES + LIMIT_DSN_HEADER_BYTES +
-                      LIMIT_SMTP_RCPTS * (LIMIT_SMTP_PATH_BYTES + TEXT_DIAG_BYTES + 64 +
-                                          LIMIT_SMTP_PATH_BYTES + LIMIT_DSN_DIAG_BYTES + 200) <=
+                      LIMIT_SMTP_RCPTS *
+                          (LIMIT_SMTP_PATH_BYTES + TEXT_DIAG_BYTES + 64 +
+                           XTEXT_TIMES * LIMIT_SMTP_PATH_BYTES + LIMIT_DSN_DIAG_BYTES + 200) <=
                   LIMIT_DSN_BYTES,
               "a DSN for the largest envelope must fit");
 
@@ -49,6 +53,26 @@ static void put_clean(struct text *t, struct str s, size_t max)
 static void put_path(struct text *t, struct str path)
 {
     put_clean(t, path, LIMIT_SMTP_PATH_BYTES);
+}
+
+/* RFC 6533 3, utf-8-addr-xtext: an address in another script, in ASCII. It is valid UTF-8. */
+static void put_xtext(struct text *t, struct str path)
+{
+    struct utf8 u = {0};
+    char buf[16];
+
+    for (size_t i = 0; i < path.n && i < LIMIT_SMTP_PATH_BYTES; i++) {
+        char c = path.p[i];
+
+        if (!utf8_step(&u, (uint8_t)c) || u.left > 0)
+            continue;
+        if (c > ' ' && c <= '~' && c != '\\' && c != '+' && c != '=') {
+            put_char(t, c);
+        } else {
+            snprintf(buf, sizeof buf, "\\x{%02X}", (unsigned)u.character);
+            put(t, str_of(buf));
+        }
+    }
 }
 
 /* --- dates: RFC 5322 3.3, always +0000 --- */
@@ -210,9 +234,15 @@ static void put_header(struct text *t, const struct dsn_in *in)
     put_date(t, in->now_wall_ms);
     put(t, STR("\r\nFrom: Mail delivery <MAILER-DAEMON@"));
     put(t, in->hostname);
-    put(t, STR(">\r\nTo: <"));
-    put_path(t, in->env->sender);
-    put(t, STR(">\r\nSubject: Your message could not be delivered\r\nMessage-ID: <"));
+    put(t, STR(">\r\nTo: "));
+    if (utf8_has_8bit(in->env->sender)) { /* this header is ASCII */
+        put(t, STR("undisclosed-recipients:;"));
+    } else {
+        put(t, STR("<"));
+        put_path(t, in->env->sender);
+        put(t, STR(">"));
+    }
+    put(t, STR("\r\nSubject: Your message could not be delivered\r\nMessage-ID: <"));
     put(t, str_of(mid_text(in->env->id, id)));
     put(t, STR(".dsn@"));
     put(t, in->hostname);
@@ -273,8 +303,13 @@ static void put_one_recipient(struct text *t, const struct envelope *env, const 
     uint16_t code;
     struct enhanced e;
 
-    put(t, STR("\r\nFinal-Recipient: rfc822; "));
-    put_path(t, r->path);
+    if (utf8_has_8bit(r->path) && utf8_is_valid(r->path)) {
+        put(t, STR("\r\nFinal-Recipient: utf-8; "));
+        put_xtext(t, r->path);
+    } else {
+        put(t, STR("\r\nFinal-Recipient: rfc822; "));
+        put_path(t, r->path);
+    }
     put(t, STR("\r\nAction: failed\r\n"));
     put_status(t, r);
     if (reply_text_parse(r->reply, &code, &e)) {

@@ -1,6 +1,7 @@
 /*
  * dsn: builds the notification for the sender of a message that failed for some recipients.
- * RFC 3464, 3462 (multipart/report), 3834 (Auto-Submitted), 5321 6.1.
+ * RFC 3464, 3462 (multipart/report), 3834 (Auto-Submitted), 5321 6.1, 6533 3 (addresses that
+ * are not ASCII, which it names in ASCII).
  *
  * Three parts: text/plain, message/delivery-status, text/rfc822-headers. Only bounced and
  * expired recipients are named. All lines end in CRLF, are at most 998 bytes and 7-bit.

@@ -39,7 +39,8 @@ static inline struct str dsn_line(struct str *rest)
 
 static inline void dsn_count(struct dsn_seen *seen, struct str line)
 {
-    seen->final_recipients += str_starts_nocase(line, STR("Final-Recipient: rfc822; "));
+    seen->final_recipients += str_starts_nocase(line, STR("Final-Recipient: rfc822; ")) ||
+                              str_starts_nocase(line, STR("Final-Recipient: utf-8; "));
     seen->statuses += str_starts_nocase(line, STR("Status: "));
     seen->diagnostics += str_starts_nocase(line, STR("Diagnostic-Code: smtp; "));
 }

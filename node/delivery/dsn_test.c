@@ -205,6 +205,24 @@ START_TEST(hostile_texts_change_no_line_and_no_part)
 }
 END_TEST
 
+/* RFC 6533: in ASCII, so that no server on its way has to know SMTPUTF8. */
+START_TEST(addresses_in_other_scripts_are_named_in_ascii)
+{
+    rcpts[0].path = STR("jos\xc3\xa9+a\\b@b\xc3\xbc"
+                        "cher.example");
+    rcpts[2].path = STR("\xf0\x9f\x93\xac=@\xe4\xbe\x8b.example");
+    env.sender = STR("\xe6\xa8\xa1@x.example");
+    build();
+    ck_assert(holds(
+        "\r\nFinal-Recipient: utf-8; jos\\x{E9}\\x{2B}a\\x{5C}b@b\\x{FC}cher.example\r\n"));
+    ck_assert(holds("\r\nFinal-Recipient: utf-8; \\x{1F4EC}\\x{3D}@\\x{4F8B}.example\r\n"));
+    ck_assert(holds("\r\nTo: undisclosed-recipients:;\r\n"));
+    ck_assert(holds("<jos??+a\\b@b??cher.example>"));
+    for (size_t i = 0; i < n; i++)
+        ck_assert_int_lt((unsigned char)buf[i], 0x80);
+}
+END_TEST
+
 START_TEST(headers_that_look_like_a_boundary_or_are_no_fields_are_left_out)
 {
     char id[MID_TEXT_SIZE], header[1024];
@@ -315,6 +333,7 @@ int main(void)
     tcase_add_loop_test(tc, what_is_behind_the_primarys_door_is_masked, 0,
                         sizeof masks / sizeof masks[0]);
     tcase_add_loop_test(tc, hostile_texts_change_no_line_and_no_part, 0, 4);
+    tcase_add_test(tc, addresses_in_other_scripts_are_named_in_ascii);
     tcase_add_test(tc, headers_that_look_like_a_boundary_or_are_no_fields_are_left_out);
     tcase_add_test(tc, the_header_section_is_cut_at_its_limit_and_lines_at_998);
     tcase_add_test(tc, the_largest_report_fits_and_a_small_buffer_is_refused_at_every_size);

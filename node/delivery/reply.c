@@ -168,6 +168,8 @@ void ehlo_line(struct ehlo *e, struct str line)
         e->pipelining = true;
     } else if (str_eq_nocase(word, STR("8BITMIME"))) {
         e->eight_bit = true;
+    } else if (str_eq_nocase(word, STR("SMTPUTF8"))) {
+        e->smtputf8 = true;
     } else if (str_eq_nocase(word, STR("STARTTLS"))) {
         e->starttls = true;
     } else if (str_eq_nocase(word, STR("ENHANCEDSTATUSCODES"))) {

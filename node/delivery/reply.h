@@ -45,7 +45,7 @@ struct enhanced {
 
 /* What a primary offered in its reply to EHLO. */
 struct ehlo {
-    bool pipelining, has_size, eight_bit, starttls, enhanced;
+    bool pipelining, has_size, eight_bit, smtputf8, starttls, enhanced;
     uint64_t size; /* bytes; 0 with has_size: no fixed limit (RFC 1870 section 4) */
 };
 

@@ -144,7 +144,7 @@ END_TEST
 START_TEST(what_the_primary_offers_is_read_from_the_second_line_on)
 {
     struct str in = STR("250-PIPELINING\r\n250-size 1000\r\n250-8BitMime\r\n250-STARTTLS\r\n"
-                        "250-AUTH PLAIN\r\n250 ENHANCEDSTATUSCODES\r\n");
+                        "250-AUTH PLAIN\r\n250-smtputf8\r\n250 ENHANCEDSTATUSCODES\r\n");
     struct reply r;
     size_t used;
 
@@ -152,13 +152,13 @@ START_TEST(what_the_primary_offers_is_read_from_the_second_line_on)
     ck_assert_int_eq(reply_feed(&r, in, &used), REPLY_DONE);
     ck_assert(!r.ehlo.pipelining); /* that was the name of the host */
     ck_assert(r.ehlo.has_size && r.ehlo.size == 1000);
-    ck_assert(r.ehlo.eight_bit && r.ehlo.starttls && r.ehlo.enhanced);
+    ck_assert(r.ehlo.eight_bit && r.ehlo.starttls && r.ehlo.enhanced && r.ehlo.smtputf8);
 
     reply_reset(&r);
     ck_assert_int_eq(reply_feed(&r, STR("250-x\r\n250-SIZE\r\n250 PIPELINING\r\n"), &used),
                      REPLY_DONE);
     ck_assert(r.ehlo.pipelining && r.ehlo.has_size && r.ehlo.size == 0);
-    ck_assert(!r.ehlo.eight_bit && !r.ehlo.starttls);
+    ck_assert(!r.ehlo.eight_bit && !r.ehlo.starttls && !r.ehlo.smtputf8);
     reply_reset(&r);
     ck_assert_int_eq(reply_feed(&r, STR("220-x\r\n220 PIPELINING\r\n"), &used), REPLY_DONE);
     ck_assert(!r.ehlo.pipelining); /* only 250 answers EHLO */

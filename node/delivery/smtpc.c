@@ -88,6 +88,8 @@ static void put_mail(struct smtpc *s, struct smtpc_out *out)
     }
     if (s->ehlo.eight_bit && s->job.eight_bit)
         put(out, STR(" BODY=8BITMIME"));
+    if (s->job.smtputf8)
+        put(out, STR(" SMTPUTF8"));
     put(out, STR("\r\n"));
     s->mail_sent = s->mail_due = true;
 }
@@ -186,6 +188,7 @@ static struct str own_text(char buf[OWN_TEXT_BYTES], enum smtpc_why why, enum at
         [SMTPC_WHY_BODY_FAILED] = "the stored body could not be sent",
         [SMTPC_WHY_UNSOUND] = "the stored envelope cannot be sent",
         [SMTPC_WHY_EIGHT_BIT] = "held: the primary does not offer 8BITMIME",
+        [SMTPC_WHY_SMTPUTF8] = "held: the primary does not offer SMTPUTF8",
         [SMTPC_WHY_EMPTY_DATA] = "DATA accepted without recipients",
     };
     const char *what = why == SMTPC_WHY_ODDITY ? reply_bad_text(bad) : words[why];
@@ -370,22 +373,25 @@ static void go_final(struct smtpc *s, struct smtpc_out *out, uint64_t now_ms)
 
 /* Paths were checked when the mail came in; what could break a command line is looked for
  * again, because a disk has been between. */
-static bool path_is_sound(struct str path)
+static bool path_is_sound(const struct smtpc *s, struct str path)
 {
     if (path.n > LIMIT_SMTP_PATH_BYTES)
         return false;
-    for (size_t i = 0; i < path.n; i++)
-        if (path.p[i] < 0x20 || path.p[i] > 0x7e)
+    for (size_t i = 0; i < path.n; i++) {
+        uint8_t c = (uint8_t)path.p[i];
+
+        if (c < 0x20 || c == 0x7f || (c >= 0x80 && !s->job.smtputf8))
             return false;
+    }
     return true;
 }
 
 static bool job_is_sound(const struct smtpc *s)
 {
-    if (!path_is_sound(s->job.env->sender))
+    if (!s->job.dsn && !path_is_sound(s, s->job.env->sender))
         return false;
     for (uint32_t i = 0; i < s->rcpt_count; i++)
-        if (rcpt_path(s, i).n == 0 || !path_is_sound(rcpt_path(s, i)))
+        if (rcpt_path(s, i).n == 0 || !path_is_sound(s, rcpt_path(s, i)))
             return false;
     return true;
 }
@@ -435,6 +441,8 @@ static void on_job(struct smtpc *s, const struct smtpc_job *job, struct smtpc_ou
         end_unsent(s, out, SMTPC_WHY_NO_CONSENT);
     } else if (job->eight_bit && !s->ehlo.eight_bit && s->opt.eight_bit == SMTPC_8BIT_HOLD) {
         end_unsent(s, out, SMTPC_WHY_EIGHT_BIT);
+    } else if (job->smtputf8 && !s->ehlo.smtputf8) {
+        end_unsent(s, out, SMTPC_WHY_SMTPUTF8);
     } else {
         s->messages++;
         move(s, SC_ENVELOPE,

@@ -109,6 +109,7 @@ struct smtpc_job {
     bool dsn;                   /* the notification: MAIL FROM:<>, RCPT TO:<env->sender>    */
     bool asks;                  /* a question: MAIL FROM:<>, RCPT, and no more; not of a DSN */
     bool eight_bit;             /* the bytes that are sent need 8BITMIME                    */
+    bool smtputf8;              /* the same, or an address, SMTPUTF8 (RFC 6531)             */
     uint64_t size_bytes;        /* what is sent, trace header included, unstuffed, no dot   */
     enum smtpc_consent consent; /* GIVEN: the DOT mark is already durable                   */
 };
@@ -164,6 +165,7 @@ enum smtpc_why {
     SMTPC_WHY_BODY_FAILED, /* ours: the body could not be sent                           */
     SMTPC_WHY_UNSOUND,     /* ours: the envelope cannot be put into commands; alarm      */
     SMTPC_WHY_EIGHT_BIT,   /* held: no 8BITMIME, and the policy says hold                */
+    SMTPC_WHY_SMTPUTF8,    /* held: no SMTPUTF8                                          */
     SMTPC_WHY_EMPTY_DATA,  /* 354 though no recipient was accepted                       */
     SMTPC_WHY_COUNT
 };

@@ -39,6 +39,7 @@ const char *smtpc_why_name(enum smtpc_why why)
         [SMTPC_WHY_BODY_FAILED] = "body_failed",
         [SMTPC_WHY_UNSOUND] = "unsound",
         [SMTPC_WHY_EIGHT_BIT] = "eight_bit",
+        [SMTPC_WHY_SMTPUTF8] = "smtputf8",
         [SMTPC_WHY_EMPTY_DATA] = "empty_data",
     };
 

@@ -718,6 +718,36 @@ START_TEST(eight_bit_mail_passes_or_is_held_but_never_changed)
 }
 END_TEST
 
+/* Never without the word, never bounced: it waits for a primary that knows it. */
+START_TEST(internationalised_mail_goes_as_such_or_is_held)
+{
+    static const char *const ehlos[] = {"250-p\r\n250 8BITMIME\r\n",
+                                        "250-p\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"};
+    struct rule rules[] = {{"EHLO", S(ehlos[_i])}, {0}};
+    struct smtpc_options opt = {.helo = STR("mx")};
+    struct smtpc_job job = {.env = &env,
+                            .rcpts = indexes,
+                            .rcpt_count = 2,
+                            .eight_bit = true,
+                            .smtputf8 = true,
+                            .consent = SMTPC_CONSENT_GIVEN};
+    static struct world w;
+    static const char sent[] = "> BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<jos\xc3\xa9@d>\r\n";
+
+    memset(&w, 0, sizeof w);
+    w.rules = rules;
+    rcpts[0].path = STR("jos\xc3\xa9@d");
+    start(&w, &opt);
+    step(&w, (struct smtpc_event){.type = SMTPC_EV_JOB, .job = &job});
+    settle(&w);
+    ck_assert(w.ready);
+    ck_assert_str_eq(w.verdicts, _i == 0 ? "RR" : "DD");
+    ck_assert_int_eq(w.result.why, _i == 0 ? SMTPC_WHY_SMTPUTF8 : SMTPC_WHY_NONE);
+    ck_assert_int_eq(w.seen[3], _i);
+    ck_assert_int_eq(memmem(w.log, w.log_n, sent, sizeof sent - 1) != NULL, _i);
+}
+END_TEST
+
 START_TEST(an_envelope_that_would_break_a_command_is_not_sent)
 {
     static char too_long[LIMIT_SMTP_PATH_BYTES + 1];
@@ -786,6 +816,7 @@ static void add_messages(TCase *tc)
     tcase_add_test(tc, consent_refused_in_the_body_ends_it_there);
     tcase_add_test(tc, consent_before_the_body_is_sent_is_kept);
     tcase_add_loop_test(tc, eight_bit_mail_passes_or_is_held_but_never_changed, 0, 3);
+    tcase_add_loop_test(tc, internationalised_mail_goes_as_such_or_is_held, 0, 2);
     tcase_add_loop_test(tc, an_envelope_that_would_break_a_command_is_not_sent, 0, 7);
     tcase_add_test(tc, the_longest_paths_fit_into_one_group);
     tcase_add_test(tc, each_place_has_a_name);

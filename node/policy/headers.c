@@ -82,29 +82,6 @@ static void start_field(struct headers *h)
 
 /* --- bytes --- */
 
-/* RFC 3629 4: the bytes that may follow a lead byte. */
-static bool start_utf8(struct headers *h, uint8_t c)
-{
-    if (c < 0xc2 || c > 0xf4)
-        return false;
-    h->utf8_left = c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
-    h->utf8_low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
-    h->utf8_high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-    return true;
-}
-
-static bool is_utf8(struct headers *h, uint8_t c)
-{
-    if (h->utf8_left == 0)
-        return c < 0x80 || start_utf8(h, c);
-    if (c < h->utf8_low || c > h->utf8_high)
-        return false;
-    h->utf8_left--;
-    h->utf8_low = 0x80;
-    h->utf8_high = 0xbf;
-    return true;
-}
-
 static void on_name_byte(struct headers *h, char c)
 {
     if (c == ':' && h->name_n > 0) {
@@ -124,7 +101,7 @@ static void on_value_byte(struct headers *h, char c)
 {
     uint8_t byte = (uint8_t)c;
 
-    if (h->smtputf8 ? !is_utf8(h, byte) : byte >= 0x80)
+    if (h->smtputf8 ? !utf8_step(&h->utf8, byte) : byte >= 0x80)
         fault(h, h->smtputf8 ? HEADERS_NOT_UTF8 : HEADERS_EIGHT_BIT);
     else if (c == '\r')
         h->at = VALUE_CR;

@@ -24,6 +24,7 @@
 
 #include "base/limits.h"
 #include "base/str.h"
+#include "base/utf8.h"
 
 enum headers_verdict {
     HEADERS_OK,
@@ -52,7 +53,7 @@ struct headers {
     uint64_t header_bytes, line_bytes;
     uint32_t name_n; /* bytes of the name, those not kept included */
     char name[sizeof "In-Reply-To" - 1];
-    uint8_t utf8_left, utf8_low, utf8_high;
+    struct utf8 utf8;
 };
 
 void headers_init(struct headers *h, bool smtputf8);

@@ -1,5 +1,7 @@
 #include "node/smtp/address.h"
 
+#include "base/utf8.h"
+
 #define LABEL_BYTES      63 /* RFC 1035 2.3.4 */
 #define SIZE_DIGITS      20 /* RFC 1870 3 */
 #define IPV6_GROUPS      8
@@ -34,6 +36,12 @@ static bool is_atext(char c)
     return is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
 }
 
+/* Of a character that is not ASCII; check_bytes() has seen to it that it is one. */
+static bool is_utf8(char c)
+{
+    return (uint8_t)c >= 0x80;
+}
+
 static bool is_printable(char c)
 {
     return c >= ' ' && c <= '~';
@@ -51,13 +59,27 @@ static bool is_label(struct str s)
     return true;
 }
 
-static bool is_domain(struct str s)
+/* RFC 5890 2.3.2.1. Its length counts in its A-label, which is made elsewhere. */
+static bool is_u_label(struct str s)
+{
+    if (!utf8_has_8bit(s) || s.p[0] == '-' || str_ends(s, '-'))
+        return false;
+    for (size_t i = 0; i < s.n; i++)
+        if (!is_alnum(s.p[i]) && s.p[i] != '-' && !is_utf8(s.p[i]))
+            return false;
+    return true;
+}
+
+static bool is_domain(struct str s, bool u_labels)
 {
     if (s.n == 0 || s.n > LIMIT_SMTP_DOMAIN_BYTES || str_ends(s, '.'))
         return false;
-    while (s.n > 0)
-        if (!is_label(str_split(&s, '.')))
+    while (s.n > 0) {
+        struct str label = str_split(&s, '.');
+
+        if (!is_label(label) && !(u_labels && is_u_label(label)))
             return false;
+    }
     return true;
 }
 
@@ -65,7 +87,7 @@ bool domain_normalize(struct str domain, char buf[static LIMIT_SMTP_DOMAIN_BYTES
                       struct str *out)
 {
     *out = STR_NONE;
-    if (!is_domain(domain))
+    if (!is_domain(domain, false))
         return false;
     *out = str_lower(domain, buf, LIMIT_SMTP_DOMAIN_BYTES);
     return true;
@@ -162,7 +184,9 @@ static size_t dot_string_length(struct str s)
     bool after_atext = false;
     size_t i;
 
-    for (i = 0; i < s.n && (is_atext(s.p[i]) || (s.p[i] == '.' && after_atext)); i++)
+    for (i = 0;
+         i < s.n && (is_atext(s.p[i]) || is_utf8(s.p[i]) || (s.p[i] == '.' && after_atext));
+         i++)
         after_atext = s.p[i] != '.';
     return after_atext ? i : 0;
 }
@@ -176,17 +200,24 @@ static bool holds_any(struct str s, const char *set)
 }
 
 /* Bytes that no address may hold, wherever they stand. */
-static enum address_verdict check_bytes(struct str s)
+static enum address_verdict check_bytes(struct str s, bool smtputf8)
 {
-    enum address_verdict v = ADDRESS_OK;
+    struct utf8 u = {0};
+    bool is_good = true;
 
-    for (size_t i = 0; i < s.n; i++) {
-        if ((unsigned char)s.p[i] >= 0x80)
-            v = ADDRESS_EIGHT_BIT;
-        else if (!is_printable(s.p[i]))
+    for (size_t i = 0; i < s.n; i++)
+        if ((uint8_t)s.p[i] < 0x80 && !is_printable(s.p[i]))
+            return ADDRESS_CONTROL;
+    if (!utf8_has_8bit(s))
+        return ADDRESS_OK;
+    if (!smtputf8)
+        return ADDRESS_EIGHT_BIT;
+    for (size_t i = 0; i < s.n && is_good; i++) {
+        is_good = utf8_step(&u, (uint8_t)s.p[i]);
+        if (is_good && u.left == 0 && u.character >= 0x80 && u.character < 0xa0) /* C1 */
             return ADDRESS_CONTROL;
     }
-    return v;
+    return is_good && u.left == 0 ? ADDRESS_OK : ADDRESS_SYNTAX;
 }
 
 /* Mailbox = Local-part "@" ( Domain / address-literal ), in what stands between < and >. */
@@ -204,7 +235,8 @@ static enum address_verdict parse_mailbox(struct str s, struct path *path)
     path->domain = str_from(s, n + 1);
     path->literal = address_is_literal(path->domain);
     path->relay_form = holds_any(path->local, quoted ? "%!@" : "%!");
-    if (!path->literal && !is_domain(path->domain))
+    path->utf8 = utf8_has_8bit(s);
+    if (!path->literal && !is_domain(path->domain, path->utf8))
         return ADDRESS_SYNTAX;
     return ADDRESS_OK;
 }
@@ -270,6 +302,14 @@ static enum address_verdict take_body(struct str value, struct mail_params *p)
                                                              : ADDRESS_PARAM_SYNTAX;
 }
 
+static enum address_verdict take_smtputf8(bool has_value, struct mail_params *p)
+{
+    if (p->smtputf8)
+        return ADDRESS_PARAM_DUPLICATE;
+    p->smtputf8 = !has_value; /* RFC 6531 3.4 */
+    return has_value ? ADDRESS_PARAM_SYNTAX : ADDRESS_OK;
+}
+
 static enum address_verdict take_param(struct str param, struct mail_params *p)
 {
     bool has_value = str_find(param, '=') < param.n;
@@ -279,6 +319,8 @@ static enum address_verdict take_param(struct str param, struct mail_params *p)
         return ADDRESS_PARAM_SYNTAX;
     if (p == NULL)
         return ADDRESS_PARAM_UNKNOWN;
+    if (str_eq_nocase(keyword, STR("SMTPUTF8")))
+        return take_smtputf8(has_value, p);
     if (str_eq_nocase(keyword, STR("SIZE")))
         return take_size(param, p);
     if (str_eq_nocase(keyword, STR("BODY")))
@@ -298,10 +340,25 @@ static enum address_verdict parse_params(struct str rest, struct mail_params *p)
 
 /* --- both together --- */
 
-static enum address_verdict parse(struct str arg, struct path *path, struct mail_params *params,
-                                  bool of_rcpt)
+/* It stands behind the path, which is read in its light. */
+static bool says_smtputf8(struct str arg)
 {
-    enum address_verdict v = check_bytes(arg);
+    struct str inside;
+
+    if (!cut_brackets(&arg, &inside))
+        return false;
+    while (arg.n > 0)
+        if (str_eq_nocase(str_split(&arg, ' '), STR("SMTPUTF8")))
+            return true;
+    return false;
+}
+
+/* params NULL: of RCPT. */
+static enum address_verdict parse(struct str arg, bool smtputf8, struct path *path,
+                                  struct mail_params *params)
+{
+    enum address_verdict v = check_bytes(arg, smtputf8);
+    bool of_rcpt = params == NULL;
     struct str inside;
 
     if (v != ADDRESS_OK)
@@ -330,7 +387,7 @@ enum address_verdict address_parse_mail(struct str arg, struct path *path,
 
     *path = (struct path){.is_null = false};
     *params = (struct mail_params){.size_bytes = 0};
-    v = parse(arg, path, params, false);
+    v = parse(arg, says_smtputf8(arg), path, params);
     if (v != ADDRESS_OK) {
         *path = (struct path){.is_null = false};
         *params = (struct mail_params){.size_bytes = 0};
@@ -338,12 +395,12 @@ enum address_verdict address_parse_mail(struct str arg, struct path *path,
     return v;
 }
 
-enum address_verdict address_parse_rcpt(struct str arg, struct path *path)
+enum address_verdict address_parse_rcpt(struct str arg, bool smtputf8, struct path *path)
 {
     enum address_verdict v;
 
     *path = (struct path){.is_null = false};
-    v = parse(arg, path, NULL, true);
+    v = parse(arg, smtputf8, path, NULL);
     if (v != ADDRESS_OK)
         *path = (struct path){.is_null = false};
     return v;
@@ -361,7 +418,7 @@ const char *address_reply(enum address_verdict v, bool of_rcpt)
         return of_rcpt ? "501 5.1.3 Control byte in recipient address"
                        : "501 5.1.7 Control byte in sender address";
     case ADDRESS_EIGHT_BIT:
-        return "501 5.6.7 Only ASCII addresses are taken here";
+        return "501 5.6.7 An address that is not ASCII needs SMTPUTF8";
     case ADDRESS_SOURCE_ROUTE:
         return of_rcpt ? "501 5.1.3 Source routes are not taken"
                        : "501 5.1.7 Source routes are not taken";

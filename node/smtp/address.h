@@ -1,12 +1,14 @@
 /*
  * address: the arguments of MAIL and RCPT. RFC 5321 4.1.2 (Reverse-path, Forward-path,
- * Mailbox), 4.1.1.11 (parameters), RFC 1870 (SIZE), RFC 6152 (BODY).
+ * Mailbox), 4.1.1.11 (parameters), RFC 1870 (SIZE), RFC 6152 (BODY), RFC 6531 (SMTPUTF8).
  *
  * Strict where a lenient reading could become a relay: the domain is what stands behind the one
  * @ outside quotes, it is letters, digits and hyphens in labels, or an address literal; no
  * final dot, no source route, no second @, nothing behind the > but parameters. The local part
- * is never interpreted: it is passed on byte for byte. Lenient in one thing: spaces between the
- * colon and the <, which real senders put there, change nothing.
+ * is never interpreted: it is passed on byte for byte. With SMTPUTF8 (RFC 6531 3.3) atoms,
+ * quoted strings and labels may hold UTF-8; what a label of it is, is not judged here. Lenient
+ * in one thing: spaces between the colon and the <, which real senders put there, change
+ * nothing.
  *
  * Pure. Threads: any. All struct str of the results borrow from the argument.
  * Limits: LIMIT_SMTP_PATH_BYTES, LIMIT_SMTP_LOCAL_PART_BYTES (recipients only: senders in the
@@ -31,6 +33,7 @@ struct path {
     bool relay_form;    /* valid, but the local part holds % or !, or a quoted @: a   *
                          * form that asks some servers to relay. Never interpreted    */
     bool literal;       /* the domain is an address literal                           */
+    bool utf8;          /* some byte is not ASCII                                     */
 };
 
 struct mail_params {
@@ -38,13 +41,14 @@ struct mail_params {
     bool has_size;
     bool has_body;  /* BODY= was given                                           */
     bool eight_bit; /* BODY=8BITMIME                                             */
+    bool smtputf8;  /* SMTPUTF8                                                  */
 };
 
 enum address_verdict {
     ADDRESS_OK,
     ADDRESS_SYNTAX,          /* 501 5.1.7 or 5.1.3                                     */
     ADDRESS_CONTROL,         /* 501: NUL or another control byte                       */
-    ADDRESS_EIGHT_BIT,       /* 501 5.6.7: needs SMTPUTF8, which is not offered        */
+    ADDRESS_EIGHT_BIT,       /* 501 5.6.7: needs SMTPUTF8, which was not said          */
     ADDRESS_SOURCE_ROUTE,    /* 501: <@a,@b:c@d>                                       */
     ADDRESS_TOO_LONG,        /* 501: one of the limits above                           */
     ADDRESS_PARAM_SYNTAX,    /* 501 5.5.4                                              */
@@ -56,8 +60,9 @@ enum address_verdict {
 MUST_CHECK enum address_verdict address_parse_mail(struct str arg, struct path *path,
                                                    struct mail_params *params);
 
-/* Parses what stands behind "RCPT TO:"; no parameter is known there. */
-MUST_CHECK enum address_verdict address_parse_rcpt(struct str arg, struct path *path);
+/* Parses what stands behind "RCPT TO:"; no parameter is known there. smtputf8: MAIL said so. */
+MUST_CHECK enum address_verdict address_parse_rcpt(struct str arg, bool smtputf8,
+                                                   struct path *path);
 
 /* The reply for a verdict that is not ADDRESS_OK: static, without CRLF. */
 const char *address_reply(enum address_verdict v, bool of_rcpt);

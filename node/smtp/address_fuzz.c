@@ -74,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(path.whole.n == 0 && params.size_bytes == 0 &&
                address_reply(v, false)[0] == '5');
     }
-    v = address_parse_rcpt(in, &path);
+    v = address_parse_rcpt(in, true, &path);
     if (v == ADDRESS_OK)
         check_path(&path, true);
     else

@@ -21,7 +21,8 @@ static enum address_verdict parse(struct str arg, bool of_rcpt)
     ck_assert_ptr_nonnull(kept);
     memcpy(kept, arg.p, arg.n);
     arg.p = kept;
-    v = of_rcpt ? address_parse_rcpt(arg, &path) : address_parse_mail(arg, &path, &params);
+    v = of_rcpt ? address_parse_rcpt(arg, false, &path)
+                : address_parse_mail(arg, &path, &params);
     ck_assert_msg(v != ADDRESS_OK || path.whole.n == 0 || path.whole.p > kept, "borrowed");
     return v;
 }
@@ -171,10 +172,76 @@ static const struct {
     {" SI_ZE=1", ADDRESS_PARAM_SYNTAX, 0, false, false},
     {" SIZE=1 SIZE=1", ADDRESS_PARAM_DUPLICATE, 0, false, false},
     {" BODY=7BIT body=8bitmime", ADDRESS_PARAM_DUPLICATE, 0, false, false},
-    {" SMTPUTF8", ADDRESS_PARAM_UNKNOWN, 0, false, false},
+    {" SMTPUTF8", ADDRESS_OK, 0, false, false},
+    {" smtputf8 SIZE=3 SMTPUTF8X", ADDRESS_PARAM_UNKNOWN, 0, false, false},
+    {" SMTPUTF8=1", ADDRESS_PARAM_SYNTAX, 0, false, false},
+    {" SMTPUTF8=", ADDRESS_PARAM_SYNTAX, 0, false, false},
+    {" SMTPUTF8 smtputf8", ADDRESS_PARAM_DUPLICATE, 0, false, false},
     {" AUTH=<>", ADDRESS_PARAM_UNKNOWN, 0, false, false},
     {" SIZE=1 X-a=b", ADDRESS_PARAM_UNKNOWN, 0, false, false},
 };
+
+/* As it is with SMTPUTF8; without it each is ADDRESS_EIGHT_BIT, or what it is in any case. */
+static const struct {
+    const char *path;
+    enum address_verdict verdict;
+} utf8_cases[] = {
+    {"<jos\xc3\xa9@x.example>", ADDRESS_OK},
+    {"<\"jos\xc3\xa9 a\"@x.example>", ADDRESS_OK},
+    {"<a@b\xc3\xbc"
+     "cher.example>",
+     ADDRESS_OK},
+    {"<a@\xe4\xbe\x8b.\xe6\xb5\x8b\xe8\xaf\x95>", ADDRESS_OK},
+    {"<\xf0\x9f\x93\xac.\xf0\x9f\x93\xac@x.example>", ADDRESS_OK},
+    {"<jos\xe9@x.example>", ADDRESS_SYNTAX},          /* Latin-1 */
+    {"<\xc0\xafx@x.example>", ADDRESS_SYNTAX},        /* overlong */
+    {"<\xed\xa0\x80x@x.example>", ADDRESS_SYNTAX},    /* a surrogate */
+    {"<\xf4\x90\x80\x80@x.example>", ADDRESS_SYNTAX}, /* above U+10FFFF */
+    {"<a\xc3@x.example>", ADDRESS_SYNTAX},
+    {"<a\xc2\x9b@x.example>", ADDRESS_CONTROL}, /* C1 */
+    {"<a@-\xc3\xbc.example>", ADDRESS_SYNTAX},
+    {"<a@\xc3\xbc-.example>", ADDRESS_SYNTAX},
+    {"<a@\xc3\xbc_.example>", ADDRESS_SYNTAX},
+    {"<a@\xc3\xbc..example>", ADDRESS_SYNTAX},
+    {"<a@[\xc3\xbc]>", ADDRESS_SYNTAX},
+    {"<\xc3\xbc>", ADDRESS_SYNTAX},
+};
+
+START_TEST(other_scripts_are_taken_with_smtputf8_only)
+{
+    const char *text = utf8_cases[_i].path;
+    enum address_verdict want = utf8_cases[_i].verdict, without = ADDRESS_EIGHT_BIT;
+    char arg[200];
+    struct path p;
+    struct mail_params m;
+
+    snprintf(arg, sizeof arg, "%s SIZE=1 SmtpUtf8", text);
+    ck_assert_int_eq(address_parse_rcpt(str_of(text), true, &p), want);
+    ck_assert_int_eq(p.utf8, want == ADDRESS_OK);
+    ck_assert_int_eq(address_parse_mail(str_of(arg), &p, &m), want);
+    ck_assert_int_eq(m.smtputf8, want == ADDRESS_OK);
+    ck_assert_int_eq(address_parse_rcpt(str_of(text), false, &p), without);
+    ck_assert_int_eq(address_parse_mail(str_of(text), &p, &m), without);
+    ck_assert(!p.utf8 && p.whole.n == 0);
+}
+END_TEST
+
+START_TEST(a_name_in_another_script_is_no_normal_form)
+{
+    char buf_[LIMIT_SMTP_DOMAIN_BYTES];
+    struct str out;
+    struct path p;
+
+    ck_assert(!domain_normalize(STR("b\xc3\xbc"
+                                    "cher.example"),
+                                buf_, &out));
+    ck_assert_int_eq(address_parse_rcpt(STR("<a@b\xc3\xbc"
+                                            "cher.example>"),
+                                        true, &p),
+                     ADDRESS_OK);
+    ck_assert(!address_owner(&p, buf_, &out)); /* node/domain_name knows it */
+}
+END_TEST
 
 START_TEST(parameters_of_mail_are_read_once_each_and_unknown_ones_refused)
 {
@@ -381,6 +448,9 @@ int main(void)
     tcase_add_loop_test(tc, invalid_paths_and_relay_forms_are_refused_in_mail_and_rcpt_alike, 0,
                         COUNT(bad));
     tcase_add_test(tc, null_sender_is_for_mail_and_bare_postmaster_for_rcpt);
+    tcase_add_loop_test(tc, other_scripts_are_taken_with_smtputf8_only, 0,
+                        sizeof utf8_cases / sizeof *utf8_cases);
+    tcase_add_test(tc, a_name_in_another_script_is_no_normal_form);
     tcase_add_loop_test(tc, parameters_of_mail_are_read_once_each_and_unknown_ones_refused, 0,
                         COUNT(param_cases));
     tcase_add_test(tc, no_parameter_of_rcpt_is_known);

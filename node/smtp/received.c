@@ -108,10 +108,12 @@ static void put_with(struct writer *w, const struct received *r)
 {
     /* RFC 3848 has no name for SMTP with TLS, and TLS is there only by way of ESMTP */
     if (r->tls.n == 0) {
-        word(w, r->esmtp ? STR("with ESMTP") : STR("with SMTP"));
+        word(w, r->smtputf8 ? STR("with UTF8SMTP")
+                : r->esmtp  ? STR("with ESMTP")
+                            : STR("with SMTP"));
         return;
     }
-    word(w, STR("with ESMTPS"));
+    word(w, r->smtputf8 ? STR("with UTF8SMTPS") : STR("with ESMTPS"));
     if (r->tls.n <= LIMIT_TLS_TEXT_BYTES && is_comment_text(r->tls))
         word3(w, STR("("), r->tls, STR(")"));
 }

@@ -30,6 +30,7 @@ struct received {
     struct str host;        /* our own name, as in the banner                             */
     struct str cluster;     /* as for headerscan_init()                                   */
     bool esmtp;             /* EHLO, not HELO                                             */
+    bool smtputf8;          /* MAIL said SMTPUTF8: UTF8SMTP, UTF8SMTPS (RFC 6531 4.3)     */
     struct str tls;         /* "TLSv1.3 TLS_AES_256_GCM_SHA384", empty without TLS        */
     struct mid id;
     struct str above; /* fields that go above it, each with its CRLF; or empty. Not for

@@ -56,14 +56,15 @@ END_TEST
 START_TEST(keyword_behind_with_tells_how_the_message_came)
 {
     static const struct {
-        bool esmtp, tls;
+        bool esmtp, tls, smtputf8;
         const char *part;
-    } cases[] = {{false, false, "with SMTP id "},
-                 {true, false, "with ESMTP id "},
-                 {true, true, "\twith ESMTPS "},
-                 {false, true, "\twith ESMTPS "}};
+    } cases[] = {
+        {false, false, false, "with SMTP id "},   {true, false, false, "with ESMTP id "},
+        {true, true, false, "\twith ESMTPS "},    {false, true, false, "\twith ESMTPS "},
+        {true, false, true, "with UTF8SMTP id "}, {true, true, true, "\twith UTF8SMTPS "}};
 
     r.esmtp = cases[_i].esmtp;
+    r.smtputf8 = cases[_i].smtputf8;
     if (!cases[_i].tls)
         r.tls = STR_NONE;
     expect(cases[_i].part);
@@ -219,7 +220,7 @@ int main(void)
 
     tcase_add_checked_fixture(tc, setup, NULL);
     tcase_add_test(tc, the_field_reads_as_rfc_5321_draws_it);
-    tcase_add_loop_test(tc, keyword_behind_with_tells_how_the_message_came, 0, 4);
+    tcase_add_loop_test(tc, keyword_behind_with_tells_how_the_message_came, 0, 6);
     tcase_add_test(tc, several_recipients_are_not_told_of_each_other);
     tcase_add_test(tc, postmaster_and_quoted_recipients_stand_in_the_for_clause);
     tcase_add_test(tc, addresses_of_version_six_are_tagged);

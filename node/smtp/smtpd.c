@@ -176,10 +176,11 @@ static void on_ehlo(struct smtpd *s, struct str arg, struct smtpd_out *out)
           "250-SIZE %llu\r\n"
           "250-8BITMIME\r\n"
           "250-LIMITS RCPTDOMAINMAX=1 RCPTMAX=%d MAILMAX=%d\r\n"
-          "%s"
+          "%s%s"
           "250 ENHANCEDSTATUSCODES",
           STR_ARG(o->hostname), (unsigned long long)o->max_body_bytes, LIMIT_SMTP_RCPTS,
-          LIMIT_SMTP_MESSAGES, o->tls_offered && !s->tls ? "250-STARTTLS\r\n" : "");
+          LIMIT_SMTP_MESSAGES, o->smtputf8 ? "250-SMTPUTF8\r\n" : "",
+          o->tls_offered && !s->tls ? "250-STARTTLS\r\n" : "");
 }
 
 static void on_helo(struct smtpd *s, struct str arg, struct smtpd_out *out)
@@ -197,6 +198,8 @@ static void on_mail(struct smtpd *s, struct str arg, struct smtpd_out *out)
         return;
     }
     v = address_parse_mail(arg, &out->path, &out->params);
+    if (v == ADDRESS_OK && out->params.smtputf8 && !s->options->smtputf8)
+        v = ADDRESS_PARAM_UNKNOWN;
     if (v != ADDRESS_OK) {
         complain(s, out, address_reply(v, false));
     } else if (out->params.size_bytes > s->options->max_body_bytes) {
@@ -206,6 +209,7 @@ static void on_mail(struct smtpd *s, struct str arg, struct smtpd_out *out)
         close_with(s, out, "421 4.7.0 Too many messages on one connection");
     } else {
         s->eight_bit = out->params.eight_bit;
+        s->smtputf8 = out->params.smtputf8;
         ask(s, out, SMTPD_ACT_ASK_MAIL);
     }
 }
@@ -217,8 +221,8 @@ static bool is_of_our_domain(struct smtpd *s, struct str domain)
     char buf[sizeof s->domain];
     struct str lower = str_lower(domain, buf, sizeof buf);
 
-    if (s->rcpts > 0)
-        return str_eq(lower, smtpd_domain(s));
+    if (s->rcpts > 0) /* of U-labels the shell knows what they stand for */
+        return s->smtputf8 || str_eq(lower, smtpd_domain(s));
     if (lower.n > 0)
         memcpy(s->domain, lower.p, lower.n);
     s->domain_n = (uint16_t)lower.n;
@@ -233,7 +237,7 @@ static void on_rcpt(struct smtpd *s, struct str arg, struct smtpd_out *out)
         complain(s, out, "501 5.5.4 Syntax: RCPT TO:<address>");
         return;
     }
-    v = address_parse_rcpt(arg, &out->path);
+    v = address_parse_rcpt(arg, s->smtputf8, &out->path);
     if (v != ADDRESS_OK)
         complain(s, out, address_reply(v, true));
     else if (s->rcpts >= LIMIT_SMTP_RCPTS)

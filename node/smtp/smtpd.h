@@ -1,6 +1,7 @@
 /*
  * smtpd: one inbound SMTP session as a pure state machine. RFC 5321; RFC 1870 (SIZE), 2034 and
- * 3463 (enhanced codes), 2920 (PIPELINING), 3207 (STARTTLS), 6152 (8BITMIME), 9422 (LIMITS).
+ * 3463 (enhanced codes), 2920 (PIPELINING), 3207 (STARTTLS), 6152 (8BITMIME), 6531 (SMTPUTF8),
+ * 9422 (LIMITS).
  *
  * No I/O, no clock, no heap: smtpd_step() takes one event with the time and answers with
  * actions. The shell (node/net) performs them; tests and the simulator perform them too.
@@ -58,6 +59,7 @@ struct smtpd_options {
     uint64_t max_body_bytes; /* SIZE; at most LIMIT_BODY_BYTES                      */
     bool tls_offered;        /* a certificate is loaded                             */
     bool tls_required;       /* 530 for mail without TLS; needs tls_offered         */
+    bool smtputf8;           /* RFC 6531 is offered                                 */
 };
 
 enum smtpd_event_type {
@@ -123,6 +125,7 @@ struct smtpd {
     bool esmtp;     /* EHLO, not HELO        */
     bool tls;       /* active                */
     bool eight_bit; /* BODY=8BITMIME of this transaction */
+    bool smtputf8;  /* SMTPUTF8 of this transaction */
     uint16_t helo_n, domain_n, tls_text_n;
     uint32_t rcpts;    /* taken in this transaction */
     uint32_t messages; /* MAIL commands taken       */
@@ -154,7 +157,8 @@ static inline struct str smtpd_helo(const struct smtpd *s)
     return (struct str){s->helo, s->helo_n};
 }
 
-/* The one domain of all recipients taken so far: lower case; empty for bare postmaster. */
+/* The one domain of all recipients taken so far, as the first had it: lower case; empty for
+ * bare postmaster. */
 static inline struct str smtpd_domain(const struct smtpd *s)
 {
     return (struct str){s->domain, s->rcpts > 0 ? s->domain_n : 0};

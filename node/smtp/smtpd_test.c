@@ -389,6 +389,35 @@ START_TEST(ehlo_offers_exactly_what_is_there)
 }
 END_TEST
 
+START_TEST(smtputf8_is_offered_and_taken_or_not_known)
+{
+    const struct smtpd_options utf8 = {
+        .hostname = STR("mx.example"), .max_body_bytes = 1000000, .smtputf8 = true};
+
+    start_with(&plain);
+    ck_assert_ptr_null(strstr(say("EHLO c"), "SMTPUTF8"));
+    expect("MAIL FROM:<a@x.example> SMTPUTF8", "555 5.5.4");
+    expect("MAIL FROM:<jos\xc3\xa9@x.example> SMTPUTF8", "555 5.5.4");
+    start_with(&utf8);
+    ck_assert_ptr_nonnull(strstr(say("EHLO c"), "\r\n250-SMTPUTF8\r\n"));
+    expect("MAIL FROM:<jos\xc3\xa9@x.example>", "501 5.6.7");
+    expect("MAIL FROM:<jos\xc3\xa9@x.example> SMTPUTF8", "250");
+    ck_assert(session.smtputf8);
+    expect("RCPT TO:<a@b\xc3\xbc"
+           "cher.example>",
+           "250");
+    expect("RCPT TO:<a@xn--bcher-kva.example>",
+           "250"); /* the shell is asked whether it is one */
+    expect("RSET", "250");
+    expect("MAIL FROM:<a@x.example>", "250"); /* each transaction says so itself */
+    expect("RCPT TO:<a@b\xc3\xbc"
+           "cher.example>",
+           "501 5.6.7");
+    expect("RCPT TO:<a@y>", "250");
+    expect("RCPT TO:<a@z>", "452 4.5.3");
+}
+END_TEST
+
 START_TEST(policy_may_refuse_a_client_in_the_banner)
 {
     smtpd_init(&session, &plain);
@@ -700,6 +729,7 @@ static TCase *dialogues(void)
 
     tcase_add_checked_fixture(tc, setup, NULL);
     tcase_add_loop_test(tc, conversation_goes_as_written, 0, COUNT(conversations));
+    tcase_add_test(tc, smtputf8_is_offered_and_taken_or_not_known);
     tcase_add_test(tc, ehlo_offers_exactly_what_is_there);
     tcase_add_test(tc, policy_may_refuse_a_client_in_the_banner);
     tcase_add_test(tc, policy_may_close_with_a_refusal);

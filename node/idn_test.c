@@ -1,4 +1,4 @@
-#include "cluster-tools/cli/idn.h"
+#include "node/idn.h"
 
 #include <check.h>
 #include <stdlib.h>
