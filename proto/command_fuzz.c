@@ -1,6 +1,8 @@
 /* Any bytes: decoding either refuses them, or what it made encodes to the same bytes. Any
  * fields: a command that passes its check survives the way to bytes and back; one that does not
  * is not encoded; and its bytes, damaged, are again refused or exact. The first byte chooses.
+ *
+ * Covers: proto/command.c proto/command_domain.c
  */
 #include "proto/command.h"
 
@@ -113,8 +115,6 @@ static void build_domain(struct str *in, struct domain *d)
                          .recipients = (enum domain_recipients)(byte(in) % 4),
                          .separator = (char)byte(in),
                          .unknown = (enum domain_unknown)(byte(in) % 4),
-                         .smtputf8 = byte(in) % 2 != 0,
-                         .digest = text(in),
                          .generation = number(in),
                          .changed = number(in),
                          .closing = byte(in) % 2 != 0};
@@ -124,6 +124,8 @@ static void build_domain(struct str *in, struct domain *d)
     for (uint32_t i = 0; i < d->route.host_count; i++)
         d->route.hosts[i] =
             (struct domain_host){text(in), (uint16_t)number(in), (uint16_t)number(in)};
+    d->smtputf8 = byte(in) % 2 != 0;
+    d->digest = text(in);
 }
 
 static void build_operate(struct str *in, struct operate *o)

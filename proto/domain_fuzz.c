@@ -55,6 +55,12 @@ static void words(struct str in)
     if (domain_eight_bit_parse(in, &e))
         ASSERT(str_eq(in, str_of(domain_eight_bit_text(e))));
     checks(in);
+    if (domain_digest_check(in) == NULL) {
+        size_t at = str_find_last(in, '@');
+
+        ASSERT(at > 0 && at <= LIMIT_SMTP_LOCAL_PART_BYTES && str_find(in, '@') == at);
+        ASSERT(domain_name_check(str_from(in, at + 1)) == NULL);
+    }
     if (domain_name_check(in) == NULL) {
         ASSERT(in.n >= 3 && in.n <= LIMIT_SMTP_DOMAIN_BYTES);
         ASSERT(in.p[0] != '.' && !str_ends(in, '.') && !str_ends(in, '-'));
@@ -83,10 +89,8 @@ static void record(struct str in)
                         .checks = {f[7] % 5, 0, 0, f[7] / 64}};
     for (uint32_t i = 0; i < d.route.host_count && i < LIMIT_ROUTE_HOSTS; i++)
         d.route.hosts[i] = (struct domain_host){.host = str_split(&rest, ';'), .port = f[6]};
-    d.digest = rest;
     if (domain_check(&d) != NULL)
         return;
-    ASSERT(d.digest.n == 0 || domain_digest_check(d.digest) == NULL);
     ASSERT(domain_name_check(d.name) == NULL);
     ASSERT((d.route.kind == ROUTE_MX) == (d.route.host_count == 0));
     ASSERT(d.route.host_count == 0 || d.route.hosts[0].port != 0);

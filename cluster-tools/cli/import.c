@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "cluster-tools/cli/ask.h"
-#include "node/idn.h"
 #include "cluster-tools/cli/show.h"
 #include "cluster-tools/common/version.h"
+#include "node/idn.h"
 #include "proto/roster.h"
 
 #define PIECE 500 /* recipients in one request */

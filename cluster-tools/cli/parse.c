@@ -7,8 +7,8 @@
 #include "base/base64.h"
 #include "base/limits.h"
 #include "cluster-tools/cli/header.h"
-#include "node/idn.h"
 #include "cluster-tools/common/version.h"
+#include "node/idn.h"
 
 struct parser {
     struct cli_run *run;

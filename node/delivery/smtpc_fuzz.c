@@ -28,7 +28,7 @@ static const char *const lines[] = {"220 hi\r\n",
                                     "250 ok\r\n",
                                     "250-x\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 5\r\n",
                                     "250-x\r\n250-STARTTLS\r\n250 PIPELINING\r\n",
-                                    "250-x\r\n250 8BITMIME\r\n",
+                                    "250-x\r\n250-SMTPUTF8\r\n250 8BITMIME\r\n",
                                     "354 go\r\n",
                                     "550 5.1.1 no\r\n",
                                     "552 5.3.4 big\r\n",
@@ -179,6 +179,7 @@ static void give_job(struct fuzz *f, uint8_t how)
                             .rcpt_count = how % 8 == 7 ? 70 : 1 + how % 4,
                             .dsn = (how & 16) != 0,
                             .eight_bit = (how & 32) != 0,
+                            .smtputf8 = (how & 36) == 36,
                             .size_bytes = how,
                             .consent = how & 64 ? SMTPC_CONSENT_GIVEN : SMTPC_CONSENT_ASKED};
 

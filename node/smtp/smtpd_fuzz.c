@@ -19,14 +19,14 @@ static const char *const texts[] = {
     "MAIL FROM:<a@x.example>\r\n",
     "MAIL FROM:<> SIZE=10 BODY=8BITMIME\r\n",
     "MAIL FROM:<a@x.example> SIZE=999999999\r\n",
-    "MAIL FROM:<a@x.example> FOO\r\n",
+    "MAIL FROM:<a@x.example> SMTPUTF8\r\n",
     "MAIL\r\n",
     "MAIL x\r\n",
     "RCPT TO:<b@y.example>\r\n",
     "RCPT TO:<b@z.example>\r\n",
     "RCPT TO:<c%d@y.example>\r\n",
     "RCPT TO:<postmaster>\r\n",
-    "RCPT TO:<@x:b@y>\r\n",
+    "RCPT TO:<\xc3\xa9@\xc3\xa9.example>\r\n",
     "RCPT x\r\n",
     "DATA\r\n",
     "Subject: x\r\n\r\n..body\r\n.\r\n",
@@ -314,6 +314,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (sh.program.n > 0) {
         c = next(&sh);
         sh.options = (struct smtpd_options){.hostname = STR("mx.example"),
+                                            .smtputf8 = (c & 8) != 0,
                                             .max_body_bytes = c & 1 ? 100 : LIMIT_BODY_BYTES,
                                             .tls_offered = (c & 6) != 0,
                                             .tls_required = (c & 6) == 6};

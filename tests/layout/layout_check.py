@@ -31,20 +31,22 @@ MAY = {
     "node/net": ["base", "proto", "node/smtp", "node/delivery"],
     "node/admin": ["base", "proto"],
     "node/config": ["base"],
+    "node/idn": ["base"],
     "node/control_core": ["base", "proto", "spool", "replication"],
     "node/identity": ["base", "proto", "spool", "replication", "node/net", "node/control_core"],
     "node": ["base", "proto", "spool", "replication", "node/smtp", "node/policy",
-             "node/delivery", "node/net", "node/admin", "node/config", "node/control_core",
-             "node/identity"],
+             "node/delivery", "node/net", "node/admin", "node/config", "node/idn",
+             "node/control_core", "node/identity"],
     "cluster-tools/common": ["base"],
     "cluster-tools/load": ["base", "cluster-tools/common"],
     "cluster-tools/sink": ["base", "cluster-tools/common"],
-    "cluster-tools": ["base", "proto", "spool", "node/config", "node/identity",
+    "cluster-tools": ["base", "proto", "spool", "node/config", "node/idn", "node/identity",
                       "cluster-tools/common"],
 }
 # Files of a folder that count as one of their own.
 PARTS = {
     "node/config": re.compile(r"node/config\w*\.[ch]"),
+    "node/idn": re.compile(r"node/idn\w*\.[ch]"),
     "node/control_core": re.compile(r"node/(control_core|lease_view)\w*\.[ch]"),
     "node/identity": re.compile(r"node/identity\w*\.[ch]"),
 }
@@ -52,6 +54,7 @@ PARTS = {
 LIBRARIES = {
     "lmdb.h": ["spool"],
     "yaml.h": ["base"],
+    "idn2.h": ["node/idn"],
     "protobuf-c/": ["proto"],
     "ares": ["node/net"],
     "arpa/nameser.h": ["node/net"],
