@@ -107,8 +107,8 @@
 #define LIMIT_DSN_PER_SENDER          10        /* ... DSNs to one sender; no more are sent */
 #define LIMIT_DSN_PER_DOMAIN          1000      /* ... DSNs about mail of one domain */
 #define LIMIT_DSN_RATE_PLACES         65536     /* counters for each of the two */
-#define LIMIT_DIGEST_BYTES            266240    /* mail to an owner about what ended untold */
-#define LIMIT_DIGEST_ROWS_BYTES       262144 /* of them, what lists it; the rest is counted */
+#define LIMIT_DIGEST_BYTES            200704    /* mail to an owner about what ended untold */
+#define LIMIT_DIGEST_ROWS_BYTES       196608 /* of them, what lists it; the rest is counted */
 #define LIMIT_DIGESTS_AT_ONCE         8      /* domains whose mail is collected in one walk */
 
 /* --- Policy: SPF (RFC 7208 4.6.4) --- */

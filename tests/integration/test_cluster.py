@@ -304,7 +304,7 @@ def test_a_member_that_was_away_learns_another_s_key(own):
         house.until(lambda m=m: m.status()["takes_mail"])
         house.load(m.port, "-n", 5, "--run", "k%d" % m.site)
     own.until_whole()
-    assert [len(queue_ids(m)) for m in own.members] == [15] * 3
+    house.until(lambda: [len(queue_ids(m)) for m in own.members] == [15] * 3, 60)  # the third copy follows
 
 
 def test_a_node_that_stops_takes_the_mail_that_is_under_way(own):
