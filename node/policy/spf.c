@@ -1,6 +1,7 @@
 #include "node/policy/spf.h"
 
 #include "base/fsm.h"
+#include "base/utf8.h"
 #include "node/policy/spf_private.h"
 
 /* What the question under way is about; TERM and EXPLAIN: none is. */
@@ -328,7 +329,8 @@ static void run_look_up(struct spf *s)
         matched(s);
     else if (!is_ptr && dns_name_is_legal(name))
         ask_target(s, name);
-    else if (s->term.kind == SPF_INCLUDE || s->term.kind == SPF_REDIRECT)
+    else if (s->term.kind == SPF_REDIRECT ||
+             (s->term.kind == SPF_INCLUDE && !utf8_has_8bit(name))) /* RFC 8616 4: no match */
         permerror(s, SPF_BAD_TARGET);
     else
         not_matched(s);

@@ -105,6 +105,19 @@ START_TEST(a_final_dot_and_a_sender_without_local_part_change_nothing)
 }
 END_TEST
 
+/* RFC 8616 4: what it is expanded into never matches, and is no error. */
+START_TEST(a_local_part_in_another_script_matches_no_macro)
+{
+    zone("d.example TXT v=spf1 include:%{l}.x.example exists:%{l}.%{d} exists:%{s}.%{d} ?all");
+    check.sender = STR("jos\xc3\xa9@d.example");
+    expect(SPF_NEUTRAL, SPF_FINE);
+    ck_assert_uint_eq(verdict->questions, 1);
+    zone("e.example TXT v=spf1 redirect=%{l}.x.example");
+    check.sender = STR("jos\xc3\xa9@e.example");
+    expect(SPF_PERMERROR, SPF_BAD_TARGET);
+}
+END_TEST
+
 START_TEST(a_quoted_at_sign_is_part_of_the_local_part)
 {
     zone("d.example TXT v=spf1 exists:%{L}.x.example -all");
@@ -663,6 +676,7 @@ int main(void)
     tcase_add_test(tc, the_null_sender_is_judged_by_helo);
     tcase_add_test(tc, what_is_no_domain_asks_no_question);
     tcase_add_test(tc, a_final_dot_and_a_sender_without_local_part_change_nothing);
+    tcase_add_test(tc, a_local_part_in_another_script_matches_no_macro);
     tcase_add_test(tc, a_quoted_at_sign_is_part_of_the_local_part);
     tcase_add_loop_test(tc, silence_and_servfail_are_temperror_and_never_fail, 0,
                         (int)(sizeof troubles / sizeof troubles[0]));
