@@ -232,10 +232,11 @@ static bool is_authenticated(const struct test_state *s)
 /* The refusal, or "". *is_last: it waits for SPF, and so for the checks. */
 static const char *add_recipient(json_t *lines, const struct test_state *s, bool *is_last)
 {
-    static const char *const clients[] = {[HARVEST_OK] = "",
-                                          [HARVEST_SUSPICIOUS] = ", the client is suspicious",
-                                          [HARVEST_OFFENDER] = ", the client is an offender"};
-    char detail[64];
+    static const char *const clients[] = {
+        [HARVEST_OK] = "",
+        [HARVEST_SUSPICIOUS] = ", the client is suspicious: it hears this behind the dot",
+        [HARVEST_OFFENDER] = ", the client is an offender"};
+    char detail[96];
     struct recipient_facts f = s->facts;
     enum recipient_verdict alone = recipient_judge(&f), v;
     bool is_offender = s->state == HARVEST_OFFENDER && f.mode != RECIPIENT_ANY;

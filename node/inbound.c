@@ -190,6 +190,8 @@ static void body_end(struct inbound *in)
     strip_end(in);
     if (ev.violation == BODY_CLEAN && ev.header == HEADER_OK)
         ev.refusal = str_of(judge_headers(in));
+    if (ev.violation == BODY_CLEAN && ev.header == HEADER_OK && ev.refusal.n == 0)
+        ev.refusal = str_of(inbound_recipient_for_nobody(in));
     if (ev.violation != BODY_CLEAN || ev.header != HEADER_OK || ev.refusal.n > 0) {
         stat_add(STAT_MESSAGES_REFUSED_TOTAL, 1);
         LOG(EV_MESSAGE_REFUSED, L_CSTR("client", in->peer), L_STR("from", in->tx.sender),

@@ -166,6 +166,7 @@ static const char *add_rcpt(struct inbound *in)
     in->tx.rcpts[in->tx.rcpt_count++] = path;
     inbound_auth_begin(in);
     in->tx.is_wanted |= inbound_recipient_is_there(in);
+    in->tx.is_for_somebody |= !in->tx.is_rcpt_put_off;
     return "";
 }
 
@@ -231,7 +232,7 @@ static const char *ask_rcpt(struct inbound *in, const struct smtpd_out *out, boo
     if (in->tx.rcpt_count > 0 && !str_eq(name, str_of(in->tx.domain)))
         return "452 4.5.3 One domain per message, send the others in another";
     in->tx.facts = (struct recipient_facts){.mode = RECIPIENT_ANY};
-    in->tx.needs_spf = false;
+    in->tx.needs_spf = in->tx.is_rcpt_put_off = false;
     refusal = look_up(in, name, out->path.is_postmaster);
     if (refusal[0] == 0 && !out->path.is_postmaster)
         refusal = ask_access(in);

@@ -61,6 +61,9 @@ struct transaction {
     struct recipient_facts facts;                 /* of the recipient that is asked for */
     bool needs_spf;                               /* it hangs on SPF whether that is taken */
     bool is_wanted;                               /* some recipient is known to be there */
+    bool is_rcpt_put_off; /* of the recipient that is asked for: the client hears nothing now */
+    bool is_for_somebody; /* some recipient was taken that was not put off */
+    enum recipient_verdict put_off; /* of those that were; TAKE: none */
     /* The same for the greylist, that has one answer for a client, sender and domain */
     uint64_t grey_generation;
     bool is_grey; /* to come again */
@@ -170,6 +173,9 @@ const char *inbound_ask_recipient(struct inbound *in, bool *is_later);
 const char *inbound_recipient_unsure(struct inbound *in);  /* SPF has spoken, if it was asked */
 void inbound_recipient_end(struct inbound *in);            /* nobody waits for it any more */
 bool inbound_recipient_is_there(const struct inbound *in); /* it is not only taken */
+/* Behind the dot, to a client that is suspicious: none of the recipients is there, or known to
+ * be. Static; empty: somebody is. */
+const char *inbound_recipient_for_nobody(const struct inbound *in);
 /* The client names too many that are not there: counted, logged. */
 const char *inbound_offender(const struct inbound *in);
 

@@ -3,6 +3,9 @@
  * the edge thread knows; that counts also who names too many that are not there, and is asked
  * for this of every domain that does not take any. What SPF has to say waits for the judge.
  *
+ * A client that is suspicious hears 250 of everybody, after the same steps; of a message that
+ * is for nobody who is there it is told behind the dot (tx.put_off).
+ *
  * A try is counted once: of a list by the edge, which is asked in any case; of a domain that
  * learns by count_bad(), behind all that could still take it. */
 #include <stdlib.h>
@@ -109,6 +112,8 @@ static struct edge_rcpt *ask_of(struct inbound *in)
 /* Nobody can be asked: a list is a list; what is learned would have to be known. */
 static const char *unasked(struct inbound *in)
 {
+    if (in->tx.facts.is_listed)
+        return "";
     stat_add(STAT_RECIPIENTS_UNASKED_TOTAL, 1);
     if (in->tx.facts.mode == RECIPIENT_LIST)
         return say(in, RECIPIENT_REFUSE);
@@ -126,7 +131,7 @@ const char *inbound_ask_recipient(struct inbound *in, bool *is_later)
         return "";
     if (!in->tx.is_allowed && edge_is_offender(n->edge, &in->ip))
         return inbound_offender(in);
-    if (f->is_listed || f->is_reserved)
+    if (f->is_reserved) /* of a listed one, too: what is said at once is known to be there */
         return "";
     a = ask_of(in);
     if (a == NULL || edge_recipient(n->edge, a) != OK) {
@@ -171,6 +176,30 @@ static void count_bad(struct inbound *in, enum recipient_verdict v)
         edge_bad(in->thread->node->edge, &in->ip, str_of(in->tx.domain), local_of(in));
 }
 
+/* What is not written down here costs the same time for all. */
+static const char *put_off(struct inbound *in, enum recipient_verdict v)
+{
+    if (v == RECIPIENT_TAKE)
+        return "";
+    stat_add(v == RECIPIENT_REFUSE ? STAT_RCPTS_UNKNOWN_TOTAL : STAT_RCPTS_UNSURE_TOTAL, 1);
+    in->tx.is_rcpt_put_off = true;
+    in->tx.put_off = v;
+    return "";
+}
+
+const char *inbound_recipient_for_nobody(const struct inbound *in)
+{
+    enum recipient_verdict v = in->tx.put_off;
+
+    if (v == RECIPIENT_TAKE || in->tx.is_for_somebody)
+        return "";
+    LOG(v == RECIPIENT_REFUSE ? EV_RCPT_UNKNOWN : EV_RCPT_UNSURE, L_CSTR("client", in->peer),
+        L_STR("from", in->tx.sender), L_STR("local", local_of(in)),
+        L_CSTR("domain", in->tx.domain), L_CSTR("why", why_not(&in->tx.facts, v)),
+        L_U64("rcpts", in->tx.rcpt_count));
+    return recipient_reply(v);
+}
+
 static const char *take_answer(struct inbound *in, const struct edge_rcpt *a)
 {
     enum recipient_verdict v;
@@ -186,7 +215,7 @@ static const char *take_answer(struct inbound *in, const struct edge_rcpt *a)
         return "";
     }
     count_bad(in, v);
-    return say(in, v);
+    return in->tx.facts.is_suspicious ? put_off(in, v) : say(in, v);
 }
 
 void inbound_recipient_known(struct edge_rcpt *a)

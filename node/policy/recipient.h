@@ -18,10 +18,8 @@
  *
  * A client that names too many recipients that are not there (harvest.h) learns less: of a
  * suspicious one REFUSE becomes UNSURE, with the words of one and the same 450, in a domain
- * that learns; it is never asked on its behalf. What is known to be there is taken at any time:
- * mail that is wanted does not suffer for the company it keeps. To the client a TAKE is told
- * apart from an UNSURE, but that the domain has such a recipient it learns only of one for
- * which mail has been; of all others it hears the same.
+ * that learns; it is never asked on its behalf. And it is told nothing of it at RCPT: that is
+ * the shell's part (docs/decisions/0020).
  *
  * Pure. Threads: any. Memory: none.
  */
