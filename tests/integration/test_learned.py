@@ -1,6 +1,7 @@
 """B8, S16: a domain that learns its recipients from deliveries, at all sites; what is said of those it
 does not know while its primary is up, and away; and clients that try names out, found over all sites."""
 import contextlib
+import itertools
 import json
 import random
 import subprocess
@@ -277,10 +278,16 @@ def listed(door):
     return door
 
 
+TRIES = itertools.count()
+
+
 def is_counted(node):
     """The secret of the cluster is there: tries are counted."""
+    n = next(TRIES)  # one that comes again for the same recipient is not counted again
     before = metric(node, "trispool_harvest_bad_total")
-    code(node, "nobody", source="127.200.0.1")
+    code(node, "nobody%d" % n, source="127.200.%d.1" % (n % 250))
+    with contextlib.suppress(AssertionError):  # it is counted behind the answer
+        house.until(lambda: metric(node, "trispool_harvest_bad_total") > before, 1)
     return metric(node, "trispool_harvest_bad_total") > before
 
 
