@@ -1,4 +1,5 @@
 #include "base/config_tree.h"
+#include "base/utf8.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -26,34 +27,17 @@ const char *config_copy(struct config *c, struct str s)
     return copy;
 }
 
-/* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
 size_t config_utf8(struct str s, uint32_t *character)
 {
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    unsigned char first = (unsigned char)s.p[0];
-    size_t n = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    uint32_t cp = n == 1 ? first : first & (0xffU >> (n + 1));
+    struct utf8 u = {0};
 
-    if (n == 0 || n > s.n || first > 0xf4)
-        return 0;
-    for (size_t i = 1; i < n; i++) {
-        unsigned char more = (unsigned char)s.p[i];
-
-        if ((more & 0xc0) != 0x80)
-            return 0;
-        cp = cp << 6 | (more & 0x3f);
+    for (size_t i = 0; i < s.n && utf8_step(&u, (uint8_t)s.p[i]); i++) {
+        if (u.left > 0)
+            continue;
+        *character = u.character;
+        return i + 1;
     }
-    if (cp < least[n] || cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff))
-        return 0;
-    *character = cp;
-    return n;
-}
-
-bool config_is_hidden(uint32_t cp)
-{
-    return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || (cp >= 0x200e && cp <= 0x200f) ||
-           (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069) || cp == 0xfeff ||
-           cp == 0xfffe || cp == 0xffff;
+    return 0;
 }
 
 /* Copies s into buf, at most `columns` characters, each that cannot be shown as '?'. A tab
@@ -68,7 +52,7 @@ static size_t show(struct str s, size_t columns, char *buf, size_t size)
 
         if (n + 5 > size)
             break;
-        if (bytes == 0 || config_is_hidden(cp)) {
+        if (bytes == 0 || utf8_is_hidden(cp)) {
             buf[n++] = cp == '\t' ? ' ' : '?';
             bytes = bytes == 0 ? 1 : bytes;
         } else {
@@ -161,7 +145,7 @@ static void check_bytes(struct config *c, size_t file)
         if (n == 0)
             config_mistake(c, m, "byte 0x%02x is not UTF-8 text",
                            (unsigned)(unsigned char)rest.p[0]);
-        else if (config_is_hidden(cp) && cp != '\t' && cp != '\n' && !is_crlf)
+        else if (utf8_is_hidden(cp) && cp != '\t' && cp != '\n' && !is_crlf)
             complain(c, m, cp);
         c->unreadable |= c->mistake_count > before;
         at += n > 0 ? n : 1;

@@ -84,9 +84,6 @@ const char *config_shown(struct config *c, struct str value);
 /* The first character of s: its length in bytes, 0 when it is not UTF-8. */
 size_t config_utf8(struct str s, uint32_t *character);
 
-/* Characters that do not show, or that a terminal would obey. */
-bool config_is_hidden(uint32_t character);
-
 /* Without its end of line. */
 struct str config_line(const struct config_file *f, size_t line);
 

@@ -1,4 +1,5 @@
 #include "base/config_tree.h"
+#include "base/utf8.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -231,7 +232,7 @@ static const char *read_text(struct config *c, struct str text, size_t max, cons
         uint32_t character = 0;
         size_t n = config_utf8(rest, &character);
 
-        if (n == 0 || config_is_hidden(character))
+        if (n == 0 || utf8_is_hidden(character))
             return config_said(c, "may not hold the character U+%04X", (unsigned)character);
         rest = str_from(rest, n);
     }

@@ -88,7 +88,7 @@
 #define LIMIT_DNS_CACHE_MS            60000     /* an answer is kept no longer */
 #define LIMIT_DNS_RECORDS             64        /* records of one answer that are looked at */
 #define LIMIT_DNS_TEXT_BYTES          16384     /* of all TXT records of one answer */
-#define LIMIT_DSN_BYTES               262144    /* a DSN: report and headers */
+#define LIMIT_DSN_BYTES               393216    /* a DSN: report and headers */
 #define LIMIT_DSN_HEADER_BYTES        8192 /* of the failed message's headers, in its DSN */
 #define LIMIT_DSN_DIAG_BYTES          256  /* of a primary's reply, in a DSN */
 #define LIMIT_REMOTE_WINDOW           32 /* RCPT commands sent before their replies are read */

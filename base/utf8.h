@@ -1,6 +1,7 @@
 /*
  * utf8: UTF-8 a byte at a time, strictly (RFC 3629 4): no overlong forms, no surrogates,
- * nothing above U+10FFFF. Header only. Pure. Threads: any.
+ * nothing above U+10FFFF; and which characters deceive who reads them. Header only. Pure.
+ * Threads: any.
  */
 #pragma once
 
@@ -37,6 +38,26 @@ static inline bool utf8_step(struct utf8 *u, uint8_t c)
     u->high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
     u->character = c & (0x3fU >> u->left);
     return true;
+}
+
+/* Control characters, and what cannot be seen or turns the text around it. The joiners U+200C
+ * and U+200D are none: some scripts need them. */
+static inline bool utf8_is_hidden(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x200b ||
+           (c >= 0x200e && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+           (c >= 0x2060 && c <= 0x2069) || c == 0xfeff || c == 0xfffe || c == 0xffff;
+}
+
+/* Whole characters, and none that is hidden. */
+static inline bool utf8_is_text(struct str s)
+{
+    struct utf8 u = {0};
+
+    for (size_t i = 0; i < s.n; i++)
+        if (!utf8_step(&u, (uint8_t)s.p[i]) || (u.left == 0 && utf8_is_hidden(u.character)))
+            return false;
+    return u.left == 0;
 }
 
 /* Whole characters, nothing but. */

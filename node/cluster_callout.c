@@ -187,7 +187,8 @@ static void answer(struct callout_ask *a)
     mailbox_answer(a->answer_to, &a->mail);
 }
 
-/* Nobody but us is asked about: a local part may come from a peer, or a disk. */
+/* Nobody but us is asked about: a local part may come from a peer, or a disk. And none that is
+ * not ASCII: a primary that does not offer SMTPUTF8 now would spoil the whole question. */
 static bool is_sound(const struct callout_wish *w)
 {
     char text[PATH_BYTES + 2];
@@ -195,7 +196,7 @@ static bool is_sound(const struct callout_wish *w)
     int n = snprintf(text, sizeof text, "<%s@%s>", w->local, w->domain);
 
     return n > 0 && (size_t)n < sizeof text &&
-           address_parse_rcpt((struct str){text, (size_t)n}, true, &path) == ADDRESS_OK &&
+           address_parse_rcpt((struct str){text, (size_t)n}, false, &path) == ADDRESS_OK &&
            str_eq(path.local, str_of(w->local)) && str_eq(path.domain, str_of(w->domain)) &&
            !path.relay_form;
 }
@@ -204,8 +205,8 @@ void cluster_callout_take(struct cluster *c, struct callout_ask *a)
 {
     enum smtpc_tls tls;
 
-    a->wish.verdict = CALLOUT_NOT_ASKED;
-    if (c->callout == NULL || !is_sound(&a->wish) ||
+    a->wish.verdict = is_sound(&a->wish) ? CALLOUT_NOT_ASKED : CALLOUT_UNKNOWN;
+    if (c->callout == NULL || a->wish.verdict == CALLOUT_UNKNOWN ||
         !look_up(c, a->wish.domain, a->wish.generation, &tls)) {
         answer(a);
         return;

@@ -21,7 +21,15 @@ static const struct {
      "cher.example>",
      NULL},
     {"<a@[192.0.2.1]>", NULL},
-    {"<a@\xe2\x80\xae.example>", NULL}, /* right-to-left override */
+    {"<a@b\xc3\xbc"
+     "cher.example\xe3\x80\x82>",
+     NULL}, /* a stop that stands for a dot: at the end, */
+    {"<a@b\xc3\xbc"
+     "cher\xe3\x80\x82"
+     "example>",
+     NULL},                                /* and between two labels */
+    {"<a@\xef\xbd\x85xample.org>", NULL},  /* a wide e: ASCII in disguise */
+    {"<a@e\xe2\x80\x8dxample.org>", NULL}, /* a joiner where it joins nothing */
 };
 
 START_TEST(names_are_what_they_stand_for)

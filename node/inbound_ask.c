@@ -22,27 +22,29 @@ const char *inbound_shut(const struct node *n)
     return n->replica != NULL && !replica_thread_is_open(n->replica) ? NO_PEER : "";
 }
 
-/* Where the domain is in another script, DNS and the lists know it by its A-labels. .p NULL: it
- * has none. What goes on with the mail is what the client said. */
-static struct str sender_for_checks(struct inbound *in, const struct path *path)
+/* DNS and the lists know a domain in another script by its A-labels, so the checks do. What
+ * goes on with the mail is what the client said. */
+static bool use_a_labels(struct inbound *in, const struct path *path, const char **refusal)
 {
     char buf[LIMIT_SMTP_DOMAIN_BYTES], whole[LIMIT_SMTP_PATH_BYTES + LIMIT_SMTP_DOMAIN_BYTES];
     struct str domain;
     size_t head = path->local.n + 1; /* with the @ */
 
-    if (!utf8_has_8bit(path->domain))
-        return in->tx.sender;
+    *refusal = "553 5.1.7 The sender's domain is not a name";
     if (!domain_name_ascii(path->domain, buf, &domain) ||
         head + domain.n > LIMIT_SMTP_PATH_BYTES)
-        return STR_NONE;
+        return false;
     memcpy(whole, path->whole.p, head);
     memcpy(whole + head, domain.p, domain.n);
-    return arena_str(&in->tx.arena, (struct str){whole, head + domain.n});
+    in->tx.path.whole = arena_str(&in->tx.arena, (struct str){whole, head + domain.n});
+    *refusal = "452 4.3.0 Out of memory";
+    return in->tx.path.whole.p != NULL;
 }
 
 static const char *ask_mail(struct inbound *in, const struct smtpd_out *out)
 {
     struct node *n = in->thread->node;
+    const char *refusal;
 
     if (inbound_shut(n)[0] != 0)
         return NO_PEER;
@@ -53,9 +55,9 @@ static const char *ask_mail(struct inbound *in, const struct smtpd_out *out)
     if (in->tx.sender.p == NULL)
         return "452 4.3.0 Out of memory";
     in->tx.path = out->path;
-    in->tx.path.whole = sender_for_checks(in, &out->path);
-    if (in->tx.path.whole.p == NULL)
-        return "553 5.1.7 The sender's domain is not a name";
+    in->tx.path.whole = in->tx.sender;
+    if (utf8_has_8bit(out->path.domain) && !use_a_labels(in, &out->path, &refusal))
+        return refusal;
     in->tx.path.local = STR_NONE;
     in->tx.path.domain =
         str_from(in->tx.path.whole, out->path.is_null ? 0 : out->path.local.n + 1);
@@ -100,10 +102,10 @@ static const char *look_up(struct inbound *in, struct str name, bool ours)
     arena_reset(&scratch);
     if (e == E_NOTFOUND && !ours)
         return DOOR_NOT_SERVED;
-    if (in->tx.smtputf8 && !takes_utf8)
-        return "550 5.6.7 The server of this domain takes no internationalised mail";
     if (e != OK && e != E_NOTFOUND)
         return "451 4.3.0 Cannot look that domain up now";
+    if (in->tx.smtputf8 && !takes_utf8)
+        return "550 5.6.7 The server of this domain takes no internationalised mail";
     if (in->tx.rcpt_count > 0 && generation != in->tx.generation)
         return "451 4.3.0 The domain has changed, try again";
     in->tx.generation = generation;

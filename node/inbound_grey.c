@@ -41,7 +41,7 @@ static struct edge_ask *ask_of(struct inbound *in)
 
     if (a == NULL)
         return NULL;
-    ASSERT(in->tx.sender.n <= sizeof a->sender);
+    ASSERT(in->tx.path.whole.n <= sizeof a->sender);
     a->answer_to = in->thread->box;
     a->answer_kind = SMTP_MAIL_EDGE;
     a->ctx = in;
@@ -49,8 +49,9 @@ static struct edge_ask *ask_of(struct inbound *in)
     a->is_watching = in->tx.checks[DOMAIN_CHECK_GREYLIST] == CHECK_MARK;
     memcpy(a->spf_domain, in->tx.spf_domain, sizeof a->spf_domain);
     memcpy(a->domain, in->tx.domain, sizeof a->domain);
-    memcpy(a->sender, in->tx.sender.p, in->tx.sender.n);
-    a->sender_bytes = (uint16_t)in->tx.sender.n;
+    if (in->tx.path.whole.n > 0)
+        memcpy(a->sender, in->tx.path.whole.p, in->tx.path.whole.n);
+    a->sender_bytes = (uint16_t)in->tx.path.whole.n;
     return a;
 }
 

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "node/delivery/text.h"
 #include "node/smtp/received.h"
 
 #define REPLY_BYTES 256  /* of a primary's reply, and of why a sender was not told */
@@ -12,43 +13,11 @@ static_assert(FIXED_BYTES > 1500 + 6 * LIMIT_SMTP_PATH_BYTES &&
                   LIMIT_DIGEST_ROWS_BYTES + FIXED_BYTES <= LIMIT_DIGEST_BYTES,
               "a digest with all its rows must fit");
 
-struct text {
-    char *p;
-    size_t n, size;
-    bool full; /* sticky */
-};
-
-static void put(struct text *t, struct str s)
-{
-    if (t->full || s.n > t->size - t->n) {
-        t->full = true;
-        return;
-    }
-    if (s.n > 0)
-        memcpy(t->p + t->n, s.p, s.n);
-    t->n += s.n;
-}
-
-static void put_z(struct text *t, const char *s)
-{
-    put(t, str_of(s));
-}
-
-/* Text from outside: at most max bytes of it, nothing but printable ASCII. */
-static void put_clean(struct text *t, struct str s, size_t max)
-{
-    for (size_t i = 0; i < s.n && i < max; i++) {
-        char c = s.p[i] >= 0x20 && s.p[i] <= 0x7e ? s.p[i] : '?';
-
-        put(t, (struct str){&c, 1});
-    }
-}
-
 static void put_date(struct text *t, int64_t wall_ms)
 {
     char date[RFC5322_DATE_SIZE];
 
-    put_z(t, rfc5322_date(wall_ms, date));
+    text_z(t, rfc5322_date(wall_ms, date));
 }
 
 static void put_count(struct text *t, uint64_t n, const char *one, const char *many)
@@ -56,8 +25,8 @@ static void put_count(struct text *t, uint64_t n, const char *one, const char *m
     char buf[24];
 
     snprintf(buf, sizeof buf, "%" PRIu64, n);
-    put_z(t, buf);
-    put_z(t, n == 1 ? one : many);
+    text_z(t, buf);
+    text_z(t, n == 1 ? one : many);
 }
 
 /* --- rows --- */
@@ -88,38 +57,38 @@ uint64_t digest_ended_ms(const struct envelope *e)
 
 static void put_recipient(struct text *t, const struct rcpt *r)
 {
-    put_z(t, "  to        <");
-    put_clean(t, r->path, LIMIT_SMTP_PATH_BYTES);
-    put_z(t, r->fate == FATE_EXPIRED ? ">, not taken in time" : ">, refused");
+    text_z(t, "  to        <");
+    text_address(t, r->path);
+    text_z(t, r->fate == FATE_EXPIRED ? ">, not taken in time" : ">, refused");
     if (r->reply.n > 0) {
-        put_z(t, "\r\n            ");
-        put_clean(t, r->reply, REPLY_BYTES);
+        text_z(t, "\r\n            ");
+        text_clean(t, r->reply, REPLY_BYTES);
     }
-    put_z(t, "\r\n");
+    text_z(t, "\r\n");
 }
 
 static void put_message(struct text *t, const struct envelope *e)
 {
     char id[MID_TEXT_SIZE];
 
-    put_z(t, "\r\n");
-    put_z(t, mid_text(e->id, id));
-    put_z(t, "\r\n  from      <");
-    put_clean(t, e->sender, LIMIT_SMTP_PATH_BYTES);
-    put_z(t, ">\r\n  received  ");
+    text_z(t, "\r\n");
+    text_z(t, mid_text(e->id, id));
+    text_z(t, "\r\n  from      <");
+    text_address(t, e->sender);
+    text_z(t, ">\r\n  received  ");
     put_date(t, e->received_wall_ms);
-    put_z(t, "\r\n  ended     ");
+    text_z(t, "\r\n  ended     ");
     put_date(t, e->settled_wall_ms);
-    put_z(t, "\r\n");
+    text_z(t, "\r\n");
     for (uint32_t i = 0; i < e->rcpt_count; i++)
         if (digest_tells_of(&e->rcpts[i]))
             put_recipient(t, &e->rcpts[i]);
-    put_z(t, "  not told  ");
+    text_z(t, "  not told  ");
     if (e->sender.n == 0)
-        put_z(t, "(the null sender is never told)");
+        text_z(t, "(the null sender is never told)");
     else
-        put_clean(t, e->dsn_reply, REPLY_BYTES);
-    put_z(t, "\r\n");
+        text_clean(t, e->dsn_reply, REPLY_BYTES);
+    text_z(t, "\r\n");
 }
 
 void digest_begin(struct digest *d, char rows[LIMIT_DIGEST_ROWS_BYTES])
@@ -149,29 +118,29 @@ static void put_header(struct text *t, const struct digest_in *in)
 {
     char id[64];
 
-    put_z(t, "Date: ");
+    text_z(t, "Date: ");
     put_date(t, in->now_wall_ms);
-    put_z(t, "\r\nFrom: Mail delivery <MAILER-DAEMON@");
-    put(t, in->hostname);
-    put_z(t, ">\r\nTo: <");
-    put(t, in->to);
-    put_z(t, ">\r\nSubject: Undelivered mail for ");
-    put(t, in->domain);
+    text_z(t, "\r\nFrom: Mail delivery <MAILER-DAEMON@");
+    text_put(t, in->hostname);
+    text_z(t, ">\r\nTo: <");
+    text_put(t, in->to);
+    text_z(t, ">\r\nSubject: Undelivered mail for ");
+    text_put(t, in->domain);
     snprintf(id, sizeof id, "\r\nMessage-ID: <digest.%" PRIu64 ".%" PRIu64 "@", in->generation,
              in->until_ms);
-    put_z(t, id);
-    put(t, in->hostname);
-    put_z(t, ">\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
-             "Content-Type: text/plain; charset=us-ascii\r\n\r\n");
+    text_z(t, id);
+    text_put(t, in->hostname);
+    text_z(t, ">\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
+              "Content-Type: text/plain; charset=us-ascii\r\n\r\n");
 }
 
 static void put_words(struct text *t, const struct digest *d, const struct digest_in *in)
 {
-    put_z(t, "This is the mail system at ");
-    put(t, in->hostname);
-    put_z(t, ", which keeps mail for\r\n");
-    put(t, in->domain);
-    put_z(
+    text_z(t, "This is the mail system at ");
+    text_put(t, in->hostname);
+    text_z(t, ", which keeps mail for\r\n");
+    text_put(t, in->domain);
+    text_z(
         t,
         " while its own server is away.\r\n\r\n"
         "The mail below ended here: that server refused it for good, or did not take it in\r\n"
@@ -180,11 +149,11 @@ static void put_words(struct text *t, const struct digest *d, const struct diges
     put_count(t, d->messages, " message, ", " messages, ");
     put_count(t, d->rcpts, " recipient.", " recipients.");
     if (d->listed < d->messages) {
-        put_z(t, " Too many for one mail: here are the first ");
+        text_z(t, " Too many for one mail: here are the first ");
         put_count(t, d->listed, ".", ".");
     }
-    put_z(t, " Who runs\r\nthis system can list all of it for 30 days: trispool queue "
-             "undelivered.\r\n");
+    text_z(t, " Who runs\r\nthis system can list all of it for 30 days: trispool queue "
+              "undelivered.\r\n");
 }
 
 size_t digest_end(const struct digest *d, const struct digest_in *in,
@@ -195,7 +164,7 @@ size_t digest_end(const struct digest *d, const struct digest_in *in,
     ASSERT(in->to.n <= LIMIT_SMTP_PATH_BYTES && in->domain.n <= LIMIT_SMTP_DOMAIN_BYTES);
     put_header(&t, in);
     put_words(&t, d, in);
-    put(&t, (struct str){d->rows, d->n});
+    text_put(&t, (struct str){d->rows, d->n});
     ASSERT(!t.full);
     return t.n;
 }

@@ -123,6 +123,16 @@ START_TEST(the_null_sender_is_named_as_such)
 }
 END_TEST
 
+START_TEST(addresses_in_other_scripts_are_told_apart)
+{
+    env.sender = STR("jos\xc3\xa9@x.example");
+    rcpts[0].path = STR("\xe7\x94\xa8@d.example");
+    digest_add(&d, &env);
+    ck_assert(holds(made(), "from      <jos\\x{E9}@x.example>\r\n"));
+    ck_assert(holds(made(), "to        <\\x{7528}@d.example>, refused\r\n"));
+}
+END_TEST
+
 START_TEST(hostile_text_adds_no_line)
 {
     struct str text;
@@ -184,6 +194,7 @@ int main(void)
     tcase_add_test(tc, only_what_nobody_was_told_of_is_told);
     tcase_add_test(tc, it_ended_when_its_last_recipient_did_or_later);
     tcase_add_test(tc, the_null_sender_is_named_as_such);
+    tcase_add_test(tc, addresses_in_other_scripts_are_told_apart);
     tcase_add_test(tc, hostile_text_adds_no_line);
     tcase_add_test(tc, more_than_fits_is_counted);
     suite_add_tcase(suite, tc);

@@ -6,74 +6,18 @@
 
 #include "base/utf8.h"
 #include "node/delivery/reply.h"
+#include "node/delivery/text.h"
 
 #define LINE_BYTES      998  /* RFC 5322 2.1.1, without CRLF */
 #define TEXT_DIAG_BYTES 128  /* of a reply, in the part for people */
 #define FIXED_BYTES     4096 /* all that does not grow with recipients or headers */
 
-#define XTEXT_TIMES 6 /* a byte of an address becomes so many at worst: \\x{5C} */
-
 /* Per recipient: address and reply in the part for people, then in the one for programs. */
 static_assert(FIXED_BYTES + LIMIT_DSN_HEADER_BYTES +
-                      LIMIT_SMTP_RCPTS *
-                          (LIMIT_SMTP_PATH_BYTES + TEXT_DIAG_BYTES + 64 +
-                           XTEXT_TIMES * LIMIT_SMTP_PATH_BYTES + LIMIT_DSN_DIAG_BYTES + 200) <=
+                      LIMIT_SMTP_RCPTS * (2 * TEXT_ADDRESS_TIMES * LIMIT_SMTP_PATH_BYTES +
+                                          TEXT_DIAG_BYTES + 64 + LIMIT_DSN_DIAG_BYTES + 200) <=
                   LIMIT_DSN_BYTES,
               "a DSN for the largest envelope must fit");
-
-struct text {
-    char *p;
-    size_t n, size;
-    bool full; /* sticky */
-};
-
-static void put(struct text *t, struct str s)
-{
-    if (t->full || s.n > t->size - t->n) {
-        t->full = true;
-        return;
-    }
-    if (s.n > 0)
-        memcpy(t->p + t->n, s.p, s.n);
-    t->n += s.n;
-}
-
-static void put_char(struct text *t, char c)
-{
-    put(t, (struct str){&c, 1});
-}
-
-/* Text from outside: at most max bytes of it, nothing but printable ASCII. */
-static void put_clean(struct text *t, struct str s, size_t max)
-{
-    for (size_t i = 0; i < s.n && i < max; i++)
-        put_char(t, s.p[i] >= 0x20 && s.p[i] <= 0x7e ? s.p[i] : '?');
-}
-
-static void put_path(struct text *t, struct str path)
-{
-    put_clean(t, path, LIMIT_SMTP_PATH_BYTES);
-}
-
-/* RFC 6533 3, utf-8-addr-xtext: an address in another script, in ASCII. It is valid UTF-8. */
-static void put_xtext(struct text *t, struct str path)
-{
-    struct utf8 u = {0};
-    char buf[16];
-
-    for (size_t i = 0; i < path.n && i < LIMIT_SMTP_PATH_BYTES; i++) {
-        char c = path.p[i];
-
-        if (!utf8_step(&u, (uint8_t)c) || u.left > 0)
-            continue;
-        if (c > ' ' && c <= '~' && c != '\\' && c != '+' && c != '=') {
-            put_char(t, c);
-        } else {
-            snprintf(buf, sizeof buf, "\\x{%02X}", (unsigned)u.character);
-            put(t, str_of(buf));
-        }
-    }
-}
 
 /* --- dates: RFC 5322 3.3, always +0000 --- */
 
@@ -113,7 +57,7 @@ static void put_date(struct text *t, int64_t wall_ms)
         buf, sizeof buf, "%s, %02d %s %04d %02" PRId64 ":%02" PRId64 ":%02" PRId64 " +0000",
         days[day % 7], (int)left + 1, months[month], (int)year, s / 3600, s / 60 % 60, s % 60);
     ASSERT(n > 0 && (size_t)n < sizeof buf);
-    put(t, (struct str){buf, (size_t)n});
+    text_put(t, (struct str){buf, (size_t)n});
 }
 
 /* --- replies of the primary, without what is behind its door --- */
@@ -203,7 +147,7 @@ static void put_reply(struct text *t, struct str reply, size_t max)
         struct str word = masked(cut_word(&reply));
         size_t n = word.n < max ? word.n : max;
 
-        put_clean(t, word, n);
+        text_clean(t, word, n);
         max -= n;
     }
 }
@@ -215,10 +159,10 @@ static void put_boundary(struct text *t, const struct dsn_in *in, struct str bef
 {
     char id[MID_TEXT_SIZE];
 
-    put(t, before);
-    put(t, STR("=_dsn_"));
-    put(t, str_of(mid_text(in->env->id, id)));
-    put(t, after);
+    text_put(t, before);
+    text_put(t, STR("=_dsn_"));
+    text_put(t, str_of(mid_text(in->env->id, id)));
+    text_put(t, after);
 }
 
 static bool is_reported(const struct rcpt *r)
@@ -230,24 +174,24 @@ static void put_header(struct text *t, const struct dsn_in *in)
 {
     char id[MID_TEXT_SIZE];
 
-    put(t, STR("Date: "));
+    text_put(t, STR("Date: "));
     put_date(t, in->now_wall_ms);
-    put(t, STR("\r\nFrom: Mail delivery <MAILER-DAEMON@"));
-    put(t, in->hostname);
-    put(t, STR(">\r\nTo: "));
+    text_put(t, STR("\r\nFrom: Mail delivery <MAILER-DAEMON@"));
+    text_put(t, in->hostname);
+    text_put(t, STR(">\r\nTo: "));
     if (utf8_has_8bit(in->env->sender)) { /* this header is ASCII */
-        put(t, STR("undisclosed-recipients:;"));
+        text_put(t, STR("undisclosed-recipients:;"));
     } else {
-        put(t, STR("<"));
-        put_path(t, in->env->sender);
-        put(t, STR(">"));
+        text_put(t, STR("<"));
+        text_address(t, in->env->sender);
+        text_put(t, STR(">"));
     }
-    put(t, STR("\r\nSubject: Your message could not be delivered\r\nMessage-ID: <"));
-    put(t, str_of(mid_text(in->env->id, id)));
-    put(t, STR(".dsn@"));
-    put(t, in->hostname);
-    put(t, STR(">\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
-               "Content-Type: multipart/report; report-type=delivery-status;\r\n"));
+    text_put(t, STR("\r\nSubject: Your message could not be delivered\r\nMessage-ID: <"));
+    text_put(t, str_of(mid_text(in->env->id, id)));
+    text_put(t, STR(".dsn@"));
+    text_put(t, in->hostname);
+    text_put(t, STR(">\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
+                    "Content-Type: multipart/report; report-type=delivery-status;\r\n"));
     put_boundary(t, in, STR(" boundary=\""), STR("\"\r\n\r\n"));
 }
 
@@ -258,27 +202,28 @@ static void put_for_people(struct text *t, const struct dsn_in *in)
     struct enhanced e;
 
     put_boundary(t, in, STR("--"), STR("\r\n"));
-    put(t, STR("Content-Type: text/plain; charset=us-ascii\r\n\r\n"
-               "This is the mail system at "));
-    put(t, in->hostname);
-    put(t, STR(".\r\n\r\nYour message could not be delivered to these recipients, and is no "
-               "longer\r\ntried for them:\r\n"));
+    text_put(t, STR("Content-Type: text/plain; charset=us-ascii\r\n\r\n"
+                    "This is the mail system at "));
+    text_put(t, in->hostname);
+    text_put(t,
+             STR(".\r\n\r\nYour message could not be delivered to these recipients, and is no "
+                 "longer\r\ntried for them:\r\n"));
     for (uint32_t i = 0; i < env->rcpt_count; i++) {
         const struct rcpt *r = &env->rcpts[i];
 
         if (!is_reported(r))
             continue;
-        put(t, STR("\r\n  <"));
-        put_path(t, r->path);
-        put(t, r->fate == FATE_EXPIRED ? STR(">\r\n    not taken in time")
-                                       : STR(">\r\n    refused"));
+        text_put(t, STR("\r\n  <"));
+        text_address(t, r->path);
+        text_put(t, r->fate == FATE_EXPIRED ? STR(">\r\n    not taken in time")
+                                            : STR(">\r\n    refused"));
         if (reply_text_parse(r->reply, &code, &e)) {
-            put(t, STR("; last answer: "));
+            text_put(t, STR("; last answer: "));
             put_reply(t, r->reply, TEXT_DIAG_BYTES);
         }
-        put(t, STR("\r\n"));
+        text_put(t, STR("\r\n"));
     }
-    put(t, STR("\r\nThe header of your message is attached.\r\n\r\n"));
+    text_put(t, STR("\r\nThe header of your message is attached.\r\n\r\n"));
 }
 
 /* RFC 3464 2.3.4. A bounce never bears a status of another class than 5. */
@@ -295,7 +240,7 @@ static void put_status(struct text *t, const struct rcpt *r)
         e = (struct enhanced){5, 0, 0};
     n = snprintf(buf, sizeof buf, "Status: %u.%u.%u\r\n", e.klass, e.subject, e.detail);
     ASSERT(n > 0 && (size_t)n < sizeof buf);
-    put(t, (struct str){buf, (size_t)n});
+    text_put(t, (struct str){buf, (size_t)n});
 }
 
 static void put_one_recipient(struct text *t, const struct envelope *env, const struct rcpt *r)
@@ -303,24 +248,20 @@ static void put_one_recipient(struct text *t, const struct envelope *env, const 
     uint16_t code;
     struct enhanced e;
 
-    if (utf8_has_8bit(r->path) && utf8_is_valid(r->path)) {
-        put(t, STR("\r\nFinal-Recipient: utf-8; "));
-        put_xtext(t, r->path);
-    } else {
-        put(t, STR("\r\nFinal-Recipient: rfc822; "));
-        put_path(t, r->path);
-    }
-    put(t, STR("\r\nAction: failed\r\n"));
+    text_put(t, text_is_foreign(r->path) ? STR("\r\nFinal-Recipient: utf-8; ")
+                                         : STR("\r\nFinal-Recipient: rfc822; "));
+    text_address(t, r->path);
+    text_put(t, STR("\r\nAction: failed\r\n"));
     put_status(t, r);
     if (reply_text_parse(r->reply, &code, &e)) {
-        put(t, STR("Diagnostic-Code: smtp; "));
+        text_put(t, STR("Diagnostic-Code: smtp; "));
         put_reply(t, r->reply, LIMIT_DSN_DIAG_BYTES);
-        put(t, STR("\r\n"));
+        text_put(t, STR("\r\n"));
     }
     if (r->last_ms > 0 && r->last_ms >= env->received_ms) { /* cluster time to wall time */
-        put(t, STR("Last-Attempt-Date: "));
+        text_put(t, STR("Last-Attempt-Date: "));
         put_date(t, env->received_wall_ms + (int64_t)(r->last_ms - env->received_ms));
-        put(t, STR("\r\n"));
+        text_put(t, STR("\r\n"));
     }
 }
 
@@ -329,15 +270,15 @@ static void put_for_programs(struct text *t, const struct dsn_in *in)
     const struct envelope *env = in->env;
 
     put_boundary(t, in, STR("--"), STR("\r\n"));
-    put(t, STR("Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; "));
-    put(t, in->hostname);
-    put(t, STR("\r\nArrival-Date: "));
+    text_put(t, STR("Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; "));
+    text_put(t, in->hostname);
+    text_put(t, STR("\r\nArrival-Date: "));
     put_date(t, env->received_wall_ms);
-    put(t, STR("\r\n"));
+    text_put(t, STR("\r\n"));
     for (uint32_t i = 0; i < env->rcpt_count; i++)
         if (is_reported(&env->rcpts[i]))
             put_one_recipient(t, env, &env->rcpts[i]);
-    put(t, STR("\r\n"));
+    text_put(t, STR("\r\n"));
 }
 
 /* "name: value". A line that starts with "--" could close the
@@ -362,7 +303,7 @@ static void put_original_header(struct text *t, const struct dsn_in *in)
     bool sent = false;
 
     put_boundary(t, in, STR("--"), STR("\r\n"));
-    put(t, STR("Content-Type: text/rfc822-headers\r\n\r\n"));
+    text_put(t, STR("Content-Type: text/rfc822-headers\r\n\r\n"));
     while (rest.n > 0 && str_find(rest, '\n') < rest.n) { /* a line cut in half is left out */
         struct str line = str_split(&rest, '\n');
 
@@ -380,10 +321,10 @@ static void put_original_header(struct text *t, const struct dsn_in *in)
             break;
         room -= line.n + 2;
         for (size_t i = 0; i < line.n; i++)
-            put_char(t, line.p[i] == '\t' || (line.p[i] >= 0x20 && line.p[i] <= 0x7e)
-                            ? line.p[i]
-                            : '?');
-        put(t, STR("\r\n"));
+            text_char(t, line.p[i] == '\t' || (line.p[i] >= 0x20 && line.p[i] <= 0x7e)
+                             ? line.p[i]
+                             : '?');
+        text_put(t, STR("\r\n"));
     }
     put_boundary(t, in, STR("\r\n--"), STR("--\r\n"));
 }

@@ -217,7 +217,7 @@ START_TEST(addresses_in_other_scripts_are_named_in_ascii)
         "\r\nFinal-Recipient: utf-8; jos\\x{E9}\\x{2B}a\\x{5C}b@b\\x{FC}cher.example\r\n"));
     ck_assert(holds("\r\nFinal-Recipient: utf-8; \\x{1F4EC}\\x{3D}@\\x{4F8B}.example\r\n"));
     ck_assert(holds("\r\nTo: undisclosed-recipients:;\r\n"));
-    ck_assert(holds("<jos??+a\\b@b??cher.example>"));
+    ck_assert(holds("  <jos\\x{E9}\\x{2B}a\\x{5C}b@b\\x{FC}cher.example>\r\n"));
     for (size_t i = 0; i < n; i++)
         ck_assert_int_lt((unsigned char)buf[i], 0x80);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/fsm.h"
+#include "base/utf8.h"
 
 #define LIVE (FSM_TO(SC_CLOSED))
 
@@ -377,13 +378,7 @@ static bool path_is_sound(const struct smtpc *s, struct str path)
 {
     if (path.n > LIMIT_SMTP_PATH_BYTES)
         return false;
-    for (size_t i = 0; i < path.n; i++) {
-        uint8_t c = (uint8_t)path.p[i];
-
-        if (c < 0x20 || c == 0x7f || (c >= 0x80 && !s->job.smtputf8))
-            return false;
-    }
-    return true;
+    return utf8_is_text(path) && (s->job.smtputf8 || !utf8_has_8bit(path));
 }
 
 static bool job_is_sound(const struct smtpc *s)

@@ -1,5 +1,7 @@
 #include "node/policy/delegate.h"
 
+#include "base/utf8.h"
+
 #include <stdio.h>
 
 #define TEXT_BYTES 400 /* of a reply, the server's part */
@@ -21,12 +23,16 @@ struct pen {
     size_t n;
 };
 
-/* Byte by byte: a NUL would end it in printf(). */
+/* Byte by byte: a NUL would end it in printf(). Addresses in other scripts as they are, as
+ * Postfix sends them: two of them must not look the same. */
 static void put_bytes(struct pen *pen, struct str s)
 {
+    bool is_text = utf8_is_valid(s);
+
     ASSERT(s.n < LIMIT_DELEGATE_REQUEST_BYTES - pen->n);
     for (size_t i = 0; i < s.n; i++)
-        pen->p[pen->n++] = is_printable(s.p[i]) ? s.p[i] : '?';
+        pen->p[pen->n++] =
+            is_printable(s.p[i]) || (is_text && (uint8_t)s.p[i] >= 0x80) ? s.p[i] : '?';
 }
 
 static void put(struct pen *pen, const char *name, struct str value)

@@ -62,6 +62,9 @@ START_TEST(no_value_makes_a_line_of_its_own)
     f.helo = (struct str){"x\naction=OK\r\n\n\0y\xff", 17};
     got = delegate_request(&f, buf);
     ck_assert_ptr_nonnull(memmem(got.p, got.n, "\nhelo_name=x?action=OK????y?\n", 29));
+    f.sender = STR("jos\xc3\xa9\n@x.example");
+    got = delegate_request(&f, buf);
+    ck_assert_ptr_nonnull(memmem(got.p, got.n, "\nsender=jos\xc3\xa9?@x.example\n", 25));
 }
 END_TEST
 

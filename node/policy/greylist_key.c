@@ -6,7 +6,8 @@
 
 static bool is_word(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (uint8_t)c >= 0x80; /* of a letter in another script */
 }
 
 static size_t word_length(struct str s)

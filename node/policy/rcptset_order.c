@@ -1,6 +1,7 @@
 /* The orders in which the entries of an rcptset stand: a pairing heap (Fredman, Sedgewick,
  * Sleator, Tarjan 1986) for each class of a domain. And their bytes. */
 #include "base/bigendian.h"
+#include "base/utf8.h"
 #include "node/policy/rcptset_internal.h"
 
 enum rcptset_status rcptset_class(const struct rcptset_entry *e)
@@ -192,10 +193,7 @@ static bool is_sound(const struct rcptset_entry *e)
 {
     if (e->generation == 0 || !is_sound_fact(e->valid) || !is_sound_fact(e->invalid))
         return false;
-    for (size_t i = 0; i < e->local_bytes; i++)
-        if (e->local[i] < ' ' || e->local[i] > '~')
-            return false;
-    return true;
+    return utf8_is_text((struct str){e->local, e->local_bytes});
 }
 
 enum err rcptset_unpack(struct str *bytes, struct rcptset_entry *out)

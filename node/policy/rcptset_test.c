@@ -423,6 +423,13 @@ START_TEST(bytes_that_nobody_packs_are_refused)
     struct str in = {(const char *)good, n};
 
     ck_assert_int_eq(rcptset_unpack(&in, &e), OK);
+    memcpy(bad, good, n);
+    memcpy(bad + 42, "\xc3\xa9", 2); /* a letter in another script */
+    in = (struct str){(const char *)bad, n};
+    ck_assert_int_eq(rcptset_unpack(&in, &e), OK);
+    memcpy(bad + 42, "\xc2\x9b", 2); /* a control character */
+    in = (struct str){(const char *)bad, n};
+    ck_assert_int_eq(rcptset_unpack(&in, &e), E_PROTO);
     for (size_t i = 0; i < sizeof breaks / sizeof *breaks; i++) {
         memcpy(bad, good, n);
         bad[breaks[i].at] = breaks[i].value;

@@ -172,8 +172,8 @@ static size_t quoted_length(struct str s)
     for (size_t i = 1; i < s.n; i++) {
         if (s.p[i] == '"')
             return i + 1;
-        if (s.p[i] == '\\')
-            i++;
+        if (s.p[i] == '\\' && (++i == s.n || is_utf8(s.p[i]))) /* RFC 6531 3.3: ASCII only */
+            return 0;
     }
     return 0;
 }
@@ -199,6 +199,20 @@ static bool holds_any(struct str s, const char *set)
     return false;
 }
 
+/* Wide and small forms of %, ! and @, which a server that folds widths takes for these (RFC
+ * 8265 3.3). */
+static bool holds_wide_relay(struct str s)
+{
+    static const uint32_t forms[] = {0xff05, 0xff01, 0xff20, 0xfe6a, 0xfe57, 0xfe6b};
+    struct utf8 u = {0};
+
+    for (size_t i = 0; i < s.n && utf8_step(&u, (uint8_t)s.p[i]); i++)
+        for (size_t k = 0; k < sizeof forms / sizeof forms[0]; k++)
+            if (u.left == 0 && u.character == forms[k])
+                return true;
+    return false;
+}
+
 /* Bytes that no address may hold, wherever they stand. */
 static enum address_verdict check_bytes(struct str s, bool smtputf8)
 {
@@ -214,7 +228,7 @@ static enum address_verdict check_bytes(struct str s, bool smtputf8)
         return ADDRESS_EIGHT_BIT;
     for (size_t i = 0; i < s.n && is_good; i++) {
         is_good = utf8_step(&u, (uint8_t)s.p[i]);
-        if (is_good && u.left == 0 && u.character >= 0x80 && u.character < 0xa0) /* C1 */
+        if (is_good && u.left == 0 && utf8_is_hidden(u.character))
             return ADDRESS_CONTROL;
     }
     return is_good && u.left == 0 ? ADDRESS_OK : ADDRESS_SYNTAX;
@@ -234,7 +248,8 @@ static enum address_verdict parse_mailbox(struct str s, struct path *path)
     path->local = str_head(s, n);
     path->domain = str_from(s, n + 1);
     path->literal = address_is_literal(path->domain);
-    path->relay_form = holds_any(path->local, quoted ? "%!@" : "%!");
+    path->relay_form =
+        holds_any(path->local, quoted ? "%!@" : "%!") || holds_wide_relay(path->local);
     path->utf8 = utf8_has_8bit(s);
     if (!path->literal && !is_domain(path->domain, path->utf8))
         return ADDRESS_SYNTAX;

@@ -198,7 +198,11 @@ static const struct {
     {"<\xed\xa0\x80x@x.example>", ADDRESS_SYNTAX},    /* a surrogate */
     {"<\xf4\x90\x80\x80@x.example>", ADDRESS_SYNTAX}, /* above U+10FFFF */
     {"<a\xc3@x.example>", ADDRESS_SYNTAX},
-    {"<a\xc2\x9b@x.example>", ADDRESS_CONTROL}, /* C1 */
+    {"<a\xc2\x9b@x.example>", ADDRESS_CONTROL},     /* C1 */
+    {"<a\xe2\x80\xae@x.example>", ADDRESS_CONTROL}, /* right-to-left override */
+    {"<a\xe2\x80\x8b@x.example>", ADDRESS_CONTROL}, /* a space of no width */
+    {"<a@e\xe2\x80\x8bxample.org>", ADDRESS_CONTROL},
+    {"<\"a\\\xc3\xa9\"@x.example>", ADDRESS_SYNTAX}, /* only ASCII is quoted by a backslash */
     {"<a@-\xc3\xbc.example>", ADDRESS_SYNTAX},
     {"<a@\xc3\xbc-.example>", ADDRESS_SYNTAX},
     {"<a@\xc3\xbc_.example>", ADDRESS_SYNTAX},
@@ -223,6 +227,31 @@ START_TEST(other_scripts_are_taken_with_smtputf8_only)
     ck_assert_int_eq(address_parse_rcpt(str_of(text), false, &p), without);
     ck_assert_int_eq(address_parse_mail(str_of(text), &p, &m), without);
     ck_assert(!p.utf8 && p.whole.n == 0);
+}
+END_TEST
+
+START_TEST(wide_signs_of_relays_are_such_signs)
+{
+    static const char *const forms[] = {"<a\xef\xbc\x85"
+                                        "b@x.example>",
+                                        "<a\xef\xbc\x81"
+                                        "b@x.example>",
+                                        "<a\xef\xbc\xa0"
+                                        "b@x.example>",
+                                        "<a\xef\xb9\xaa"
+                                        "b@x.example>",
+                                        "<\"a\xef\xb9\x97 b\"@x.example>",
+                                        "<a\xef\xb9\xab"
+                                        "b@x.example>"};
+    struct path p;
+
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        ck_assert_int_eq(address_parse_rcpt(str_of(forms[i]), true, &p), ADDRESS_OK);
+        ck_assert(p.relay_form);
+    }
+    ck_assert_int_eq(address_parse_rcpt(STR("<a\xef\xbc\x86@x.example>"), true, &p),
+                     ADDRESS_OK);
+    ck_assert(!p.relay_form);
 }
 END_TEST
 
@@ -450,6 +479,7 @@ int main(void)
     tcase_add_test(tc, null_sender_is_for_mail_and_bare_postmaster_for_rcpt);
     tcase_add_loop_test(tc, other_scripts_are_taken_with_smtputf8_only, 0,
                         sizeof utf8_cases / sizeof *utf8_cases);
+    tcase_add_test(tc, wide_signs_of_relays_are_such_signs);
     tcase_add_test(tc, a_name_in_another_script_is_no_normal_form);
     tcase_add_loop_test(tc, parameters_of_mail_are_read_once_each_and_unknown_ones_refused, 0,
                         COUNT(param_cases));

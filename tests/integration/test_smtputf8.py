@@ -35,6 +35,10 @@ def send(port, sender=SENDER, rcpts=(RCPT,), params="SMTPUTF8 BODY=8BITMIME", bo
     return lines[-1].split()[-1]
 
 
+def metric(node, name):
+    return next(float(r["line"].split()[1]) for r in node.ask("metrics") if r["line"].startswith(name + " "))
+
+
 def offers(node):
     return any("SMTPUTF8" in l for l in house.Client(node.port).say("EHLO client.example")[1])
 
@@ -140,8 +144,13 @@ def test_a_recipient_in_another_script_is_learned(tmp_path, utf8, sink):
         send(utf8.port)
         house.until(lambda: utf8.queued() == 0)
         house.until(lambda: utf8.ask("domain.show", name=A_LABEL)[0]["learned"] == 1)
+    house.until(lambda: metric(utf8, "trispool_recipients_unstored") == 0)
+    utf8.kill()
+    utf8.start()
+    house.until(lambda: utf8.ask("domain.show", name=A_LABEL)[0]["learned"] == 1)
     c = house.Client(utf8.port).hello()
     assert say(c, "MAIL FROM:<%s> SMTPUTF8" % SENDER, "RCPT TO:<%s>" % RCPT)[0] == 250
+    assert say(c, "RCPT TO:<客户@bücher.test>")[1].startswith("450 4.1.1")
     c.close()
 
 
@@ -162,7 +171,7 @@ def test_all_sites_know_that_it_is(tmp_path):
     f = fleet.on_loopback(tmp_path)
     try:
         f.form()
-        f.add_domain(A_LABEL, "127.0.0.1:%d" % primary, smtputf8=True)
+        f.add_domain(A_LABEL, "127.0.0.1:%d" % primary, smtputf8=True, recipients="learn")
         house.until(lambda: all(offers(m) for m in f.live()))
         mid = send(f[1].port)
         house.until(lambda: all(m.queued() == 1 for m in f.live()), 60)
@@ -172,6 +181,7 @@ def test_all_sites_know_that_it_is(tmp_path):
             house.until(lambda: f.queued() == 0, 90)
         (envelope, message), = kept(tmp_path)
         assert envelope.splitlines()[0].endswith(" SMTPUTF8") and message.endswith(BODY)
+        house.until(lambda: all(m.ask("domain.show", name=A_LABEL)[0]["learned"] == 1 for m in f.live()))
     finally:
         f.kill()
     assert not f.broken()
