@@ -315,6 +315,8 @@ static void stored(struct cluster_digest *d, const struct envelope *e, struct mi
                    const char *why_not)
 {
     d->under_way--;
+    if (d->under_way == 0 && d->is_more && d->walk == IDLE)
+        look_in(d, LOOK_LEAST_MS);
     if (why_not == NULL) {
         LOG(EV_DIGEST_MADE, L_MID(id), L_STR("domain", e->domain), L_STR("to", e->sender),
             L_U64("bytes", e->body_bytes));
