@@ -1,7 +1,7 @@
 /* Digests: owners are told by mail of mail that ended undelivered and whose sender was not
  * told. Made from the traces by who holds the domain; where it left off stands in the digests
- * themselves (digest_until_ms), which all sites have, live or as traces: nothing is left out
- * when the holder changes or dies.
+ * themselves (digest_until_ms), which lie at the sites as the mail does, live or as traces: so
+ * another holder goes on where the last one left off.
  *
  *   IDLE --owed--> BARRIER --> LIVE --> SETTLED --> COLLECT --> IDLE
  *                              digests that are     a mail for each domain
@@ -11,7 +11,11 @@
  * on. In one run of one node that is exact: what settled before the barrier was posted has an
  * earlier time and is seen by the walk, what settles later has a later one. The clock of
  * another site, or of an earlier run, may be ahead of ours by CLUSTERCLOCK_SPAN_MS: then the
- * next digest begins so much earlier, and what ended in those seconds can be told twice. */
+ * next digest begins so much earlier, and what ended in those seconds can be told twice.
+ *
+ * A site that was away has the end of what it held when it heard of it, so when it comes to
+ * hold the domain it can tell that again; and of what came and ended meanwhile it has no trace
+ * (docs/wire.md, 18): that is told only if who held the domain then told it. */
 #include <stdlib.h>
 #include <xxhash.h>
 
@@ -24,15 +28,19 @@
 #include "node/delivery/digest.h"
 #include "replication/clusterclock.h"
 
-#define WALK_BATCH    1000    /* records looked at in one turn of the loop */
-#define LOOK_MOST_MS  3600000 /* between two looks whether something is owed */
-#define LOOK_LEAST_MS 1000
-#define LOOKS         24 /* in the time between two digests of a domain */
+#define WALK_BATCH     1000    /* records looked at in one turn of the loop */
+#define LOOK_MOST_MS   3600000 /* between two looks whether something is owed */
+#define LOOK_LEAST_MS  1000
+#define LOOK_ANYWAY_MS 86400000 /* after the last walk, whatever was heard */
+#define LOOKS          24       /* in the time between two digests of a domain */
 
-/* The newest digest of a domain. */
+/* The digests of a domain, until when they tell. One that was given up told nothing to anybody,
+ * but counts when the next one is due. */
 struct mark {
-    uint64_t generation, until_ms;
-    bool is_ours; /* of this run of this node */
+    uint64_t generation;
+    uint64_t until_ms; /* the newest that was sent, or may be */
+    bool is_ours;      /* that one is of this run of this node */
+    uint64_t last_ms;  /* the newest of all */
 };
 
 struct collected {
@@ -54,6 +62,7 @@ struct cluster_digest {
     uint64_t session; /* of the first of this run */
     bool is_more;     /* there was no room for all domains */
     uint64_t until_ms;
+    uint64_t walked_ms; /* boot: when the last walk began */
     uint32_t under_way; /* on their way to the spool */
 
     struct map index; /* of marks by generation: value is the place and 1 */
@@ -104,26 +113,36 @@ static struct mark *mark_of(struct cluster_digest *d, uint64_t generation)
     return at == 0 ? NULL : &d->marks[at - 1];
 }
 
-static void note_mark(struct cluster_digest *d, const struct envelope *e)
+static struct mark *mark_for(struct cluster_digest *d, uint64_t generation)
 {
-    struct mark new = {e->domain_generation, e->digest_until_ms,
-                       mid_site(e->id) == d->cluster->node->site &&
-                           mid_epoch(e->id) >= d->session};
-    struct mark *old = mark_of(d, new.generation);
+    struct mark *m = mark_of(d, generation);
 
-    if (old != NULL) {
-        if (new.until_ms > old->until_ms)
-            *old = new;
-        return;
-    }
+    if (m != NULL)
+        return m;
     if (d->mark_count == d->mark_room) {
         d->mark_room = d->mark_room == 0 ? 64 : 2 * d->mark_room;
         d->marks = realloc(d->marks, d->mark_room * sizeof *d->marks);
         ASSERT(d->marks != NULL);
     }
-    if (map_put(&d->index, map_hash(&d->index, &new.generation, sizeof new.generation),
-                d->mark_count + 1) == OK)
-        d->marks[d->mark_count++] = new;
+    if (map_put(&d->index, map_hash(&d->index, &generation, sizeof generation),
+                d->mark_count + 1) != OK)
+        return NULL;
+    d->marks[d->mark_count] = (struct mark){.generation = generation};
+    return &d->marks[d->mark_count++];
+}
+
+static void note_mark(struct cluster_digest *d, const struct envelope *e)
+{
+    struct mark *m = mark_for(d, e->domain_generation);
+
+    if (m == NULL)
+        return;
+    if (e->digest_until_ms > m->last_ms)
+        m->last_ms = e->digest_until_ms;
+    if (e->dsn == DSN_GIVEN_UP || e->digest_until_ms <= m->until_ms)
+        return;
+    m->until_ms = e->digest_until_ms;
+    m->is_ours = mid_site(e->id) == d->cluster->node->site && mid_epoch(e->id) >= d->session;
 }
 
 static bool on_digest(void *user, const struct envelope *e, bool dot_open)
@@ -161,7 +180,7 @@ static struct collected *begin(struct cluster_digest *d, const struct domain *do
 
     if (dom->digest.n == 0 || !cluster_holds(d->cluster, dom->name, NULL))
         return NULL;
-    if (mark != NULL && d->until_ms < mark->until_ms + every_ms(d->cluster)) {
+    if (mark != NULL && d->until_ms < mark->last_ms + every_ms(d->cluster)) {
         d->is_owed = true; /* later */
         return NULL;
     }
@@ -374,7 +393,8 @@ static bool may_begin(const struct cluster_digest *d)
     const struct cluster *c = d->cluster;
 
     return d->walk == IDLE && d->is_owed && d->is_wanted && d->under_way == 0 &&
-           d->session != 0 && !c->draining && !atomic_load(&c->node->fenced);
+           d->session != 0 && !c->draining && !atomic_load(&c->node->fenced) &&
+           (c->node->replica == NULL || replica_thread_is_open(c->node->replica));
 }
 
 /* From which on ids are of this run; 0: none was drawn yet. */
@@ -396,6 +416,7 @@ static void begin_walk(struct cluster_digest *d)
     ASSERT(r != NULL);
     map_init(&d->index, LIMIT_DOMAINS, prng_next(&d->cluster->rng));
     d->is_owed = d->is_more = false;
+    d->walked_ms = clock_boot_ms();
     d->until_ms = control_now_ms(d->cluster->node->control);
     d->walk = BARRIER;
     writer_post_always(d->cluster->node->writer, r);
@@ -405,7 +426,7 @@ void cluster_digest_go(struct cluster *c, struct writer_request *r)
 {
     struct cluster_digest *d = c->digest;
 
-    d->cursor = (struct spool_cursor){.committed_only = true};
+    d->cursor = (struct spool_cursor){.end = false}; /* undecided ones, too: they may be sent */
     d->walk = LIVE;
     writer_request_free(c->node->writer, &r);
     look_in(d, 0);
@@ -454,6 +475,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (d->session == 0)
         d->session = session_of(d->cluster->node);
+    if (clock_boot_ms() >= d->walked_ms + LOOK_ANYWAY_MS) /* what peers told us has ended */
+        d->is_owed = true;
     if (d->walk > BARRIER) {
         step(d);
     } else if (may_begin(d)) {

@@ -155,6 +155,8 @@ const char *domain_digest_check(struct str address)
 
     if (at >= address.n)
         return "digest: not an address: no @";
+    if (address.n > LIMIT_SMTP_PATH_BYTES)
+        return "digest: an address has at most 254 bytes";
     if (!is_dot_string(str_head(address, at)))
         return "digest: in front of the @: 1 to 64 letters, digits and signs, no quotes";
     return domain_name_check(str_from(address, at + 1)) == NULL

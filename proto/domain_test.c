@@ -262,6 +262,8 @@ static const struct {
      false},
 };
 
+#define A60 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa."
+
 static const struct {
     const char *address;
     bool is_good;
@@ -283,6 +285,10 @@ static const struct {
     {"\"o\"@b.example", false},
     {"o@b@b.example", false},
     {"\xc3\xb6@b.example", false},
+    {"o@" A60 A60 A60 "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb.bb.xy",
+     true}, /* 254 bytes */
+    {"o@" A60 A60 A60 "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb.bbb.xy",
+     false}, /* 255 bytes */
     {"0123456789012345678901234567890123456789012345678901234567890123@b.example", true},
     {"01234567890123456789012345678901234567890123456789012345678901234@b.example", false},
 };

@@ -86,6 +86,8 @@ static void put_message(struct text *t, const struct envelope *e)
     text_z(t, "  not told  ");
     if (e->sender.n == 0)
         text_z(t, "(the null sender is never told)");
+    else if (e->dsn_reply.n == 0)
+        text_z(t, "(given up)");
     else
         text_clean(t, e->dsn_reply, REPLY_BYTES);
     text_z(t, "\r\n");

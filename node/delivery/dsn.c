@@ -14,8 +14,8 @@
 
 /* Per recipient: address and reply in the part for people, then in the one for programs. */
 static_assert(FIXED_BYTES + LIMIT_DSN_HEADER_BYTES +
-                      LIMIT_SMTP_RCPTS * (2 * TEXT_ADDRESS_TIMES * LIMIT_SMTP_PATH_BYTES +
-                                          TEXT_DIAG_BYTES + 64 + LIMIT_DSN_DIAG_BYTES + 200) <=
+                      LIMIT_SMTP_RCPTS * (2 * TEXT_ADDRESS_BYTES + TEXT_DIAG_BYTES + 64 +
+                                          LIMIT_DSN_DIAG_BYTES + 200) <=
                   LIMIT_DSN_BYTES,
               "a DSN for the largest envelope must fit");
 

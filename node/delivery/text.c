@@ -31,29 +31,33 @@ void text_clean(struct text *t, struct str s, size_t max)
         text_char(t, s.p[i] >= 0x20 && s.p[i] <= 0x7e ? s.p[i] : '?');
 }
 
-/* Of valid UTF-8. */
-static void put_xtext(struct text *t, struct str path)
+/* Of valid UTF-8. Its length; t NULL: only that. */
+static size_t put_xtext(struct text *t, struct str path)
 {
     struct utf8 u = {0};
     char buf[16];
+    size_t n = 0;
 
     for (size_t i = 0; i < path.n; i++) {
         char c = path.p[i];
 
         if (!utf8_step(&u, (uint8_t)c) || u.left > 0)
             continue;
-        if (c > ' ' && c <= '~' && c != '\\' && c != '+' && c != '=') {
-            text_char(t, c);
-        } else {
+        if (c > ' ' && c <= '~' && c != '\\' && c != '+' && c != '=')
+            snprintf(buf, sizeof buf, "%c", c);
+        else
             snprintf(buf, sizeof buf, "\\x{%02X}", (unsigned)u.character);
+        n += strlen(buf);
+        if (t != NULL)
             text_z(t, buf);
-        }
     }
+    return n;
 }
 
 bool text_is_foreign(struct str path)
 {
-    return utf8_has_8bit(path) && utf8_is_valid(path) && path.n <= LIMIT_SMTP_PATH_BYTES;
+    return utf8_has_8bit(path) && utf8_is_valid(path) &&
+           put_xtext(NULL, path) <= TEXT_ADDRESS_BYTES;
 }
 
 bool text_address(struct text *t, struct str path)

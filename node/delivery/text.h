@@ -15,8 +15,9 @@ struct text {
     bool full; /* sticky */
 };
 
-/* A byte of an address becomes so many at worst: \x{5C}. */
-#define TEXT_ADDRESS_TIMES 6
+/* An address is never longer than this, so that its line stays below 998 bytes (RFC
+ * 5322 2.1.1). */
+#define TEXT_ADDRESS_BYTES 900
 
 void text_put(struct text *t, struct str s);
 void text_z(struct text *t, const char *s);
@@ -24,6 +25,7 @@ void text_char(struct text *t, char c);
 /* From outside: at most max bytes of it; what is not printable ASCII becomes '?'. */
 void text_clean(struct text *t, struct str s, size_t max);
 /* An address: as text_clean(); one in another script as RFC 6533 3 has it (utf-8-addr-xtext),
- * so that two of them do not look the same. True: it was one. */
+ * so that two of them do not look the same, unless that is too long for a line. True: it is
+ * written so. */
 bool text_address(struct text *t, struct str path);
 bool text_is_foreign(struct str path); /* text_address() would say so */

@@ -27,6 +27,23 @@ START_TEST(addresses_are_written_so_that_no_two_look_the_same)
 }
 END_TEST
 
+START_TEST(an_address_never_makes_a_line_too_long)
+{
+    static char path[LIMIT_SMTP_PATH_BYTES], room[2048];
+    struct text t = {.p = room, .size = sizeof room};
+
+    memset(path, '=', sizeof path);
+    memcpy(path, "\xc3\xa9", 2);
+    ck_assert(!text_address(&t, (struct str){path, sizeof path}));
+    ck_assert_uint_eq(t.n, sizeof path);
+    ck_assert(str_starts_nocase((struct str){t.p, t.n}, STR("?"
+                                                            "?==")));
+    t.n = 0;
+    ck_assert(text_address(&t, (struct str){path, 150}));
+    ck_assert_uint_eq(t.n, 6 + 148 * 6);
+}
+END_TEST
+
 START_TEST(what_does_not_fit_is_said)
 {
     struct text t = {.p = buf, .size = 4};
@@ -50,6 +67,7 @@ int main(void)
     int failed;
 
     tcase_add_test(tc, addresses_are_written_so_that_no_two_look_the_same);
+    tcase_add_test(tc, an_address_never_makes_a_line_too_long);
     tcase_add_test(tc, what_does_not_fit_is_said);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
