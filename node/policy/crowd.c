@@ -24,19 +24,22 @@ static struct crowd_place find(const struct crowd *c, const struct ip_addr *who)
     return p;
 }
 
-/* All first, and undone when it was one too many: who looks first and adds then lets in as many
- * as there are threads. */
+/* All cells first, then a look, and undone when it was one too many: who looks first and adds
+ * then lets in as many as there are threads, and who looks at each cell as he adds to it can
+ * pass others between two of them. */
 static bool add_inside(struct crowd *c, const struct crowd_place *p, uint32_t most)
 {
     uint64_t least = UINT64_MAX;
 
+    for (int i = 0; i < CROWD_ROWS; i++)
+        atomic_fetch_add(&c->cells[i][p->cells[i]].inside, 1);
     for (int i = 0; i < CROWD_ROWS; i++) {
-        uint64_t was = atomic_fetch_add(&c->cells[i][p->cells[i]].inside, 1);
+        uint64_t now = atomic_load(&c->cells[i][p->cells[i]].inside);
 
-        if (was < least)
-            least = was;
+        if (now < least)
+            least = now;
     }
-    return least < most;
+    return least <= most;
 }
 
 static void take_inside(struct crowd *c, const struct crowd_place *p)
