@@ -1,8 +1,9 @@
 #include "base/config_tree.h"
-#include "base/utf8.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
+
+#include "base/utf8.h"
 
 #define MESSAGE_BYTES  ((size_t)1024)
 #define SHOWN_BYTES    ((size_t)60) /* of a value in a message */

@@ -1,9 +1,10 @@
 #include "base/config_tree.h"
-#include "base/utf8.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdarg.h>
+
+#include "base/utf8.h"
 
 #define HOSTNAME_BYTES ((size_t)253)
 #define LABEL_BYTES    ((size_t)63)

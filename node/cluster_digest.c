@@ -163,13 +163,12 @@ static struct collected *find(struct cluster_digest *d, uint64_t generation)
     return NULL;
 }
 
-static bool keep(char *buf, size_t size, size_t *n, struct str s)
+/* What the store takes fits. */
+static size_t keep(char *buf, size_t size, struct str s)
 {
-    *n = s.n;
-    if (s.n > size)
-        return false;
+    ASSERT(s.n <= size);
     memcpy(buf, s.p, s.n);
-    return true;
+    return s.n;
 }
 
 /* Begins one for the domain. NULL: nobody is to be told of it, or not now. */
@@ -193,11 +192,8 @@ static struct collected *begin(struct cluster_digest *d, const struct domain *do
     one->generation = dom->generation;
     one->from_ms = from_ms;
     digest_begin(&one->digest, one->rows);
-    if (!keep(one->domain, sizeof one->domain, &one->domain_n, dom->name) ||
-        !keep(one->to, sizeof one->to, &one->to_n, dom->digest)) {
-        free(one); /* longer than the store takes */
-        return NULL;
-    }
+    one->domain_n = keep(one->domain, sizeof one->domain, dom->name);
+    one->to_n = keep(one->to, sizeof one->to, dom->digest);
     d->at[d->count++] = one;
     return one;
 }

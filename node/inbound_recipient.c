@@ -176,7 +176,7 @@ static void count_bad(struct inbound *in, enum recipient_verdict v)
         edge_bad(in->thread->node->edge, &in->ip, str_of(in->tx.domain), local_of(in));
 }
 
-/* What is not written down here costs the same time for all. */
+/* Counted only: a line in the log would take its time, and RCPT would tell. */
 static const char *put_off(struct inbound *in, enum recipient_verdict v)
 {
     if (v == RECIPIENT_TAKE)

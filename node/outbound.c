@@ -224,12 +224,7 @@ static void body_pump(struct outbound *o)
 /* A notification is ASCII: it is the address that may not be. */
 static bool needs_smtputf8(const struct delivery_job *j)
 {
-    if (j->dsn)
-        return utf8_has_8bit(j->env.sender);
-    for (uint32_t i = 0; j->asks && i < j->env.rcpt_count; i++)
-        if (utf8_has_8bit(j->env.rcpts[i].path))
-            return true;
-    return !j->asks && j->env.smtputf8;
+    return j->dsn ? utf8_has_8bit(j->env.sender) : j->env.smtputf8;
 }
 
 static void start_job(struct outbound *o)

@@ -150,6 +150,26 @@ START_TEST(a_new_link_drops_what_its_peer_began_to_send)
 }
 END_TEST
 
+/* What was posted before it, without anybody waiting, can be read when it is answered. */
+START_TEST(a_barrier_is_answered_when_what_came_before_it_is_durable)
+{
+    struct kit_message m[20];
+
+    for (uint64_t i = 1; i <= 20; i++) {
+        struct writer_request *r = writer_request_new(WRITER_PUT, NULL, 0, NULL);
+
+        kit_message(&kit, &m[i - 1], id_of(i), 5000);
+        r->id = id_of(i);
+        r->env = &m[i - 1].envelope;
+        r->body = m[i - 1].body;
+        ck_assert_int_eq(writer_post(writer, r), OK);
+    }
+    ck_assert_int_eq(done(ask(writer_request_new(WRITER_BARRIER, box, 1, NULL))), OK);
+    for (uint64_t i = 1; i <= 20; i++)
+        ck_assert_int_eq(stored(i), COPY_COMMITTED);
+}
+END_TEST
+
 /* --- Trouble with the disk --- */
 
 /* The writer looks after the spool behind the first batch, which may write; behind the second
@@ -224,6 +244,7 @@ int main(void)
                         (int)(sizeof puts_of / sizeof puts_of[0]));
     tcase_add_test(tc, a_record_of_the_data_plane_comes_back_with_its_answer);
     tcase_add_test(tc, a_new_link_drops_what_its_peer_began_to_send);
+    tcase_add_test(tc, a_barrier_is_answered_when_what_came_before_it_is_durable);
     tcase_add_test(tc, without_room_copies_are_shed_and_marks_are_tried_again);
     tcase_add_test(tc, a_disk_that_fails_fences_the_node_and_says_nothing_was_done);
     suite_add_tcase(suite, tc);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "node/delivery/text.h"
-#include "node/smtp/received.h"
 
 #define REPLY_BYTES 256  /* of a primary's reply, and of why a sender was not told */
 #define FIXED_BYTES 4096 /* all but the rows: six times a name or an address, and words */
@@ -12,13 +11,6 @@
 static_assert(FIXED_BYTES > 1500 + 6 * LIMIT_SMTP_PATH_BYTES &&
                   LIMIT_DIGEST_ROWS_BYTES + FIXED_BYTES <= LIMIT_DIGEST_BYTES,
               "a digest with all its rows must fit");
-
-static void put_date(struct text *t, int64_t wall_ms)
-{
-    char date[RFC5322_DATE_SIZE];
-
-    text_z(t, rfc5322_date(wall_ms, date));
-}
 
 static void put_count(struct text *t, uint64_t n, const char *one, const char *many)
 {
@@ -76,9 +68,9 @@ static void put_message(struct text *t, const struct envelope *e)
     text_z(t, "\r\n  from      <");
     text_address(t, e->sender);
     text_z(t, ">\r\n  received  ");
-    put_date(t, e->received_wall_ms);
+    text_date(t, e->received_wall_ms);
     text_z(t, "\r\n  ended     ");
-    put_date(t, e->settled_wall_ms);
+    text_date(t, e->settled_wall_ms);
     text_z(t, "\r\n");
     for (uint32_t i = 0; i < e->rcpt_count; i++)
         if (digest_tells_of(&e->rcpts[i]))
@@ -121,7 +113,7 @@ static void put_header(struct text *t, const struct digest_in *in)
     char id[64];
 
     text_z(t, "Date: ");
-    put_date(t, in->now_wall_ms);
+    text_date(t, in->now_wall_ms);
     text_z(t, "\r\nFrom: Mail delivery <MAILER-DAEMON@");
     text_put(t, in->hostname);
     text_z(t, ">\r\nTo: <");

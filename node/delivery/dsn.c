@@ -19,47 +19,6 @@ static_assert(FIXED_BYTES + LIMIT_DSN_HEADER_BYTES +
                   LIMIT_DSN_BYTES,
               "a DSN for the largest envelope must fit");
 
-/* --- dates: RFC 5322 3.3, always +0000 --- */
-
-static void put_date(struct text *t, int64_t wall_ms)
-{
-    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    static const char *const days[] = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};
-    int64_t s = wall_ms > 0 ? wall_ms / 1000 : 0;
-    int64_t day = s / 86400, left = day, year = 1970;
-    int month = 0;
-    char buf[64];
-    int n;
-
-    s %= 86400;
-    for (;; year++) {
-        bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-        int length = 365 + leap;
-
-        if (left >= length && year < 9999) {
-            left -= length;
-            continue;
-        }
-        for (; month < 11; month++) {
-            static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-            int in_month = lengths[month] + (month == 1 && leap);
-
-            if (left < in_month)
-                break;
-            left -= in_month;
-        }
-        break;
-    }
-    if (left > 30) /* beyond year 9999: nobody's clock */
-        left = 30;
-    n = snprintf(
-        buf, sizeof buf, "%s, %02d %s %04d %02" PRId64 ":%02" PRId64 ":%02" PRId64 " +0000",
-        days[day % 7], (int)left + 1, months[month], (int)year, s / 3600, s / 60 % 60, s % 60);
-    ASSERT(n > 0 && (size_t)n < sizeof buf);
-    text_put(t, (struct str){buf, (size_t)n});
-}
-
 /* --- replies of the primary, without what is behind its door --- */
 
 static bool is_word(char c)
@@ -175,7 +134,7 @@ static void put_header(struct text *t, const struct dsn_in *in)
     char id[MID_TEXT_SIZE];
 
     text_put(t, STR("Date: "));
-    put_date(t, in->now_wall_ms);
+    text_date(t, in->now_wall_ms);
     text_put(t, STR("\r\nFrom: Mail delivery <MAILER-DAEMON@"));
     text_put(t, in->hostname);
     text_put(t, STR(">\r\nTo: "));
@@ -260,7 +219,7 @@ static void put_one_recipient(struct text *t, const struct envelope *env, const 
     }
     if (r->last_ms > 0 && r->last_ms >= env->received_ms) { /* cluster time to wall time */
         text_put(t, STR("Last-Attempt-Date: "));
-        put_date(t, env->received_wall_ms + (int64_t)(r->last_ms - env->received_ms));
+        text_date(t, env->received_wall_ms + (int64_t)(r->last_ms - env->received_ms));
         text_put(t, STR("\r\n"));
     }
 }
@@ -273,7 +232,7 @@ static void put_for_programs(struct text *t, const struct dsn_in *in)
     text_put(t, STR("Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; "));
     text_put(t, in->hostname);
     text_put(t, STR("\r\nArrival-Date: "));
-    put_date(t, env->received_wall_ms);
+    text_date(t, env->received_wall_ms);
     text_put(t, STR("\r\n"));
     for (uint32_t i = 0; i < env->rcpt_count; i++)
         if (is_reported(&env->rcpts[i]))

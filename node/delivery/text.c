@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/utf8.h"
+#include "node/smtp/received.h"
 
 void text_put(struct text *t, struct str s)
 {
@@ -23,6 +24,13 @@ void text_z(struct text *t, const char *s)
 void text_char(struct text *t, char c)
 {
     text_put(t, (struct str){&c, 1});
+}
+
+void text_date(struct text *t, int64_t wall_ms)
+{
+    char date[RFC5322_DATE_SIZE];
+
+    text_z(t, rfc5322_date(wall_ms, date));
 }
 
 void text_clean(struct text *t, struct str s, size_t max)

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "base/limits.h"
 #include "base/str.h"
@@ -22,6 +24,8 @@ struct text {
 void text_put(struct text *t, struct str s);
 void text_z(struct text *t, const char *s);
 void text_char(struct text *t, char c);
+/* RFC 5322 3.3, in UTC. */
+void text_date(struct text *t, int64_t wall_ms);
 /* From outside: at most max bytes of it; what is not printable ASCII becomes '?'. */
 void text_clean(struct text *t, struct str s, size_t max);
 /* An address: as text_clean(); one in another script as RFC 6533 3 has it (utf-8-addr-xtext),

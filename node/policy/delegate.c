@@ -1,8 +1,8 @@
 #include "node/policy/delegate.h"
 
-#include "base/utf8.h"
-
 #include <stdio.h>
+
+#include "base/utf8.h"
 
 #define TEXT_BYTES 400 /* of a reply, the server's part */
 
