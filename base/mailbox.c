@@ -104,6 +104,25 @@ struct mail *mailbox_take(struct mailbox *m)
     return all;
 }
 
+void mailbox_withdraw(struct mailbox *m, struct mail *mail)
+{
+    struct mail *before = NULL, *at;
+
+    pthread_mutex_lock(&m->lock);
+    for (at = m->first; at != NULL && at != mail; at = at->next)
+        before = at;
+    if (at != NULL) {
+        if (before == NULL)
+            m->first = mail->next;
+        else
+            before->next = mail->next;
+        if (m->last == mail)
+            m->last = before;
+        m->count--;
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
 uint64_t mailbox_takes(struct mailbox *m)
 {
     uint64_t takes;

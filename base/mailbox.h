@@ -5,7 +5,7 @@
  * A request is posted with mailbox_post(), which refuses at the limit (the poster sheds load:
  * "452", never a wait). An answer to a request goes out with mailbox_answer(), which always
  * takes it: answers are bounded by the requests that were let in.
- * Threads: post, answer, knock and takes from any; take and fd by the owner.
+ * Threads: post, answer, withdraw, knock and takes from any; take and fd by the owner.
  */
 #pragma once
 
@@ -33,6 +33,9 @@ void mailbox_answer(struct mailbox *m, struct mail *mail);
 
 /* All that waits, oldest first, as a list; NULL when empty. Clears the eventfd. */
 struct mail *mailbox_take(struct mailbox *m);
+
+/* Takes this one out, if it lies in it: its memory goes before the box is read again. */
+void mailbox_withdraw(struct mailbox *m, struct mail *mail);
 
 /* Is the owner alive? A knock makes the descriptor readable with nothing to take; an owner that
  * still turns takes, and what it took says so. */

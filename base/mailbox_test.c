@@ -65,6 +65,31 @@ START_TEST(full_box_refuses_requests_and_still_takes_answers)
 }
 END_TEST
 
+START_TEST(what_is_withdrawn_does_not_come_and_the_rest_stays_in_order)
+{
+    for (int gone = 0; gone < 4; gone++) {
+        struct mailbox *box = mailbox_new(9);
+        struct mail mails[3] = {{.kind = 0}, {.kind = 1}, {.kind = 2}}, late = {.kind = 3}, *m;
+        int want = 0;
+
+        for (int i = 0; i < 3; i++)
+            ck_assert_int_eq(mailbox_post(box, &mails[i]), OK);
+        mailbox_withdraw(box, gone < 3 ? &mails[gone] : &late); /* the last one is not in it */
+        ck_assert_int_eq(mailbox_post(box, &late), OK);
+        for (m = mailbox_take(box); m != NULL; m = m->next, want++) {
+            want += gone < 3 && want == gone;
+            ck_assert_int_eq(m->kind, want);
+        }
+        ck_assert_int_eq(want, 4);
+        mailbox_withdraw(box, &late); /* of an empty one */
+        ck_assert_int_eq(mailbox_post(box, &late), OK);
+        mailbox_withdraw(box, &late); /* the only one */
+        ck_assert_ptr_null(mailbox_take(box));
+        mailbox_free(&box);
+    }
+}
+END_TEST
+
 START_TEST(a_knock_wakes_the_owner_and_brings_nothing)
 {
     struct mailbox *m = mailbox_new(1);
@@ -151,6 +176,7 @@ int main(void)
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, mail_comes_out_in_order_and_the_descriptor_follows);
     tcase_add_test(tc, full_box_refuses_requests_and_still_takes_answers);
+    tcase_add_test(tc, what_is_withdrawn_does_not_come_and_the_rest_stays_in_order);
     tcase_add_test(tc, a_knock_wakes_the_owner_and_brings_nothing);
     tcase_add_test(tc, nothing_is_lost_doubled_or_overtaken_between_threads);
     suite_add_tcase(suite, tc);

@@ -233,6 +233,13 @@ static void notice(struct cluster *c)
         cluster_operations(c);
 }
 
+static void free_answer(struct mail *m)
+{
+    struct control_answer *a = (struct control_answer *)m;
+
+    control_answer_free(&a);
+}
+
 static void dispatch(struct cluster *c, struct mail *m)
 {
     switch ((enum cluster_mail)m->kind) {
@@ -260,13 +267,10 @@ static void dispatch(struct cluster *c, struct mail *m)
         if (!c->ended)
             notice(c);
         break;
-    case CLUSTER_MAIL_ANSWER: {
-        struct control_answer *a = (struct control_answer *)m;
-
-        cluster_reach_answer(c, a);
-        control_answer_free(&a);
+    case CLUSTER_MAIL_ANSWER:
+        cluster_reach_answer(c, (struct control_answer *)m);
+        free_answer(m);
         break;
-    }
     case CLUSTER_MAIL_BARRIER:
         cluster_digest_go(c, (struct writer_request *)m);
         break;
@@ -524,6 +528,11 @@ void cluster_free(struct cluster **cp)
         event_free(c->beat);
     if (c->base != NULL)
         event_base_free(c->base);
+    for (struct mail *m = mailbox_take(c->box), *next; m != NULL; m = next) {
+        next = m->next;
+        if (m->kind == CLUSTER_MAIL_ANSWER) /* of the control thread, as it stopped */
+            free_answer(m);
+    }
     mailbox_abandon(&c->box);
     free(c->dsn_policy);
     free(c);

@@ -786,6 +786,9 @@ void control_thread_stop(struct control_thread **tp)
         control_core_close(&t->core);
     take_mail(t);
     mailbox_free(&t->box);
+    for (unsigned i = 0; i < CONTROL_SUBSCRIBERS; i++)
+        if (t->o.notices[i].box != NULL)
+            mailbox_withdraw(t->o.notices[i].box, &t->notices[i].mail);
     if (t->links.plane != NULL)
         plane_close(&t->links.plane);
     explicit_bzero(&t->links.identity, sizeof t->links.identity);

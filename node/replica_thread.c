@@ -599,6 +599,7 @@ void replica_thread_free(struct replica_thread **tp)
     struct replica_thread *t = *tp;
 
     *tp = NULL;
+    take_last(t); /* what the control thread answered as it stopped */
     loop_free(t);
     if (t->engine != NULL)
         replica_free(&t->engine);
@@ -607,6 +608,6 @@ void replica_thread_free(struct replica_thread **tp)
     otree_fini(&t->dots);
     arena_reset(&t->scratch);
     snapshot_free(&t->view);
-    mailbox_abandon(&t->box); /* a notice of the control thread may lie in it */
+    mailbox_free(&t->box);
     free(t);
 }
